@@ -1,0 +1,18 @@
+/* Which vector instructions this CPU has, and which of them the kernels may use. */
+#ifndef RL_SIMD_H
+#define RL_SIMD_H
+
+/* In order of width: each level includes the ones before it. */
+enum { RL_SIMD_SCALAR = 0, RL_SIMD_AVX2 = 1, RL_SIMD_AVX512 = 2 };
+
+/* The widest level that CPU and operating system support. */
+int rl_simd_supported(void);
+
+/* The level in force: rl_simd_supported() unless rl_simd_force() lowered it. */
+int rl_simd(void);
+
+/* Make `level` the one in force for this module; returns 0, or -1 when the CPU lacks it.
+ * Not meant to run beside lookups: call it at import, or from a single thread. */
+int rl_simd_force(int level);
+
+#endif

@@ -1,0 +1,94 @@
+"""Every error that ringleader raises on purpose.
+
+Each derives from `RingleaderError` and from the builtin a caller would expect, so that
+`except KeyError` and `except RingleaderError` both work.
+"""
+
+from __future__ import annotations
+
+
+class RingleaderError(Exception):
+    """The base of every error below."""
+
+
+class KeyTypeError(RingleaderError, TypeError):
+    """A key, or a column of keys, is of a type that has no defined bytes."""
+
+
+class KeyRangeError(RingleaderError, OverflowError):
+    """An integer key lies outside -2**63 ... 2**64-1."""
+
+
+class KeyEncodingError(RingleaderError, ValueError):
+    """A text key has a code point (a lone surrogate) that UTF-8 cannot encode."""
+
+
+class ColumnError(RingleaderError, ValueError):
+    """A column of keys is damaged: its offsets, views or dictionary indices lie outside it."""
+
+
+class OutputError(RingleaderError, ValueError):
+    """`out` has the wrong shape or layout, is read-only, or overlaps the keys."""
+
+
+class OutputTypeError(RingleaderError, TypeError):
+    """`out` is not a NumPy array of the dtype asked for."""
+
+
+class SettingError(RingleaderError, ValueError):
+    """A setting (hash, seed, vnodes, threads, ...) lies outside what it may be."""
+
+
+class SettingTypeError(RingleaderError, TypeError):
+    """A setting is of the wrong type."""
+
+
+class LimitError(RingleaderError, ValueError):
+    """Something is larger than `ringleader.limits` allows."""
+
+
+class NodeError(RingleaderError, ValueError):
+    """A node's name, datacenter, zone, address or tags cannot be used."""
+
+
+class NodeTypeError(RingleaderError, TypeError):
+    """A node, or one of its fields, is of the wrong type."""
+
+
+class WeightError(RingleaderError, ValueError):
+    """A weight is negative, infinite or not a number."""
+
+
+class DuplicateNode(RingleaderError, ValueError):
+    """Two nodes of one ring have the same name."""
+
+
+class NodeNotFound(RingleaderError, KeyError):
+    """No node of the ring has this name."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the sentence
+        return str(self.args[0]) if self.args else ""
+
+
+class EmptyRingError(RingleaderError, LookupError):
+    """A lookup on a ring without a node of positive weight."""
+
+
+class TooFewNodes(RingleaderError, ValueError):
+    """More distinct nodes were asked for than the ring can give."""
+
+
+class FormatError(RingleaderError, ValueError):
+    """Saved bytes are not what they should be: cut short, altered, or of another kind."""
+
+
+class VersionError(FormatError):
+    """Saved bytes were written by a newer version than this one reads."""
+
+
+class MissingExtra(RingleaderError, ImportError):
+    """A part of ringleader needs a package that is not installed; says which extra brings it."""
+
+
+class BuildError(RingleaderError, RuntimeError):
+    """This installation, or the machine, lacks what was asked for (kernels, instructions)."""

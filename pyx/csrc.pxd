@@ -1,0 +1,72 @@
+# Every C symbol the .pyx files may call.  Declarations only: nothing here has a
+# run-time module, so cimporting this file never imports anything.
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "simd.h" nogil:
+    int rl_simd_supported() noexcept
+    int rl_simd() noexcept
+    int rl_simd_force(int level) noexcept
+
+cdef extern from "hash.h" nogil:
+    enum: RL_HASH_XXH3
+    enum: RL_HASH_XXH64
+    enum: RL_HASH_MURMUR3
+    enum: RL_HASH_SIPHASH13
+    ctypedef struct rl_span:
+        const uint8_t *data
+        size_t size
+    ctypedef struct rl_hasher:
+        uint32_t kind
+        uint64_t seed
+        uint64_t seed_hi
+    int rl_hasher_init(rl_hasher *hasher, uint32_t kind, uint64_t seed, uint64_t seed_hi) noexcept
+    uint64_t rl_hash_bytes(const rl_hasher *hasher, const void *data, size_t size) noexcept
+    void rl_hash_words(
+        const rl_hasher *hasher, const uint64_t *words, size_t count, uint64_t *out
+    ) noexcept
+    void rl_hash_spans(
+        const rl_hasher *hasher, const rl_span *spans, size_t count, uint64_t *out
+    ) noexcept
+
+cdef extern from "keys.h" nogil:
+    enum: RL_BLOCK_KEYS
+    enum: RL_KEYS_OK
+    enum: RL_KEYS_PYTHON_ERROR
+    enum: RL_KEYS_NULL
+    enum: RL_KEYS_SURROGATE
+    enum: RL_KEYS_NO_MEMORY
+    enum: RL_KEYS_CORRUPT
+    const char *RL_KEYS_CAPSULE
+    ctypedef struct rl_scratch:
+        uint8_t *bytes
+        size_t capacity
+        int error
+        size_t error_index
+    ctypedef struct rl_keys:
+        size_t count
+        int is_words
+        int needs_gil
+        const uint64_t *(*words)(
+            const rl_keys *keys, size_t lo, size_t count, uint64_t *buffer, rl_scratch *scratch
+        ) noexcept nogil
+        size_t (*spans)(
+            const rl_keys *keys, size_t lo, size_t count, rl_span *out, rl_scratch *scratch
+        ) noexcept nogil
+    void rl_scratch_free(rl_scratch *scratch) noexcept
+
+cdef extern from "utf8.h" nogil:
+    size_t RL_UTF8_INVALID
+    size_t rl_utf8_from_ucs1(const uint8_t *text, size_t length, uint8_t *out) noexcept
+    size_t rl_utf8_from_ucs2(const uint16_t *text, size_t length, uint8_t *out) noexcept
+    size_t rl_utf8_from_ucs4(const uint32_t *text, size_t length, uint8_t *out) noexcept
+
+cdef extern from "pykey.h":
+    ctypedef struct rl_key_room:
+        uint8_t small[256]
+        uint8_t *heap
+    void rl_pykey_init(
+        object numpy_integer, object type_error, object range_error, object text_error
+    ) noexcept
+    int rl_key_span(object key, Py_ssize_t position, rl_span *span, rl_key_room *room) except -1
+    void rl_key_release(rl_key_room *room) noexcept
