@@ -70,3 +70,51 @@ cdef extern from "pykey.h":
     ) noexcept
     int rl_key_span(object key, Py_ssize_t position, rl_span *span, rl_key_room *room) except -1
     void rl_key_release(rl_key_room *room) noexcept
+
+cdef extern from "ring.h" nogil:
+    enum: RL_WALK_LINEAR
+    ctypedef struct rl_ring:
+        size_t count
+        uint32_t start_bits
+        uint32_t direct_bits
+        uint64_t *tokens
+        uint32_t *owners
+        uint32_t *starts
+        uint32_t *direct
+    uint32_t rl_ring_start_bits(size_t count) noexcept
+    uint32_t rl_ring_direct_bits(size_t count, size_t id_bound) noexcept
+    void rl_ring_node_tokens(
+        const rl_hasher *hasher, uint64_t node_hash, uint64_t first, size_t count, uint64_t *tokens
+    ) noexcept
+    void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) noexcept
+    void rl_ring_insert(
+        rl_ring *ring, const rl_ring *old, const uint64_t *changes, size_t change_count,
+        uint32_t id, const uint32_t *ranks
+    ) noexcept
+    int rl_ring_remove(
+        rl_ring *ring, const rl_ring *old, const uint64_t *changes, size_t change_count, uint32_t id
+    ) noexcept
+    void rl_ring_patch_direct(
+        rl_ring *ring, const uint64_t *changes, size_t change_count
+    ) noexcept
+    uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) noexcept
+    void rl_ring_owners(
+        const rl_ring *ring, const uint64_t *hashes, size_t count, uint32_t *out
+    ) noexcept
+    void rl_ring_word_owners(
+        const rl_ring *ring, const rl_hasher *hasher, const uint64_t *words, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_ring_walk(
+        const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids, uint64_t *seen
+    ) noexcept
+    void rl_ring_walks(
+        const rl_ring *ring, const uint64_t *hashes, size_t count, size_t wanted, uint32_t *ids,
+        uint64_t *seen
+    ) noexcept
+    void rl_ring_arcs(const rl_ring *ring, uint64_t *low, uint64_t *high) noexcept
+    void rl_map_u32(uint32_t *values, size_t count, const uint32_t *map) noexcept
+
+cdef extern from "tablecell.h":
+    object rl_cell_take(list cell)
+    bint rl_sole_owner(object o) noexcept

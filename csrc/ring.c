@@ -1,0 +1,430 @@
+#include "ring.h"
+
+#include <assert.h>
+
+#include "simd.h"
+#include "xxh3_words.h"
+
+#if RL_X86_64
+#include <immintrin.h>
+#endif
+
+/* --- sizes ---------------------------------------------------------------------------------- */
+
+static uint32_t log2_ceil(size_t count) {
+    uint32_t bits = 0;
+    while (((size_t)1 << bits) < count) bits++;
+    return bits;
+}
+
+uint32_t rl_ring_start_bits(size_t count) {
+    uint32_t bits = log2_ceil(count);
+    return bits < 1 ? 1 : bits > 26 ? 26 : bits;
+}
+
+uint32_t rl_ring_direct_bits(size_t count, size_t id_bound) {
+    if (id_bound > RL_DIRECT_IDS_MAX) return 0;
+    /* Sixteen words a point while that fits a second-level cache of 1 MiB, then eight: measured
+     * as the best trade of cache misses against keys that need the exact arrays. */
+    const uint32_t cached_bits = 18;
+    uint32_t bits = log2_ceil(count) + 4;
+    if (bits > cached_bits) bits = bits - 1 < cached_bits ? cached_bits : bits - 1;
+    return bits < 8 ? 8 : bits > 30 ? 30 : bits;
+}
+
+/* --- exact search --------------------------------------------------------------------------- */
+
+/* The first point whose token is >= hash; count when there is none. */
+RL_INLINE size_t lower_bound(const rl_ring *ring, uint64_t hash) {
+    size_t bucket = (size_t)(hash >> (64 - ring->start_bits));
+    size_t lo = ring->starts[bucket], hi = ring->starts[bucket + 1];
+    /* Hashed tokens leave one or two points a bucket; chosen tokens may crowd into one. */
+    while (hi - lo > 8) {
+        size_t middle = lo + (hi - lo) / 2;
+        if (ring->tokens[middle] < hash) {
+            lo = middle + 1;
+        } else {
+            hi = middle;
+        }
+    }
+    while (lo < hi && ring->tokens[lo] < hash) lo++;
+    return lo;
+}
+
+size_t rl_ring_find(const rl_ring *ring, uint64_t hash) {
+    size_t index = lower_bound(ring, hash);
+    return index == ring->count ? 0 : index;
+}
+
+/* --- build and change ----------------------------------------------------------------------- */
+
+void rl_ring_node_tokens(const rl_hasher *hasher, uint64_t node_hash, uint64_t first, size_t count,
+                         uint64_t *tokens) {
+    uint8_t cell[16];
+    rl_store64(cell, node_hash);
+    for (size_t i = 0; i < count; i++) {
+        rl_store64(cell + 8, first + i);
+        tokens[i] = rl_hash_bytes(hasher, cell, sizeof cell);
+    }
+}
+
+/* direct[lo..hi): the first point at or after each bucket, and the split if it is alone in it. */
+static void fill_direct(rl_ring *ring, size_t lo, size_t hi) {
+    const uint32_t bits = ring->direct_bits;
+    const size_t count = ring->count;
+    const uint64_t *tokens = ring->tokens;
+    uint32_t *direct = ring->direct;
+    size_t point = lo == 0 ? 0 : lower_bound(ring, (uint64_t)lo << (64 - bits));
+    size_t bucket = lo;
+    while (bucket < hi) {
+        uint32_t owner = ring->owners[point == count ? 0 : point] << 16;
+        size_t next = point == count ? hi : (size_t)(tokens[point] >> (64 - bits));
+        if (next > hi) next = hi;
+        while (bucket < next) direct[bucket++] = owner;
+        if (bucket == hi) break;
+        size_t after = point + 1;
+        while (after < count && (size_t)(tokens[after] >> (64 - bits)) == bucket) after++;
+        uint32_t split = (uint32_t)(tokens[point] << bits >> 48);
+        direct[bucket++] = owner | (after - point > 1 ? RL_SPLIT_EXACT : split);
+        point = after;
+    }
+}
+
+static void finish_direct(rl_ring *ring) {
+    ring->direct[(size_t)1 << ring->direct_bits] = ring->owners[0] << 16;
+}
+
+void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) {
+    const size_t count = ring->count, buckets = (size_t)1 << ring->start_bits;
+    const uint32_t shift = 64 - ring->start_bits;
+    uint32_t *starts = ring->starts;
+    assert(count >= 1 && count < UINT32_MAX);
+
+    /* Counting sort by the top bits; starts[b] moves from b's first place to its last. */
+    memset(starts, 0, (buckets + 1) * sizeof *starts);
+    for (size_t i = 0; i < count; i++) starts[tokens[i] >> shift]++;
+    uint32_t total = 0;
+    for (size_t b = 0; b < buckets; b++) {
+        uint32_t size = starts[b];
+        starts[b] = total;
+        total += size;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t place = starts[tokens[i] >> shift]++;
+        ring->tokens[place] = tokens[i];
+        ring->owners[place] = ids[i];
+    }
+    for (size_t b = buckets; b > 0; b--) starts[b] = starts[b - 1];
+    starts[0] = 0;
+
+    /* Insertion sort: a bucket holds a point or two, and equal tokens keep their order. */
+    for (size_t i = 1; i < count; i++) {
+        uint64_t token = ring->tokens[i];
+        if (RL_LIKELY(ring->tokens[i - 1] <= token)) continue;
+        uint32_t owner = ring->owners[i];
+        size_t j = i;
+        for (; j > 0 && ring->tokens[j - 1] > token; j--) {
+            ring->tokens[j] = ring->tokens[j - 1];
+            ring->owners[j] = ring->owners[j - 1];
+        }
+        ring->tokens[j] = token;
+        ring->owners[j] = owner;
+    }
+    if (ring->direct_bits != 0) {
+        fill_direct(ring, 0, (size_t)1 << ring->direct_bits);
+        finish_direct(ring);
+    }
+}
+
+static void copy_points(rl_ring *ring, size_t to, const rl_ring *old, size_t from, size_t count) {
+    memcpy(ring->tokens + to, old->tokens + from, count * sizeof *ring->tokens);
+    memcpy(ring->owners + to, old->owners + from, count * sizeof *ring->owners);
+}
+
+/* starts of the new ring: each bucket moves by the number of changes before it, times `step`. */
+static void shift_starts(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
+                         size_t change_count, uint32_t step) {
+    const size_t buckets = (size_t)1 << ring->start_bits;
+    size_t bucket = 0;
+    uint32_t moved = 0;
+    for (size_t i = 0; i <= change_count; i++, moved += step) {
+        size_t end = i == change_count ? buckets
+                                       : (size_t)(changes[i] >> (64 - ring->start_bits));
+        for (; bucket <= end; bucket++) ring->starts[bucket] = old->starts[bucket] + moved;
+    }
+}
+
+void rl_ring_insert(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
+                    size_t change_count, uint32_t id, const uint32_t *ranks) {
+    size_t from = 0, to = 0;
+    for (size_t i = 0; i < change_count; i++) {
+        size_t place = lower_bound(old, changes[i]);
+        while (place < old->count && old->tokens[place] == changes[i] &&
+               ranks[old->owners[place]] <= ranks[id])
+            place++;
+        copy_points(ring, to, old, from, place - from);
+        to += place - from;
+        from = place;
+        ring->tokens[to] = changes[i];
+        ring->owners[to++] = id;
+    }
+    copy_points(ring, to, old, from, old->count - from);
+    ring->count = old->count + change_count;
+    shift_starts(ring, old, changes, change_count, 1);
+}
+
+int rl_ring_remove(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
+                   size_t change_count, uint32_t id) {
+    size_t from = 0, to = 0;
+    for (size_t i = 0; i < change_count; i++) {
+        size_t place = lower_bound(old, changes[i]);
+        /* A node's two equal tokens are two points: the second is found behind the first. */
+        if (place < from) place = from;
+        while (place < old->count && old->tokens[place] == changes[i] && old->owners[place] != id)
+            place++;
+        if (place == old->count || old->tokens[place] != changes[i]) return -1;
+        copy_points(ring, to, old, from, place - from);
+        to += place - from;
+        from = place + 1;
+    }
+    copy_points(ring, to, old, from, old->count - from);
+    ring->count = old->count - change_count;
+    shift_starts(ring, old, changes, change_count, (uint32_t)-1);
+    return 0;
+}
+
+void rl_ring_patch_direct(rl_ring *ring, const uint64_t *changes, size_t change_count) {
+    const uint32_t shift = 64 - ring->direct_bits;
+    /* A bucket changes where a changed point lies in it, or was or became the first point after
+     * it: the buckets from the one behind the previous point up to the changed point's own. */
+    for (size_t i = 0; i < change_count; i++) {
+        size_t bucket = (size_t)(changes[i] >> shift);
+        size_t point = lower_bound(ring, changes[i]);
+        size_t lo = point == 0 ? 0 : (size_t)(ring->tokens[point - 1] >> shift) + 1;
+        fill_direct(ring, lo < bucket ? lo : bucket, bucket + 1);
+    }
+    /* Behind the last point the circle wraps to the first, whoever owns it now. */
+    size_t last = (size_t)(ring->tokens[ring->count - 1] >> shift);
+    fill_direct(ring, last, (size_t)1 << ring->direct_bits);
+    finish_direct(ring);
+}
+
+/* --- owners of many hashes ------------------------------------------------------------------ */
+
+/* Hashes that the direct table could not decide, settled together so that their cache misses
+ * overlap instead of stalling the vector loop one by one. */
+enum { PENDING_MAX = 256 };
+typedef struct pending {
+    size_t count;
+    uint64_t hashes[PENDING_MAX + 16];
+    uint32_t places[PENDING_MAX + 16];
+} pending;
+
+static void settle(const rl_ring *ring, pending *undecided, uint32_t *out) {
+    for (size_t i = 0; i < undecided->count; i++)
+        out[undecided->places[i]] = ring->owners[rl_ring_find(ring, undecided->hashes[i])];
+    undecided->count = 0;
+}
+
+RL_INLINE uint32_t direct_owner(const rl_ring *ring, uint64_t hash) {
+    const uint32_t *word = ring->direct + (hash >> (64 - ring->direct_bits));
+    uint32_t here = word[0], next = word[1];
+    uint32_t below = (uint32_t)(hash << ring->direct_bits >> 48), split = here & 0xFFFF;
+    uint32_t owner = (below > split ? next : here) >> 16;
+    if (RL_UNLIKELY((below == split) | (split == RL_SPLIT_EXACT)))
+        return ring->owners[rl_ring_find(ring, hash)];
+    return owner;
+}
+
+uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) {
+    return ring->direct_bits ? direct_owner(ring, hash) : ring->owners[rl_ring_find(ring, hash)];
+}
+
+static void owners_scalar(const rl_ring *ring, const uint64_t *hashes, size_t count,
+                          uint32_t *out) {
+    for (size_t i = 0; i < count; i++) out[i] = direct_owner(ring, hashes[i]);
+}
+
+static void owners_exact(const rl_ring *ring, const uint64_t *hashes, size_t count,
+                         uint32_t *out) {
+    /* Three cache misses a key in a row; two batches of prefetches make them overlap. */
+    enum { AHEAD = 16 };
+    for (size_t i = 0; i < count; i++) {
+        if (i + 2 * AHEAD < count)
+            rl_prefetch(ring->starts + (hashes[i + 2 * AHEAD] >> (64 - ring->start_bits)));
+        if (i + AHEAD < count)
+            rl_prefetch(ring->tokens + ring->starts[hashes[i + AHEAD] >> (64 - ring->start_bits)]);
+        out[i] = ring->owners[rl_ring_find(ring, hashes[i])];
+    }
+}
+
+#if RL_X86_64
+/* Sixteen keys a turn: two gathers of eight pairs of words.  words: hash them first. */
+RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_ring *ring, const uint64_t *input,
+                                              size_t count, uint32_t *out, int words,
+                                              rl_xxh3_word_keys keys) {
+    const __m128i to_bucket = _mm_cvtsi32_si128((int)(64 - ring->direct_bits));
+    const __m128i drop_bucket = _mm_cvtsi32_si128((int)ring->direct_bits);
+    const __m512i low16 = _mm512_set1_epi64(0xFFFF);
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const char *direct = (const char *)ring->direct;
+    pending undecided;
+    undecided.count = 0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        if (words) {
+            rl_prefetch_once((const char *)(input + i) + 1024);
+            rl_prefetch_once((const char *)(input + i) + 1088);
+        }
+        __m512i a = _mm512_loadu_si512(input + i);
+        __m512i b = _mm512_loadu_si512(input + i + 8);
+        if (words) {
+            a = rl_xxh3_words_avx512(keys, a);
+            b = rl_xxh3_words_avx512(keys, b);
+        }
+        __m512i pair_a = _mm512_i64gather_epi64(_mm512_srl_epi64(a, to_bucket), direct, 4);
+        __m512i pair_b = _mm512_i64gather_epi64(_mm512_srl_epi64(b, to_bucket), direct, 4);
+        __m512i below_a = _mm512_srli_epi64(_mm512_sll_epi64(a, drop_bucket), 48);
+        __m512i below_b = _mm512_srli_epi64(_mm512_sll_epi64(b, drop_bucket), 48);
+        __m512i split_a = _mm512_and_si512(pair_a, low16);
+        __m512i split_b = _mm512_and_si512(pair_b, low16);
+        __mmask8 next_a = _mm512_cmpgt_epu64_mask(below_a, split_a);
+        __mmask8 next_b = _mm512_cmpgt_epu64_mask(below_b, split_b);
+        __mmask8 exact_a = (__mmask8)(_mm512_cmpeq_epu64_mask(below_a, split_a) |
+                                      _mm512_cmpeq_epu64_mask(split_a, low16));
+        __mmask8 exact_b = (__mmask8)(_mm512_cmpeq_epu64_mask(below_b, split_b) |
+                                      _mm512_cmpeq_epu64_mask(split_b, low16));
+        __m512i owner_a = _mm512_and_si512(_mm512_srli_epi64(pair_a, 16), low16);
+        __m512i owner_b = _mm512_and_si512(_mm512_srli_epi64(pair_b, 16), low16);
+        owner_a = _mm512_mask_srli_epi64(owner_a, next_a, pair_a, 48);
+        owner_b = _mm512_mask_srli_epi64(owner_b, next_b, pair_b, 48);
+        _mm256_storeu_si256((__m256i *)(out + i), _mm512_cvtepi64_epi32(owner_a));
+        _mm256_storeu_si256((__m256i *)(out + i + 8), _mm512_cvtepi64_epi32(owner_b));
+        uint32_t exact = (uint32_t)exact_a | (uint32_t)exact_b << 8;
+        if (RL_UNLIKELY(exact)) {
+            uint64_t *to = undecided.hashes + undecided.count;
+            size_t found_a = (size_t)_mm_popcnt_u32(exact_a);
+            _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(exact_a, a));
+            _mm512_storeu_si512(to + found_a, _mm512_maskz_compress_epi64(exact_b, b));
+            __m512i places = _mm512_add_epi32(_mm512_set1_epi32((int)i), lanes);
+            _mm512_storeu_si512(undecided.places + undecided.count,
+                                _mm512_maskz_compress_epi32((__mmask16)exact, places));
+            undecided.count += (size_t)_mm_popcnt_u32(exact);
+            if (undecided.count > PENDING_MAX - 16) settle(ring, &undecided, out);
+        }
+    }
+    settle(ring, &undecided, out);
+    for (; i < count; i++)
+        out[i] = direct_owner(ring, words ? rl_xxh3_word(keys, input[i]) : input[i]);
+}
+
+RL_TARGET_AVX512 static void hash_owners_avx512(const rl_ring *ring, const uint64_t *hashes,
+                                                size_t count, uint32_t *out) {
+    rl_xxh3_word_keys none = {0};
+    owners_avx512(ring, hashes, count, out, 0, none);
+}
+
+RL_TARGET_AVX512 static void word_owners_avx512(const rl_ring *ring, const uint64_t *words,
+                                                size_t count, uint32_t *out,
+                                                rl_xxh3_word_keys keys) {
+    owners_avx512(ring, words, count, out, 1, keys);
+}
+#endif
+
+void rl_ring_owners(const rl_ring *ring, const uint64_t *hashes, size_t count, uint32_t *out) {
+    if (ring->direct_bits == 0) {
+        owners_exact(ring, hashes, count, out);
+        return;
+    }
+#if RL_X86_64
+    if (rl_simd() >= RL_SIMD_AVX512) {
+        hash_owners_avx512(ring, hashes, count, out);
+        return;
+    }
+#endif
+    owners_scalar(ring, hashes, count, out);
+}
+
+void rl_ring_word_owners(const rl_ring *ring, const rl_hasher *hasher, const uint64_t *words,
+                         size_t count, uint32_t *out) {
+#if RL_X86_64
+    if (hasher->kind == RL_HASH_XXH3 && ring->direct_bits != 0 && rl_simd() >= RL_SIMD_AVX512) {
+        word_owners_avx512(ring, words, count, out, rl_xxh3_word_keys_init(hasher->seed));
+        return;
+    }
+#endif
+    enum { CHUNK = 512 };
+    uint64_t hashes[CHUNK];
+    for (size_t i = 0; i < count; i += CHUNK) {
+        size_t size = count - i < CHUNK ? count - i : CHUNK;
+        rl_hash_words(hasher, words + i, size, hashes);
+        rl_ring_owners(ring, hashes, size, out + i);
+    }
+}
+
+/* --- replicas ------------------------------------------------------------------------------- */
+
+RL_INLINE void walk_from(const rl_ring *ring, size_t point, size_t wanted, uint32_t *ids,
+                         uint64_t *seen) {
+    size_t found = 0;
+    for (size_t step = 0; step < ring->count && found < wanted; step++) {
+        uint32_t id = ring->owners[point];
+        if (++point == ring->count) point = 0;
+        if (wanted <= RL_WALK_LINEAR) {
+            size_t i = 0;
+            while (i < found && ids[i] != id) i++;
+            if (i < found) continue;
+        } else {
+            uint64_t bit = (uint64_t)1 << (id & 63);
+            if (seen[id >> 6] & bit) continue;
+            seen[id >> 6] |= bit;
+        }
+        ids[found++] = id;
+    }
+    assert(found == wanted);
+    if (wanted > RL_WALK_LINEAR)
+        for (size_t i = 0; i < found; i++) seen[ids[i] >> 6] = 0;
+}
+
+void rl_ring_walk(const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids,
+                  uint64_t *seen) {
+    walk_from(ring, rl_ring_find(ring, hash), wanted, ids, seen);
+}
+
+void rl_ring_walks(const rl_ring *ring, const uint64_t *hashes, size_t count, size_t wanted,
+                   uint32_t *ids, uint64_t *seen) {
+    enum { CHUNK = 64 };
+    uint32_t points[CHUNK];
+    const uint32_t shift = 64 - ring->start_bits;
+    for (size_t i = 0; i < count; i += CHUNK) {
+        size_t size = count - i < CHUNK ? count - i : CHUNK;
+        /* One kind of cache miss at a time, all of a chunk's in flight together. */
+        for (size_t j = 0; j < size; j++) points[j] = ring->starts[hashes[i + j] >> shift];
+        for (size_t j = 0; j < size; j++) {
+            rl_prefetch(ring->tokens + points[j]);
+            rl_prefetch(ring->owners + points[j]);
+        }
+        for (size_t j = 0; j < size; j++) {
+            size_t point = rl_ring_find(ring, hashes[i + j]);
+            walk_from(ring, point, wanted, ids + (i + j) * wanted, seen);
+        }
+    }
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+void rl_ring_arcs(const rl_ring *ring, uint64_t *low, uint64_t *high) {
+    uint64_t previous = ring->tokens[ring->count - 1];
+    if (ring->tokens[0] == previous) high[ring->owners[0]]++; /* one token owns the whole circle */
+    for (size_t i = 0; i < ring->count; i++) {
+        uint64_t arc = ring->tokens[i] - previous;
+        uint32_t id = ring->owners[i];
+        previous = ring->tokens[i];
+        low[id] += arc;
+        high[id] += low[id] < arc;
+    }
+}
+
+void rl_map_u32(uint32_t *values, size_t count, const uint32_t *map) {
+    for (size_t i = 0; i < count; i++) values[i] = map[values[i]];
+}
