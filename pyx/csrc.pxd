@@ -1,7 +1,11 @@
 # Every C symbol the .pyx files may call.  Declarations only: nothing here has a
 # run-time module, so cimporting this file never imports anything.
-from libc.stddef cimport size_t
+from cpython.ref cimport PyObject
+from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "base.h" nogil:
+    void rl_store64(void *p, uint64_t x) noexcept
 
 cdef extern from "simd.h" nogil:
     int rl_simd_supported() noexcept
@@ -118,3 +122,31 @@ cdef extern from "ring.h" nogil:
 cdef extern from "tablecell.h":
     object rl_cell_take(list cell)
     bint rl_sole_owner(object o) noexcept
+cdef extern from "keys.h" nogil:
+    ctypedef struct rl_cells:
+        rl_keys keys
+        const uint8_t *data
+        ptrdiff_t stride
+        size_t width
+    void rl_cells_init_ints(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width,
+        int is_signed, int is_swapped,
+    ) noexcept
+    void rl_cells_init_bytes(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width
+    ) noexcept
+    void rl_cells_init_text(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width,
+        int is_swapped,
+    ) noexcept
+
+cdef extern from "pycolumn.h":
+    enum: RL_FREE_THREADED
+    ctypedef struct rl_objects:
+        rl_keys keys
+        PyObject *pending
+    void rl_objects_init(
+        rl_objects *column, PyObject *list, const void *cells, size_t count, ptrdiff_t stride,
+        Py_ssize_t first, PyObject *size_error,
+    ) noexcept
+    const void *rl_tuple_cells(object keys) noexcept

@@ -1,0 +1,251 @@
+"""Any container of keys, as blocks of 64-bit words or of byte spans.
+
+A `Column` looks at its container once, when it is made: what it is, where its memory lies, how
+the keys are laid out.  Whoever consumes it (hashing, rings) takes the C view out of `capsule`
+and decodes blocks without asking again; integers and Arrow or NumPy text without the GIL.
+"""
+
+import numpy
+
+from ringleader.errors import ColumnError, KeyEncodingError, KeyRangeError, KeyTypeError
+
+cimport cython
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.pycapsule cimport (
+    PyCapsule_GetContext,
+    PyCapsule_New,
+    PyCapsule_SetContext,
+)
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stddef cimport ptrdiff_t, size_t
+from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+
+from csrc cimport (
+    RL_BLOCK_KEYS,
+    RL_FREE_THREADED,
+    RL_KEYS_CAPSULE,
+    RL_KEYS_CORRUPT,
+    RL_KEYS_NO_MEMORY,
+    RL_KEYS_NULL,
+    RL_KEYS_PYTHON_ERROR,
+    RL_KEYS_SURROGATE,
+    rl_cells,
+    rl_cells_init_bytes,
+    rl_cells_init_ints,
+    rl_cells_init_text,
+    rl_key_release,
+    rl_key_room,
+    rl_key_span,
+    rl_keys,
+    rl_objects,
+    rl_objects_init,
+    rl_pykey_init,
+    rl_scratch,
+    rl_scratch_free,
+    rl_span,
+    rl_store64,
+    rl_tuple_cells,
+)
+
+cnp.import_array()
+rl_pykey_init(numpy.integer, KeyTypeError, KeyRangeError, KeyEncodingError)
+
+
+def key_bytes(object key, Py_ssize_t position=-1):
+    cdef rl_span span
+    cdef rl_key_room room
+    try:
+        rl_key_span(key, position, &span, &room)
+        return PyBytes_FromStringAndSize(<const char *>span.data, <Py_ssize_t>span.size)
+    finally:
+        rl_key_release(&room)
+
+
+cdef void drop_column(object capsule) noexcept:
+    Py_XDECREF(<PyObject *>PyCapsule_GetContext(capsule))
+
+
+cdef inline bint extents_overlap(uintptr_t address, size_t nbytes, uintptr_t low, size_t size):
+    return nbytes > 0 and size > 0 and address < low + size and low < address + nbytes
+
+
+@cython.final
+cdef class Column:
+    """See `ringleader._reference.keys.Column`; this one reads its container in place."""
+
+    cdef rl_cells _cells
+    cdef rl_objects _objects
+    cdef const rl_keys *_keys
+    cdef object _owner  # keeps alive what the C structs point into
+    cdef Py_ssize_t _first
+    cdef readonly bint can_fail
+
+    def __cinit__(self, object keys, Py_ssize_t first=0):
+        self._first = first
+        self.can_fail = True
+        if isinstance(keys, list):
+            self._from_list(keys)
+        elif isinstance(keys, tuple):
+            self._from_tuple(keys)
+        elif isinstance(keys, cnp.ndarray):
+            self._from_array(keys)
+        else:
+            raise KeyTypeError(
+                f"{type(keys).__name__} is not a column of keys; pass a list, a tuple, "
+                "a NumPy array or an Arrow column"
+            )
+
+    def __dealloc__(self):
+        Py_XDECREF(self._objects.pending)
+
+    def __len__(self):
+        return <Py_ssize_t>self._keys.count
+
+    @property
+    def capsule(self):
+        capsule = PyCapsule_New(<void *>self._keys, RL_KEYS_CAPSULE, drop_column)
+        PyCapsule_SetContext(capsule, <void *>self)
+        Py_INCREF(self)
+        return capsule
+
+    @property
+    def is_words(self):
+        return bool(self._keys.is_words)
+
+    @property
+    def needs_gil(self):
+        return bool(self._keys.needs_gil)
+
+    def overlaps(self, uintptr_t address, size_t nbytes):
+        cdef const rl_cells *cells = &self._cells
+        cdef ptrdiff_t reach
+        if self._keys != &cells.keys or cells.keys.count == 0:
+            return False
+        reach = (<ptrdiff_t>cells.keys.count - 1) * cells.stride
+        return extents_overlap(
+            address, nbytes, <uintptr_t>cells.data + (reach if reach < 0 else 0),
+            <size_t>(-reach if reach < 0 else reach) + cells.width,
+        )
+
+    def raise_error(self, int code, Py_ssize_t index):
+        position = self._first + index
+        if code == RL_KEYS_PYTHON_ERROR:
+            raise <object>self._objects.pending
+        if code == RL_KEYS_NULL:
+            raise KeyTypeError(f"key at position {position} is null; drop or fill nulls first")
+        if code == RL_KEYS_SURROGATE:
+            raise KeyEncodingError(
+                f"key at position {position} has a lone surrogate, which UTF-8 cannot encode; "
+                "pass it as bytes"
+            )
+        if code == RL_KEYS_CORRUPT:
+            raise ColumnError(
+                f"key at position {position} lies outside its column: offsets, views or "
+                "dictionary indices are damaged"
+            )
+        if code == RL_KEYS_NO_MEMORY:
+            raise MemoryError(f"no memory to decode the key at position {position}")
+        raise ValueError(f"{code} is no error of a column")
+
+    def tolist(self, Py_ssize_t lo=0, object hi=None):
+        cdef uint64_t buffer[RL_BLOCK_KEYS]
+        cdef rl_span spans[RL_BLOCK_KEYS]
+        cdef rl_scratch scratch = rl_scratch(NULL, 0, 0, 0)
+        cdef const rl_keys *keys = self._keys
+        cdef const uint64_t *words
+        cdef size_t at, stop, count, i
+        cdef uint8_t cell[8]
+        length = len(self)
+        end = length if hi is None else hi
+        if not 0 <= lo <= end <= length:
+            raise ValueError(f"[{lo}, {end}) lies outside a column of {length} keys")
+        out = []
+        at, stop = lo, end
+        try:
+            while at < stop:
+                count = min(stop - at, <size_t>RL_BLOCK_KEYS)
+                if keys.is_words:
+                    words = keys.words(keys, at, count, buffer, &scratch)
+                    if words == NULL:
+                        self.raise_error(scratch.error, scratch.error_index)
+                    for i in range(count):
+                        rl_store64(cell, words[i])
+                        out.append(PyBytes_FromStringAndSize(<const char *>cell, 8))
+                else:
+                    count = keys.spans(keys, at, count, spans, &scratch)
+                    if count == 0:
+                        self.raise_error(scratch.error, scratch.error_index)
+                    for i in range(count):
+                        out.append(PyBytes_FromStringAndSize(
+                            <const char *>spans[i].data, <Py_ssize_t>spans[i].size
+                        ))
+                at += count
+        finally:
+            rl_scratch_free(&scratch)
+        return out
+
+    cdef void _walk(self, PyObject *list_, const void *cells, size_t count, ptrdiff_t stride):
+        rl_objects_init(
+            &self._objects, list_, cells, count, stride, self._first, <PyObject *>ColumnError
+        )
+        self._keys = &self._objects.keys
+
+    cdef int _from_list(self, list keys) except -1:
+        if RL_FREE_THREADED:
+            # Another thread may write to the list at any moment: keep what is in it now.
+            return self._from_tuple(tuple(keys))
+        self._owner = keys
+        self._walk(<PyObject *>keys, NULL, <size_t>len(keys), sizeof(PyObject *))
+        return 0
+
+    cdef int _from_tuple(self, tuple keys) except -1:
+        self._owner = keys
+        self._walk(NULL, rl_tuple_cells(keys), <size_t>len(keys), sizeof(PyObject *))
+        return 0
+
+    cdef int _from_array(self, cnp.ndarray keys) except -1:
+        if not cnp.PyArray_CheckExact(keys) and isinstance(keys, numpy.ma.MaskedArray):
+            return self._from_masked(keys)
+        cdef int kind = cnp.PyArray_TYPE(keys)
+        cdef void *data = cnp.PyArray_DATA(keys)
+        cdef size_t width = <size_t>cnp.PyArray_ITEMSIZE(keys)
+        cdef ptrdiff_t stride
+        cdef size_t count
+        cdef bint swapped = cnp.PyArray_ISBYTESWAPPED(keys)
+        if cnp.PyArray_NDIM(keys) != 1:
+            raise ColumnError(
+                f"keys lie in one dimension, not in an array of shape {(<object>keys).shape}; "
+                "ravel() it, or choose one column"
+            )
+        stride = cnp.PyArray_STRIDE(keys, 0)
+        count = <size_t>cnp.PyArray_DIM(keys, 0)
+        self._owner = keys
+        if cnp.PyTypeNum_ISINTEGER(kind):
+            rl_cells_init_ints(
+                &self._cells, data, count, stride, width, cnp.PyTypeNum_ISSIGNED(kind), swapped
+            )
+            self.can_fail = False
+        elif kind == cnp.NPY_STRING:
+            rl_cells_init_bytes(&self._cells, data, count, stride, width)
+            self.can_fail = False
+        elif kind == cnp.NPY_UNICODE:
+            rl_cells_init_text(&self._cells, data, count, stride, width, swapped)
+        elif kind == cnp.NPY_OBJECT:
+            if RL_FREE_THREADED:
+                return self._from_tuple(tuple(keys.tolist()))
+            self._walk(NULL, data, count, stride)
+            return 0
+        else:
+            raise KeyTypeError(
+                f"an array of {(<object>keys).dtype.name} has no defined key bytes; "
+                "convert it (astype) to integers, text or bytes first"
+            )
+        self._keys = &self._cells.keys
+        return 0
+
+    cdef int _from_masked(self, object keys) except -1:
+        if keys.ndim == 1:
+            for index in numpy.flatnonzero(numpy.ma.getmaskarray(keys)):
+                self.raise_error(RL_KEYS_NULL, index)
+        return self._from_array(keys.data)

@@ -1,0 +1,223 @@
+/* Columns of Python objects, walked in C.  Included by keys.pyx after pykey.h. */
+#ifndef RL_PYCOLUMN_H
+#define RL_PYCOLUMN_H
+
+#include "keys.h"
+#include "pykey.h"
+
+/* A list, a tuple or an object array.
+ *
+ * Guarantee: a span never outlives the key that it points into.  Between two keys of one block
+ * no Python code runs, so nothing can drop a key that was already handed out: a key whose type
+ * might run some (its methods are Python's, not C's) is copied out in a block of its own, and
+ * each block looks anew at where the list keeps its items and how many they are. */
+typedef struct rl_objects {
+    rl_keys keys;
+    PyObject *list;       /* the list that is walked; NULL when cells are a tuple's or array's */
+    const uint8_t *cells; /* PyObject pointers, maybe unaligned */
+    ptrdiff_t stride;
+    Py_ssize_t first;     /* the position of key 0, for errors */
+    PyObject *size_error; /* the exception type for a list that changes its size */
+    PyObject *pending;    /* the exception behind the last RL_KEYS_PYTHON_ERROR; owned */
+} rl_objects;
+
+/* Set the exception that is raised aside, so that none is set while callers clean up. */
+static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_t index) {
+    PyObject *raised;
+#if PY_VERSION_HEX >= 0x030C0000
+    raised = PyErr_GetRaisedException();
+#else
+    PyObject *type, *traceback;
+    PyErr_Fetch(&type, &raised, &traceback);
+    PyErr_NormalizeException(&type, &raised, &traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+#endif
+    /* Columns of objects need the GIL, so nobody else reads or writes this. */
+    Py_XSETREF(((rl_objects *)column)->pending, raised);
+    scratch->error = RL_KEYS_PYTHON_ERROR;
+    scratch->error_index = index;
+}
+
+/* Far enough to hide a cache miss behind the keys in between, near enough to stay in cache. */
+#define RL_OBJECTS_AHEAD 20
+
+RL_INLINE PyObject *rl_object_at(const uint8_t *cell) {
+    PyObject *object;
+    memcpy(&object, cell, sizeof object);
+    return object;
+}
+
+/* Room for `size` bytes behind the `used` that spans of this block point into.  NULL: either the
+ * block has to end here, or memory is short (then scratch->error is set). */
+RL_INLINE uint8_t *rl_objects_room(rl_scratch *scratch, size_t used, size_t size, size_t count,
+                                   size_t index) {
+    if (RL_LIKELY(size <= scratch->capacity - used)) return scratch->bytes + used;
+    if (used > 0) return NULL;
+    size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
+    return rl_scratch_reserve(scratch, size < wanted ? wanted : size, index);
+}
+
+enum { RL_TAKE_FAILED = -1, RL_TAKE_STOP = 0, RL_TAKEN = 1, RL_TAKEN_LAST = 2 };
+
+/* Any key but ASCII text and bytes: `n` keys of this block are taken, `count` wanted in all. */
+static RL_NOINLINE int rl_objects_take(const rl_objects *column, PyObject *key, size_t index,
+                                       size_t n, size_t count, rl_span *out, rl_scratch *scratch,
+                                       size_t *used) {
+    Py_ssize_t position = column->first + (Py_ssize_t)index;
+    uint8_t *room;
+    if (key == NULL) key = Py_None; /* NumPy leaves it so in arrays that were never filled */
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_Check(key) && PyUnicode_READY(key) < 0) {
+        rl_objects_fail(column, scratch, index);
+        return RL_TAKE_FAILED;
+    }
+#endif
+    if (PyUnicode_CheckExact(key) && !PyUnicode_IS_ASCII(key)) {
+        size_t length = (size_t)PyUnicode_GET_LENGTH(key);
+        const void *text = PyUnicode_DATA(key);
+        switch (PyUnicode_KIND(key)) {
+        case PyUnicode_1BYTE_KIND:
+            if ((room = rl_objects_room(scratch, *used, 2 * length, count, index)) == NULL) break;
+            out->size = rl_utf8_from_ucs1((const uint8_t *)text, length, room);
+            break;
+        case PyUnicode_2BYTE_KIND:
+            if ((room = rl_objects_room(scratch, *used, 3 * length, count, index)) == NULL) break;
+            out->size = rl_utf8_from_ucs2((const uint16_t *)text, length, room);
+            break;
+        default:
+            if ((room = rl_objects_room(scratch, *used, 4 * length, count, index)) == NULL) break;
+            out->size = rl_utf8_from_ucs4((const uint32_t *)text, length, room);
+        }
+        if (room == NULL) return scratch->error ? RL_TAKE_FAILED : RL_TAKE_STOP;
+        if (RL_LIKELY(out->size != RL_UTF8_INVALID)) {
+            out->data = room;
+            *used += out->size;
+            return RL_TAKEN;
+        }
+        /* The general way below refuses it in words. */
+    } else if (PyLong_CheckExact(key)) {
+        uint64_t word;
+        room = rl_objects_room(scratch, *used, sizeof word, count, index);
+        if (room == NULL) return scratch->error ? RL_TAKE_FAILED : RL_TAKE_STOP;
+        if (rl_key_word(key, position, &word) < 0) {
+            rl_objects_fail(column, scratch, index);
+            return RL_TAKE_FAILED;
+        }
+        rl_store64(room, word);
+        out->data = room;
+        out->size = sizeof word;
+        *used += sizeof word;
+        return RL_TAKEN;
+    }
+    int may_run_python = (Py_TYPE(key)->tp_flags & Py_TPFLAGS_HEAPTYPE) != 0 &&
+                         !PyUnicode_Check(key) && !PyBytes_Check(key) && !PyLong_Check(key);
+    if (may_run_python && n > 0) return RL_TAKE_STOP;
+    int taken = RL_TAKE_FAILED;
+    rl_span span;
+    rl_key_room key_room;
+    Py_INCREF(key);
+    if (rl_key_span(key, position, &span, &key_room) < 0) {
+        rl_objects_fail(column, scratch, index);
+    } else if ((room = rl_objects_room(scratch, *used, span.size, count, index)) == NULL) {
+        if (!scratch->error) taken = RL_TAKE_STOP;
+    } else {
+        if (span.size > 0) memcpy(room, span.data, span.size);
+        out->data = room;
+        out->size = span.size;
+        *used += span.size;
+        taken = may_run_python ? RL_TAKEN_LAST : RL_TAKEN;
+    }
+    rl_key_release(&key_room);
+    Py_DECREF(key);
+    return taken;
+}
+
+/* `left` cells are left from `cells` on, of which `count` are wanted. */
+RL_INLINE size_t rl_objects_walk(const rl_objects *column, const uint8_t *cells, ptrdiff_t stride,
+                                 size_t left, size_t lo, size_t count, rl_span *out,
+                                 rl_scratch *scratch) {
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i + RL_OBJECTS_AHEAD < left) {
+            /* A str's characters reach into the line behind its header's. */
+            const char *ahead =
+                (const char *)rl_object_at(cells + (ptrdiff_t)(i + RL_OBJECTS_AHEAD) * stride);
+            rl_prefetch(ahead);
+            rl_prefetch(ahead + 64);
+        }
+        PyObject *key = rl_object_at(cells + (ptrdiff_t)i * stride);
+        if (RL_LIKELY(key != NULL)) {
+            if (RL_LIKELY(PyUnicode_CheckExact(key) && PyUnicode_IS_COMPACT_ASCII(key))) {
+                out[i].data = (const uint8_t *)((PyASCIIObject *)key + 1);
+                out[i].size = (size_t)PyUnicode_GET_LENGTH(key);
+                continue;
+            }
+            if (PyBytes_CheckExact(key)) {
+                out[i].data = (const uint8_t *)PyBytes_AS_STRING(key);
+                out[i].size = (size_t)PyBytes_GET_SIZE(key);
+                continue;
+            }
+        }
+        switch (rl_objects_take(column, key, lo + i, i, count, out + i, scratch, &used)) {
+        case RL_TAKEN:
+            break;
+        case RL_TAKEN_LAST:
+            return i + 1;
+        case RL_TAKE_STOP:
+            return i;
+        default:
+            return 0;
+        }
+    }
+    return count;
+}
+
+static size_t rl_objects_spans(const rl_keys *keys, size_t lo, size_t count, rl_span *out,
+                               rl_scratch *scratch) {
+    const rl_objects *column = (const rl_objects *)keys;
+    const ptrdiff_t pointer_bytes = (ptrdiff_t)sizeof(PyObject *);
+    const uint8_t *cells = column->cells;
+    scratch->error = RL_KEYS_OK;
+    if (column->list != NULL) {
+        if ((size_t)PyList_GET_SIZE(column->list) != keys->count) {
+            PyErr_SetString(column->size_error,
+                            "the list of keys changed its size while it was read");
+            rl_objects_fail(column, scratch, lo);
+            return 0;
+        }
+        cells = (const uint8_t *)((PyListObject *)column->list)->ob_item;
+    }
+    size_t left = keys->count - lo;
+    if (column->stride == pointer_bytes) {
+        cells += (ptrdiff_t)lo * pointer_bytes;
+        return rl_objects_walk(column, cells, pointer_bytes, left, lo, count, out, scratch);
+    }
+    cells += (ptrdiff_t)lo * column->stride;
+    return rl_objects_walk(column, cells, column->stride, left, lo, count, out, scratch);
+}
+
+/* `list` (or NULL), the cells and `size_error` are borrowed: the Column keeps them alive. */
+static void rl_objects_init(rl_objects *column, PyObject *list, const void *cells, size_t count,
+                            ptrdiff_t stride, Py_ssize_t first, PyObject *size_error) {
+    memset(column, 0, sizeof *column);
+    column->keys.count = count;
+    column->keys.needs_gil = 1;
+    column->keys.spans = rl_objects_spans;
+    column->list = list;
+    column->cells = (const uint8_t *)cells;
+    column->stride = stride;
+    column->first = first;
+    column->size_error = size_error;
+}
+
+/* A tuple never changes and keeps its items in place. */
+static const void *rl_tuple_cells(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
+
+#if defined(Py_GIL_DISABLED)
+#define RL_FREE_THREADED 1
+#else
+#define RL_FREE_THREADED 0
+#endif
+
+#endif
