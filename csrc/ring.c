@@ -24,22 +24,20 @@ uint32_t rl_ring_start_bits(size_t count) {
 
 uint32_t rl_ring_direct_bits(size_t count, size_t id_bound) {
     if (id_bound > RL_DIRECT_IDS_MAX) return 0;
-    /* Sixteen words a point while that fits a second-level cache of 1 MiB, then eight: measured
-     * as the best trade of cache misses against keys that need the exact arrays. */
+    /* Sixteen words a point while that fits a second-level cache of 1 MiB, then down to four:
+     * measured as the best trade of cache misses against keys that need the exact arrays. */
     const uint32_t cached_bits = 18;
     uint32_t bits = log2_ceil(count) + 4;
-    if (bits > cached_bits) bits = bits - 1 < cached_bits ? cached_bits : bits - 1;
+    if (bits > cached_bits) bits = bits - 2 > cached_bits ? bits - 2 : cached_bits;
     return bits < 8 ? 8 : bits > 30 ? 30 : bits;
 }
 
 /* --- exact search --------------------------------------------------------------------------- */
 
-/* The first point whose token is >= hash; count when there is none. */
-RL_INLINE size_t lower_bound(const rl_ring *ring, uint64_t hash) {
-    size_t bucket = (size_t)(hash >> (64 - ring->start_bits));
-    size_t lo = ring->starts[bucket], hi = ring->starts[bucket + 1];
-    /* Hashed tokens leave one or two points a bucket; chosen tokens may crowd into one. */
-    while (hi - lo > 8) {
+/* Where chosen tokens crowd into one bucket; hashed ones leave one or two there. */
+static RL_NOINLINE size_t crowded_find(const rl_ring *ring, uint64_t hash, size_t lo) {
+    size_t hi = ring->starts[(hash >> (64 - ring->start_bits)) + 1];
+    while (lo < hi) {
         size_t middle = lo + (hi - lo) / 2;
         if (ring->tokens[middle] < hash) {
             lo = middle + 1;
@@ -47,14 +45,24 @@ RL_INLINE size_t lower_bound(const rl_ring *ring, uint64_t hash) {
             hi = middle;
         }
     }
-    while (lo < hi && ring->tokens[lo] < hash) lo++;
     return lo;
 }
 
-size_t rl_ring_find(const rl_ring *ring, uint64_t hash) {
-    size_t index = lower_bound(ring, hash);
-    return index == ring->count ? 0 : index;
+/* The first point at or after `lo`, the start of hash's bucket, whose token is >= hash.  Without
+ * a branch: tokens of later buckets and of the pad are never below hash, so they count nothing. */
+RL_INLINE size_t find_from(const rl_ring *ring, uint64_t hash, size_t lo) {
+    const uint64_t *tokens = ring->tokens + lo;
+    size_t below = (size_t)(tokens[0] < hash) + (size_t)(tokens[1] < hash) +
+                   (size_t)(tokens[2] < hash) + (size_t)(tokens[3] < hash);
+    if (RL_UNLIKELY(below == RL_TOKENS_PAD)) return crowded_find(ring, hash, lo + below);
+    return lo + below;
 }
+
+RL_INLINE size_t find(const rl_ring *ring, uint64_t hash) {
+    return find_from(ring, hash, ring->starts[hash >> (64 - ring->start_bits)]);
+}
+
+size_t rl_ring_find(const rl_ring *ring, uint64_t hash) { return find(ring, hash); }
 
 /* --- build and change ----------------------------------------------------------------------- */
 
@@ -68,33 +76,45 @@ void rl_ring_node_tokens(const rl_hasher *hasher, uint64_t node_hash, uint64_t f
     }
 }
 
-/* direct[lo..hi): the first point at or after each bucket, and the split if it is alone in it. */
-static void fill_direct(rl_ring *ring, size_t lo, size_t hi) {
-    const uint32_t bits = ring->direct_bits;
-    const size_t count = ring->count;
-    const uint64_t *tokens = ring->tokens;
+/* direct[lo..hi): the first point at or after each bucket, and the split if it is alone in it.
+ * Runs of buckets are written in whole strides, so that no branch depends on their lengths: the
+ * next point writes over what is too much, and behind the last there is the pad.  A stride of 1
+ * writes nothing outside. */
+RL_INLINE void fill_direct(rl_ring *ring, size_t lo, size_t hi, const size_t stride) {
+    const uint32_t shift = 64 - ring->direct_bits;
     uint32_t *direct = ring->direct;
-    size_t point = lo == 0 ? 0 : lower_bound(ring, (uint64_t)lo << (64 - bits));
-    size_t bucket = lo;
-    while (bucket < hi) {
-        uint32_t owner = ring->owners[point == count ? 0 : point] << 16;
-        size_t next = point == count ? hi : (size_t)(tokens[point] >> (64 - bits));
-        if (next > hi) next = hi;
-        while (bucket < next) direct[bucket++] = owner;
-        if (bucket == hi) break;
-        size_t after = point + 1;
-        while (after < count && (size_t)(tokens[after] >> (64 - bits)) == bucket) after++;
-        uint32_t split = (uint32_t)(tokens[point] << bits >> 48);
-        direct[bucket++] = owner | (after - point > 1 ? RL_SPLIT_EXACT : split);
-        point = after;
+    size_t bucket = lo; /* the first not yet written */
+    size_t point = find(ring, (uint64_t)lo << shift);
+    for (; point < ring->count; point++) {
+        uint64_t token = ring->tokens[point];
+        size_t own = (size_t)(token >> shift);
+        if (own >= hi) break;
+        if (own < bucket) { /* not the first in its bucket */
+            direct[own] |= RL_SPLIT_EXACT;
+            continue;
+        }
+        uint32_t owner = ring->owners[point] << 16;
+        do {
+            for (size_t i = 0; i < stride; i++) direct[bucket + i] = owner;
+            bucket += stride;
+        } while (bucket <= own);
+        direct[own] = owner | ((uint32_t)(token >> (shift - 16)) & 0xFFFF);
+        bucket = own + 1;
     }
+    for (; bucket < hi; bucket++) direct[bucket] = ring->owners[point] << 16;
+}
+
+static void pad_points(rl_ring *ring) {
+    for (size_t i = 0; i < RL_TOKENS_PAD; i++) ring->tokens[ring->count + i] = UINT64_MAX;
+    /* Read from the pad itself where the ring is shorter than the pad. */
+    for (size_t i = 0; i < RL_OWNERS_PAD; i++) ring->owners[ring->count + i] = ring->owners[i];
 }
 
 static void finish_direct(rl_ring *ring) {
     ring->direct[(size_t)1 << ring->direct_bits] = ring->owners[0] << 16;
 }
 
-void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) {
+void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *counts) {
     const size_t count = ring->count, buckets = (size_t)1 << ring->start_bits;
     const uint32_t shift = 64 - ring->start_bits;
     uint32_t *starts = ring->starts;
@@ -109,10 +129,12 @@ void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) {
         starts[b] = total;
         total += size;
     }
-    for (size_t i = 0; i < count; i++) {
+    uint32_t id = 0;
+    for (size_t i = 0, end = counts[0]; i < count; i++) {
+        while (i == end) end += counts[++id];
         size_t place = starts[tokens[i] >> shift]++;
         ring->tokens[place] = tokens[i];
-        ring->owners[place] = ids[i];
+        ring->owners[place] = id;
     }
     for (size_t b = buckets; b > 0; b--) starts[b] = starts[b - 1];
     starts[0] = 0;
@@ -130,8 +152,9 @@ void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) {
         ring->tokens[j] = token;
         ring->owners[j] = owner;
     }
+    pad_points(ring);
     if (ring->direct_bits != 0) {
-        fill_direct(ring, 0, (size_t)1 << ring->direct_bits);
+        fill_direct(ring, 0, (size_t)1 << ring->direct_bits, RL_DIRECT_PAD);
         finish_direct(ring);
     }
 }
@@ -158,7 +181,7 @@ void rl_ring_insert(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
                     size_t change_count, uint32_t id, const uint32_t *ranks) {
     size_t from = 0, to = 0;
     for (size_t i = 0; i < change_count; i++) {
-        size_t place = lower_bound(old, changes[i]);
+        size_t place = find(old, changes[i]);
         while (place < old->count && old->tokens[place] == changes[i] &&
                ranks[old->owners[place]] <= ranks[id])
             place++;
@@ -170,6 +193,7 @@ void rl_ring_insert(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
     }
     copy_points(ring, to, old, from, old->count - from);
     ring->count = old->count + change_count;
+    pad_points(ring);
     shift_starts(ring, old, changes, change_count, 1);
 }
 
@@ -177,7 +201,7 @@ int rl_ring_remove(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
                    size_t change_count, uint32_t id) {
     size_t from = 0, to = 0;
     for (size_t i = 0; i < change_count; i++) {
-        size_t place = lower_bound(old, changes[i]);
+        size_t place = find(old, changes[i]);
         /* A node's two equal tokens are two points: the second is found behind the first. */
         if (place < from) place = from;
         while (place < old->count && old->tokens[place] == changes[i] && old->owners[place] != id)
@@ -189,6 +213,7 @@ int rl_ring_remove(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
     }
     copy_points(ring, to, old, from, old->count - from);
     ring->count = old->count - change_count;
+    pad_points(ring);
     shift_starts(ring, old, changes, change_count, (uint32_t)-1);
     return 0;
 }
@@ -199,13 +224,13 @@ void rl_ring_patch_direct(rl_ring *ring, const uint64_t *changes, size_t change_
      * it: the buckets from the one behind the previous point up to the changed point's own. */
     for (size_t i = 0; i < change_count; i++) {
         size_t bucket = (size_t)(changes[i] >> shift);
-        size_t point = lower_bound(ring, changes[i]);
+        size_t point = find(ring, changes[i]);
         size_t lo = point == 0 ? 0 : (size_t)(ring->tokens[point - 1] >> shift) + 1;
-        fill_direct(ring, lo < bucket ? lo : bucket, bucket + 1);
+        fill_direct(ring, lo < bucket ? lo : bucket, bucket + 1, 1);
     }
     /* Behind the last point the circle wraps to the first, whoever owns it now. */
     size_t last = (size_t)(ring->tokens[ring->count - 1] >> shift);
-    fill_direct(ring, last, (size_t)1 << ring->direct_bits);
+    fill_direct(ring, last, (size_t)1 << ring->direct_bits, 1);
     finish_direct(ring);
 }
 
@@ -222,49 +247,85 @@ typedef struct pending {
 
 static void settle(const rl_ring *ring, pending *undecided, uint32_t *out) {
     for (size_t i = 0; i < undecided->count; i++)
-        out[undecided->places[i]] = ring->owners[rl_ring_find(ring, undecided->hashes[i])];
+        out[undecided->places[i]] = ring->owners[find(ring, undecided->hashes[i])];
     undecided->count = 0;
 }
 
-RL_INLINE uint32_t direct_owner(const rl_ring *ring, uint64_t hash) {
-    const uint32_t *word = ring->direct + (hash >> (64 - ring->direct_bits));
-    uint32_t here = word[0], next = word[1];
-    uint32_t below = (uint32_t)(hash << ring->direct_bits >> 48), split = here & 0xFFFF;
-    uint32_t owner = (below > split ? next : here) >> 16;
-    if (RL_UNLIKELY((below == split) | (split == RL_SPLIT_EXACT)))
-        return ring->owners[rl_ring_find(ring, hash)];
-    return owner;
+/* What one compare says: the owner in the low 16 bits, and whether it is not to be trusted. */
+typedef struct verdict {
+    uint32_t owner;
+    uint32_t exact;
+} verdict;
+
+RL_INLINE verdict direct_verdict(const uint32_t *direct, uint32_t to_split, uint64_t hash) {
+    uint64_t bucket_split = hash >> to_split;
+    const uint32_t *words = direct + (bucket_split >> 16);
+    uint32_t here = words[0], next = words[1];
+    uint32_t below = (uint32_t)bucket_split & 0xFFFF, split = here & 0xFFFF;
+    verdict v;
+    v.owner = (below > split ? next : here) >> 16;
+    v.exact = (uint32_t)(below == split) | (uint32_t)(split == RL_SPLIT_EXACT);
+    return v;
 }
 
 uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) {
-    return ring->direct_bits ? direct_owner(ring, hash) : ring->owners[rl_ring_find(ring, hash)];
+    if (ring->direct_bits != 0) {
+        verdict v = direct_verdict(ring->direct, 48 - ring->direct_bits, hash);
+        if (RL_LIKELY(!v.exact)) return v.owner;
+    }
+    return ring->owners[find(ring, hash)];
+}
+
+/* Four keys a turn: their cache misses overlap, and one branch serves them all. */
+RL_INLINE void owners_by_four(const rl_ring *ring, const uint64_t *hashes, size_t count,
+                              uint32_t *out) {
+    const uint32_t *direct = ring->direct;
+    const uint32_t to_split = 48 - ring->direct_bits;
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        verdict a = direct_verdict(direct, to_split, hashes[i]);
+        verdict b = direct_verdict(direct, to_split, hashes[i + 1]);
+        verdict c = direct_verdict(direct, to_split, hashes[i + 2]);
+        verdict d = direct_verdict(direct, to_split, hashes[i + 3]);
+        out[i] = a.owner;
+        out[i + 1] = b.owner;
+        out[i + 2] = c.owner;
+        out[i + 3] = d.owner;
+        if (RL_UNLIKELY(a.exact | b.exact | c.exact | d.exact))
+            for (size_t j = i; j < i + 4; j++) out[j] = rl_ring_owner(ring, hashes[j]);
+    }
+    for (; i < count; i++) out[i] = rl_ring_owner(ring, hashes[i]);
 }
 
 static void owners_scalar(const rl_ring *ring, const uint64_t *hashes, size_t count,
                           uint32_t *out) {
-    for (size_t i = 0; i < count; i++) out[i] = direct_owner(ring, hashes[i]);
+    owners_by_four(ring, hashes, count, out);
 }
 
 static void owners_exact(const rl_ring *ring, const uint64_t *hashes, size_t count,
                          uint32_t *out) {
-    /* Three cache misses a key in a row; two batches of prefetches make them overlap. */
+    /* Three cache misses a key in a row; two distances of prefetches make them overlap. */
     enum { AHEAD = 16 };
+    const uint32_t shift = 64 - ring->start_bits;
     for (size_t i = 0; i < count; i++) {
-        if (i + 2 * AHEAD < count)
-            rl_prefetch(ring->starts + (hashes[i + 2 * AHEAD] >> (64 - ring->start_bits)));
-        if (i + AHEAD < count)
-            rl_prefetch(ring->tokens + ring->starts[hashes[i + AHEAD] >> (64 - ring->start_bits)]);
-        out[i] = ring->owners[rl_ring_find(ring, hashes[i])];
+        if (i + 2 * AHEAD < count) rl_prefetch(ring->starts + (hashes[i + 2 * AHEAD] >> shift));
+        if (i + AHEAD < count) rl_prefetch(ring->tokens + ring->starts[hashes[i + AHEAD] >> shift]);
+        out[i] = ring->owners[find(ring, hashes[i])];
     }
 }
 
 #if RL_X86_64
+/* AVX2's gathers lose to plain loads; what it gains is BMI2's shifts. */
+RL_TARGET_AVX2 static void owners_avx2(const rl_ring *ring, const uint64_t *hashes, size_t count,
+                                       uint32_t *out) {
+    owners_by_four(ring, hashes, count, out);
+}
+
 /* Sixteen keys a turn: two gathers of eight pairs of words.  words: hash them first. */
 RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_ring *ring, const uint64_t *input,
                                               size_t count, uint32_t *out, int words,
                                               rl_xxh3_word_keys keys) {
-    const __m128i to_bucket = _mm_cvtsi32_si128((int)(64 - ring->direct_bits));
-    const __m128i drop_bucket = _mm_cvtsi32_si128((int)ring->direct_bits);
+    const __m128i to_split = _mm_cvtsi32_si128((int)(48 - ring->direct_bits));
     const __m512i low16 = _mm512_set1_epi64(0xFFFF);
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const char *direct = (const char *)ring->direct;
@@ -282,10 +343,12 @@ RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_ring *ring, const uint64_
             a = rl_xxh3_words_avx512(keys, a);
             b = rl_xxh3_words_avx512(keys, b);
         }
-        __m512i pair_a = _mm512_i64gather_epi64(_mm512_srl_epi64(a, to_bucket), direct, 4);
-        __m512i pair_b = _mm512_i64gather_epi64(_mm512_srl_epi64(b, to_bucket), direct, 4);
-        __m512i below_a = _mm512_srli_epi64(_mm512_sll_epi64(a, drop_bucket), 48);
-        __m512i below_b = _mm512_srli_epi64(_mm512_sll_epi64(b, drop_bucket), 48);
+        __m512i top_a = _mm512_srl_epi64(a, to_split);
+        __m512i top_b = _mm512_srl_epi64(b, to_split);
+        __m512i pair_a = _mm512_i64gather_epi64(_mm512_srli_epi64(top_a, 16), direct, 4);
+        __m512i pair_b = _mm512_i64gather_epi64(_mm512_srli_epi64(top_b, 16), direct, 4);
+        __m512i below_a = _mm512_and_si512(top_a, low16);
+        __m512i below_b = _mm512_and_si512(top_b, low16);
         __m512i split_a = _mm512_and_si512(pair_a, low16);
         __m512i split_b = _mm512_and_si512(pair_b, low16);
         __mmask8 next_a = _mm512_cmpgt_epu64_mask(below_a, split_a);
@@ -315,7 +378,7 @@ RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_ring *ring, const uint64_
     }
     settle(ring, &undecided, out);
     for (; i < count; i++)
-        out[i] = direct_owner(ring, words ? rl_xxh3_word(keys, input[i]) : input[i]);
+        out[i] = rl_ring_owner(ring, words ? rl_xxh3_word(keys, input[i]) : input[i]);
 }
 
 RL_TARGET_AVX512 static void hash_owners_avx512(const rl_ring *ring, const uint64_t *hashes,
@@ -341,6 +404,10 @@ void rl_ring_owners(const rl_ring *ring, const uint64_t *hashes, size_t count, u
         hash_owners_avx512(ring, hashes, count, out);
         return;
     }
+    if (rl_simd() >= RL_SIMD_AVX2) {
+        owners_avx2(ring, hashes, count, out);
+        return;
+    }
 #endif
     owners_scalar(ring, hashes, count, out);
 }
@@ -364,12 +431,12 @@ void rl_ring_word_owners(const rl_ring *ring, const rl_hasher *hasher, const uin
 
 /* --- replicas ------------------------------------------------------------------------------- */
 
-RL_INLINE void walk_from(const rl_ring *ring, size_t point, size_t wanted, uint32_t *ids,
-                         uint64_t *seen) {
+static RL_NOINLINE void walk_from(const rl_ring *ring, size_t point, size_t wanted,
+                                  uint32_t *ids, uint64_t *seen) {
     size_t found = 0;
     for (size_t step = 0; step < ring->count && found < wanted; step++) {
-        uint32_t id = ring->owners[point];
-        if (++point == ring->count) point = 0;
+        if (point >= ring->count) point = 0;
+        uint32_t id = ring->owners[point++];
         if (wanted <= RL_WALK_LINEAR) {
             size_t i = 0;
             while (i < found && ids[i] != id) i++;
@@ -386,9 +453,29 @@ RL_INLINE void walk_from(const rl_ring *ring, size_t point, size_t wanted, uint3
         for (size_t i = 0; i < found; i++) seen[ids[i] >> 6] = 0;
 }
 
+/* Neighbours on the circle mostly belong to distinct nodes: then they are the answer. */
+RL_INLINE void walk(const rl_ring *ring, size_t point, size_t wanted, uint32_t *ids,
+                    uint64_t *seen) {
+    const uint32_t *owners = ring->owners + point;
+    if (wanted == 3) {
+        uint32_t a = owners[0], b = owners[1], c = owners[2];
+        ids[0] = a;
+        ids[1] = b;
+        ids[2] = c;
+        if (RL_LIKELY((a != b) & (b != c) & (a != c))) return;
+    } else if (wanted == 2) {
+        ids[0] = owners[0];
+        ids[1] = owners[1];
+        if (RL_LIKELY(ids[0] != ids[1])) return;
+    }
+    walk_from(ring, point, wanted, ids, seen);
+}
+
 void rl_ring_walk(const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids,
                   uint64_t *seen) {
-    walk_from(ring, rl_ring_find(ring, hash), wanted, ids, seen);
+    size_t start = ring->starts[hash >> (64 - ring->start_bits)];
+    rl_prefetch(ring->owners + start);
+    walk(ring, find_from(ring, hash, start), wanted, ids, seen);
 }
 
 void rl_ring_walks(const rl_ring *ring, const uint64_t *hashes, size_t count, size_t wanted,
@@ -399,15 +486,14 @@ void rl_ring_walks(const rl_ring *ring, const uint64_t *hashes, size_t count, si
     for (size_t i = 0; i < count; i += CHUNK) {
         size_t size = count - i < CHUNK ? count - i : CHUNK;
         /* One kind of cache miss at a time, all of a chunk's in flight together. */
-        for (size_t j = 0; j < size; j++) points[j] = ring->starts[hashes[i + j] >> shift];
         for (size_t j = 0; j < size; j++) {
+            points[j] = ring->starts[hashes[i + j] >> shift];
             rl_prefetch(ring->tokens + points[j]);
             rl_prefetch(ring->owners + points[j]);
         }
-        for (size_t j = 0; j < size; j++) {
-            size_t point = rl_ring_find(ring, hashes[i + j]);
-            walk_from(ring, point, wanted, ids + (i + j) * wanted, seen);
-        }
+        for (size_t j = 0; j < size; j++)
+            walk(ring, find_from(ring, hashes[i + j], points[j]), wanted, ids + (i + j) * wanted,
+                 seen);
     }
 }
 

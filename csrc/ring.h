@@ -26,15 +26,20 @@
 #define RL_SPLIT_EXACT 0xFFFFu
 /* Ids in `direct` have 16 bits; a ring with larger ids has no direct table. */
 #define RL_DIRECT_IDS_MAX 65536u
+/* So that searches, walks and the filling of direct need not stop exactly at the end. */
+#define RL_TOKENS_PAD 4
+#define RL_OWNERS_PAD 16
+#define RL_DIRECT_PAD 16
 
 typedef struct rl_ring {
     size_t count;         /* points; Invariant: 1 <= count < 2**32 */
     uint32_t start_bits;  /* Invariant: 1 <= start_bits <= 26 */
     uint32_t direct_bits; /* 0 without direct table; Invariant: direct_bits <= 30 */
-    uint64_t *tokens;     /* [count], ascending */
-    uint32_t *owners;     /* [count] */
+    uint64_t *tokens;     /* [count + RL_TOKENS_PAD], ascending; the pad is UINT64_MAX */
+    uint32_t *owners;     /* [count + RL_OWNERS_PAD]; the pad repeats the first ones, cyclically */
     uint32_t *starts;     /* [2**start_bits + 1]; the last is count */
-    uint32_t *direct;     /* [2**direct_bits + 1]; the last repeats the first point's owner */
+    uint32_t *direct;     /* [2**direct_bits + RL_DIRECT_PAD]; word 2**direct_bits repeats the
+                           * first point's owner, the rest of the pad means nothing */
 } rl_ring;
 
 /* The sizes that suit a ring of `count` points whose ids are below `id_bound`. */
@@ -45,10 +50,11 @@ uint32_t rl_ring_direct_bits(size_t count, size_t id_bound);
 void rl_ring_node_tokens(const rl_hasher *hasher, uint64_t node_hash, uint64_t first, size_t count,
                          uint64_t *tokens);
 
-/* Sort `count` points into ring->tokens, owners and starts, and fill direct if there is one.
- * tokens and ids come in the order of their nodes' names; equal tokens keep it.  ring->count and
- * the bits are set by the caller. */
-void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids);
+/* Sort the points into ring->tokens, owners and starts, and fill direct if there is one.  The
+ * first counts[0] of tokens[] belong to id 0, the next counts[1] to id 1 and so on, in the order
+ * of the nodes' names, which equal tokens keep.  ring->count, the sum of counts, and the bits are
+ * set by the caller. */
+void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *counts);
 
 /* Change `old` by `change_count` points of node `id` into the buffers of `ring`, which have
  * room; same start_bits, and all but direct are written.  changes[] is ascending.
@@ -63,7 +69,7 @@ int rl_ring_remove(rl_ring *ring, const rl_ring *old, const uint64_t *changes,
 /* Make direct right again where it was right but for points at changes[] (in any order). */
 void rl_ring_patch_direct(rl_ring *ring, const uint64_t *changes, size_t change_count);
 
-/* The index of the point that owns `hash`. */
+/* The index of the point that owns `hash`, or count, whose owner the pad repeats, for the first. */
 size_t rl_ring_find(const rl_ring *ring, uint64_t hash);
 
 /* The id of the owner of `hash`. */
@@ -79,7 +85,7 @@ void rl_ring_word_owners(const rl_ring *ring, const rl_hasher *hasher, const uin
 /* ids[0..wanted) = the first `wanted` distinct owners from `hash` on, clockwise.  The ring has
  * at least that many.  seen: a bit for every id, all zero before and after; may be NULL when
  * wanted <= RL_WALK_LINEAR. */
-#define RL_WALK_LINEAR 16
+#define RL_WALK_LINEAR RL_OWNERS_PAD
 void rl_ring_walk(const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids,
                   uint64_t *seen);
 

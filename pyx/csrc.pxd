@@ -76,6 +76,8 @@ cdef extern from "pykey.h":
     void rl_key_release(rl_key_room *room) noexcept
 
 cdef extern from "ring.h" nogil:
+    enum: RL_DIRECT_PAD
+    enum: RL_OWNERS_PAD
     enum: RL_WALK_LINEAR
     ctypedef struct rl_ring:
         size_t count
@@ -90,7 +92,7 @@ cdef extern from "ring.h" nogil:
     void rl_ring_node_tokens(
         const rl_hasher *hasher, uint64_t node_hash, uint64_t first, size_t count, uint64_t *tokens
     ) noexcept
-    void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *ids) noexcept
+    void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *counts) noexcept
     void rl_ring_insert(
         rl_ring *ring, const rl_ring *old, const uint64_t *changes, size_t change_count,
         uint32_t id, const uint32_t *ranks

@@ -8,7 +8,9 @@ from libc.string cimport memcpy
 
 from csrc cimport (
     RL_BLOCK_KEYS,
+    RL_DIRECT_PAD,
     RL_KEYS_CAPSULE,
+    RL_OWNERS_PAD,
     RL_WALK_LINEAR,
     rl_cell_take,
     rl_hash_bytes,
@@ -134,7 +136,6 @@ cdef class Table:
         cdef Py_ssize_t node_count = len(self.nodes), position
         cdef size_t total = 0, at = 0
         cdef uint64_t[::1] tokens
-        cdef uint32_t[::1] ids
         cdef uint32_t count
         cdef uint64_t name_hash
         self._serial = next(_serials)
@@ -153,27 +154,25 @@ cdef class Table:
             total, rl_ring_start_bits(total), rl_ring_direct_bits(total, <size_t>node_count)
         )
         tokens = np.empty(total, dtype=np.uint64)
-        ids = np.empty(total, dtype=np.uint32)
         for position in range(node_count):
             count = self._counts[position]
             if count == 0:
                 continue
             name_hash = _name_hash(&self._hasher, self._names_by_id[position])
             rl_ring_node_tokens(&self._hasher, name_hash, 0, count, &tokens[at])
-            ids[at : at + count] = <uint32_t>position
             at += count
         with nogil:
-            rl_ring_build(&self._ring, &tokens[0], &ids[0])
+            rl_ring_build(&self._ring, &tokens[0], &self._counts[0])
         return 0
 
     cdef int _take_room(self, size_t count, uint32_t start_bits, uint32_t direct_bits) except -1:
         # An eighth more than needed, so that the next tables can reuse the buffers.
-        cdef size_t room = count + count // 8 + 64
+        cdef size_t room = count + count // 8 + RL_OWNERS_PAD
         self._tokens = np.empty(room, dtype=np.uint64)
         self._owners = np.empty(room, dtype=np.uint32)
         self._starts = np.empty((<size_t>1 << start_bits) + 1, dtype=np.uint32)
         if direct_bits:
-            self._direct = np.empty((<size_t>1 << direct_bits) + 1, dtype=np.uint32)
+            self._direct = np.empty((<size_t>1 << direct_bits) + RL_DIRECT_PAD, dtype=np.uint32)
         self._point_ring(start_bits, direct_bits)
         return 0
 
@@ -241,7 +240,7 @@ cdef class Table:
             and spare._serial == self._parent_serial
             and spare._ring.start_bits == self._ring.start_bits
             and spare._ring.direct_bits == self._ring.direct_bits
-            and <size_t>spare._tokens.shape[0] >= count
+            and <size_t>spare._tokens.shape[0] >= count + RL_OWNERS_PAD
         )
         if reuse:
             table._tokens = spare._tokens

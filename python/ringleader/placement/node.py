@@ -13,8 +13,14 @@ from ringleader import limits
 from ringleader.errors import DuplicateNode, LimitError, NodeError, NodeTypeError, WeightError
 
 
+#: The tags of every node that has none: one object, so that rings of many nodes stay small.
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
 def checked_weight(weight: object, name: str) -> float:
     """`weight` as a float, or an error that names the node."""
+    if type(weight) is float and 0.0 < weight < math.inf:
+        return weight
     if isinstance(weight, bool) or not isinstance(weight, Real):
         raise NodeTypeError(
             f"the weight of node {name!r} must be a number, not {type(weight).__name__}"
@@ -32,6 +38,8 @@ def checked_weight(weight: object, name: str) -> float:
 
 
 def _checked_text(value: object, field_name: str, bytes_max: int) -> None:
+    if value == "":
+        return
     if not isinstance(value, str):
         raise NodeTypeError(f"a node's {field_name} must be str, not {type(value).__name__}")
     try:
@@ -70,15 +78,18 @@ class Node:
     dc: str = ""
     zone: str = ""
     address: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS, hash=False)
 
     def __post_init__(self) -> None:
         _checked_text(self.name, "name", limits.NODE_NAME_BYTES_MAX)
         if not self.name:
             raise NodeError("a node's name is empty; give it one that no other node has")
         object.__setattr__(self, "weight", checked_weight(self.weight, self.name))
-        for field_name in ("dc", "zone", "address"):
-            _checked_text(getattr(self, field_name), field_name, limits.NODE_FIELD_BYTES_MAX)
+        _checked_text(self.dc, "dc", limits.NODE_FIELD_BYTES_MAX)
+        _checked_text(self.zone, "zone", limits.NODE_FIELD_BYTES_MAX)
+        _checked_text(self.address, "address", limits.NODE_FIELD_BYTES_MAX)
+        if self.tags is _NO_TAGS:
+            return
         if not isinstance(self.tags, Mapping):
             raise NodeTypeError(
                 f"a node's tags must be a mapping of str to str, not {type(self.tags).__name__}"
