@@ -223,7 +223,7 @@ cdef class Table:
         table._ids = ids
         table._ranks = ranks
         table._names_by_id = tuple(names_by_id)
-        table._ids_are_positions = len(ids) == len(ranks) and bool(np.array_equal(ids, ranks))
+        table._ids_are_positions = np.array_equal(ids, np.arange(len(ranks), dtype=np.uint32))
         table.live_count = int(np.count_nonzero(counts))
         changes = np.empty(change_count, dtype=np.uint64)
         if change_count:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
 from ringleader import limits
 from ringleader.errors import DuplicateNode, LimitError, NodeError, NodeTypeError, WeightError
-
 
 #: The tags of every node that has none: one object, so that rings of many nodes stay small.
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -152,7 +152,7 @@ def sorted_nodes(nodes: Iterable[str | Node] | Mapping[str, float]) -> tuple[Nod
             ) from None
         made = [as_node(node) for node in members]
     made.sort(key=lambda node: node.name)
-    for left, right in zip(made, made[1:], strict=False):
+    for left, right in pairwise(made):
         if left.name == right.name:
             raise DuplicateNode(f"node {left.name!r} is given twice; names must be distinct")
     return tuple(made)

@@ -217,7 +217,9 @@ class HashRing(kernels.ring.RingBase):
 
         Cost: O(1) a key: a hash and, nearly always, one access to the table.
         """
-        return compute(keys, self.table.lookup, np.uint32, None, out, threads)
+        table = self.table
+        table.check_wanted(1)
+        return compute(keys, table.lookup, np.uint32, None, out, threads)
 
     def lookup_replicas(
         self, keys: KeyColumn, n: int, out: NDArray[np.uint32] | None = None, threads: int = 1
