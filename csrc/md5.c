@@ -200,6 +200,7 @@ RL_TARGET_AVX512 static void lanes_avx512(const lanes *in, uint32_t out[4][LANES
 #undef STEP
 #undef LOAD
 
+/* Lanes from `used` on hash what they hold from before; nobody reads the result. */
 static void lanes_finish(const lanes *in, const size_t *places, size_t used, uint8_t *digests) {
     uint32_t out[4][LANES_MAX];
     if (rl_simd() >= RL_SIMD_AVX512) {
@@ -213,8 +214,10 @@ static void lanes_finish(const lanes *in, const size_t *places, size_t used, uin
     }
 }
 
+/* So many keys are done sooner one by one than in lanes that stand mostly empty. */
+enum { FEW = 2 };
+
 static void spans_in_lanes(const rl_span *spans, size_t count, uint8_t *digests) {
-    /* Lanes left empty hash whatever they hold; nobody reads the result. */
     lanes in = {{{0}}};
     size_t places[LANES_MAX];
     size_t used = 0;
@@ -230,14 +233,21 @@ static void spans_in_lanes(const rl_span *spans, size_t count, uint8_t *digests)
             used = 0;
         }
     }
-    if (used > 0) lanes_finish(&in, places, used, digests);
+    if (used > FEW) {
+        lanes_finish(&in, places, used, digests);
+    } else {
+        for (size_t lane = 0; lane < used; lane++) {
+            rl_span span = spans[places[lane]];
+            rl_md5(span.data, span.size, digests + RL_MD5_BYTES * places[lane]);
+        }
+    }
 }
 
 #endif
 
 void rl_md5_spans(const rl_span *spans, size_t count, uint8_t *digests) {
 #if RL_X86_64
-    if (rl_simd() >= RL_SIMD_AVX2) {
+    if (count > FEW && rl_simd() >= RL_SIMD_AVX2) {
         spans_in_lanes(spans, count, digests);
         return;
     }
