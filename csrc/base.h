@@ -40,7 +40,7 @@
 #define RL_TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
 #define RL_TARGET_AVX512 \
     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,popcnt")))
-#define RL_TARGET_CRC32C __attribute__((target("sse4.2")))
+#define RL_TARGET_CRC32C __attribute__((target("sse4.2,pclmul")))
 #else
 #define RL_TARGET_AVX2
 #define RL_TARGET_AVX512

@@ -32,10 +32,15 @@ static int detect(void) {
     cpuid(0, 0, r);
     if (r[0] < 7) return RL_SIMD_SCALAR;
     cpuid(1, 0, r);
+    const uint32_t pclmulqdq = 1u << 1, sse42 = 1u << 20, popcnt = 1u << 23;
     const uint32_t osxsave = 1u << 27, avx = 1u << 28;
-    if ((r[2] & osxsave) == 0 || (r[2] & avx) == 0) return RL_SIMD_SCALAR;
+    const uint32_t basics = pclmulqdq | sse42 | popcnt | osxsave | avx;
+    if ((r[2] & basics) != basics) return RL_SIMD_SCALAR;
     uint64_t states = enabled_states();
     if ((states & 0x6) != 0x6) return RL_SIMD_SCALAR; /* xmm, ymm */
+    cpuid(0x80000001u, 0, r);
+    const uint32_t lzcnt = 1u << 5;
+    if ((r[2] & lzcnt) == 0) return RL_SIMD_SCALAR;
     cpuid(7, 0, r);
     const uint32_t bmi1 = 1u << 3, avx2 = 1u << 5, bmi2 = 1u << 8;
     if ((r[1] & avx2) == 0 || (r[1] & bmi1) == 0 || (r[1] & bmi2) == 0) return RL_SIMD_SCALAR;

@@ -2,7 +2,8 @@
 #ifndef RL_SIMD_H
 #define RL_SIMD_H
 
-/* In order of width: each level includes the ones before it. */
+/* In order of width: each level includes the ones before it.  AVX2 also means SSE4.2, PCLMULQDQ,
+ * POPCNT, LZCNT, BMI1 and BMI2; AVX512 means F, DQ, BW and VL. */
 enum { RL_SIMD_SCALAR = 0, RL_SIMD_AVX2 = 1, RL_SIMD_AVX512 = 2 };
 
 /* The widest level that CPU and operating system support. */

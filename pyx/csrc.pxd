@@ -5,6 +5,7 @@ from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "base.h" nogil:
+    uint64_t rl_load64(const void *p) noexcept
     void rl_store64(void *p, uint64_t x) noexcept
 
 cdef extern from "simd.h" nogil:
@@ -75,6 +76,25 @@ cdef extern from "pykey.h":
     int rl_key_span(object key, Py_ssize_t position, rl_span *span, rl_key_room *room) except -1
     void rl_key_release(rl_key_room *room) noexcept
 
+cdef extern from "xxh3.h" nogil:
+    uint64_t rl_xxh3_once(const void *data, size_t size, uint64_t seed) noexcept
+
+cdef extern from "murmur3.h" nogil:
+    ctypedef struct rl_murmur3_128:
+        uint64_t h1
+        uint64_t h2
+    rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, uint32_t seed) noexcept
+    uint32_t rl_murmur3_x86_32(const uint8_t *data, size_t size, uint32_t seed) noexcept
+
+cdef extern from "md5.h" nogil:
+    enum: RL_MD5_BYTES
+    void rl_md5_spans(const rl_span *spans, size_t count, uint8_t *digests) noexcept
+
+cdef extern from "crc.h" nogil:
+    uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
+    uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
+    uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+
 cdef extern from "ring.h" nogil:
     enum: RL_DIRECT_PAD
     enum: RL_OWNERS_PAD
@@ -124,6 +144,7 @@ cdef extern from "ring.h" nogil:
 cdef extern from "tablecell.h":
     object rl_cell_take(list cell)
     bint rl_sole_owner(object o) noexcept
+
 cdef extern from "keys.h" nogil:
     ctypedef struct rl_cells:
         rl_keys keys

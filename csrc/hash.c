@@ -1,0 +1,349 @@
+#include "hash.h"
+
+#include "murmur3.h"
+#include "simd.h"
+#include "siphash.h"
+#include "xxh3.h"
+#include "xxh3_words.h"
+#include "xxh64.h"
+
+int rl_hasher_init(rl_hasher *hasher, uint32_t kind, uint64_t seed, uint64_t seed_hi) {
+    if (kind > RL_HASH_SIPHASH13) return -1;
+    hasher->kind = kind;
+    hasher->seed = seed;
+    hasher->seed_hi = seed_hi;
+    if (kind == RL_HASH_XXH3) {
+        rl_xxh3_secret_init(seed, hasher->secret);
+    } else {
+        memset(hasher->secret, 0, sizeof hasher->secret);
+    }
+    return 0;
+}
+
+uint64_t rl_hash_bytes(const rl_hasher *hasher, const void *data, size_t size) {
+    const uint8_t *bytes = (const uint8_t *)data;
+    switch (hasher->kind) {
+    case RL_HASH_XXH3:
+        return rl_xxh3_bytes(bytes, size, hasher->seed, hasher->secret);
+    case RL_HASH_XXH64:
+        return rl_xxh64(bytes, size, hasher->seed);
+    case RL_HASH_MURMUR3:
+        return rl_murmur3_x64_128(bytes, size, (uint32_t)hasher->seed).h1;
+    default:
+        return rl_siphash13(bytes, size, hasher->seed, hasher->seed_hi);
+    }
+}
+
+/* --- words ------------------------------------------------------------------------------- */
+
+RL_INLINE uint64_t hash_word(uint32_t kind, uint64_t seed, uint64_t seed_hi, uint64_t word) {
+    switch (kind) {
+    case RL_HASH_XXH64:
+        return rl_xxh64_word(word, seed);
+    case RL_HASH_MURMUR3:
+        return rl_murmur3_word(word, (uint32_t)seed);
+    default:
+        return rl_siphash13_word(word, seed, seed_hi);
+    }
+}
+
+RL_INLINE void loop_words(uint32_t kind, const rl_hasher *hasher, const uint64_t *words,
+                          size_t count, uint64_t *out) {
+    /* `out` may be `words`, so a loop over both could not become vectors; one over `w` does. */
+    enum { STEP = 32 };
+    uint64_t seed = hasher->seed, seed_hi = hasher->seed_hi;
+    uint64_t w[STEP];
+    for (; count >= STEP; count -= STEP, words += STEP, out += STEP) {
+        memcpy(w, words, sizeof w);
+        for (size_t i = 0; i < STEP; i++) w[i] = hash_word(kind, seed, seed_hi, w[i]);
+        memcpy(out, w, sizeof w);
+    }
+    for (size_t i = 0; i < count; i++) out[i] = hash_word(kind, seed, seed_hi, words[i]);
+}
+
+/* Inlined once into a function of each level: the same loops, compiled for its instructions. */
+RL_INLINE void loop_words_of_kind(const rl_hasher *hasher, const uint64_t *words, size_t count,
+                                  uint64_t *out) {
+    switch (hasher->kind) {
+    case RL_HASH_XXH64:
+        loop_words(RL_HASH_XXH64, hasher, words, count, out);
+        return;
+    case RL_HASH_MURMUR3:
+        loop_words(RL_HASH_MURMUR3, hasher, words, count, out);
+        return;
+    default:
+        loop_words(RL_HASH_SIPHASH13, hasher, words, count, out);
+    }
+}
+
+static void words_scalar(const rl_hasher *hasher, const uint64_t *words, size_t count,
+                         uint64_t *out) {
+    if (hasher->kind != RL_HASH_XXH3) {
+        loop_words_of_kind(hasher, words, count, out);
+        return;
+    }
+    rl_xxh3_word_keys keys = rl_xxh3_word_keys_init(hasher->seed);
+    for (size_t i = 0; i < count; i++) out[i] = rl_xxh3_word(keys, words[i]);
+}
+
+#if RL_X86_64
+
+RL_TARGET_AVX2 static void words_avx2(const rl_hasher *hasher, const uint64_t *words, size_t count,
+                                      uint64_t *out) {
+    if (hasher->kind != RL_HASH_XXH3) {
+        loop_words_of_kind(hasher, words, count, out);
+        return;
+    }
+    rl_xxh3_word_keys keys = rl_xxh3_word_keys_init(hasher->seed);
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256i w = _mm256_loadu_si256((const __m256i *)(words + i));
+        _mm256_storeu_si256((__m256i *)(out + i), rl_xxh3_words_avx2(keys, w));
+    }
+    for (; i < count; i++) out[i] = rl_xxh3_word(keys, words[i]);
+}
+
+RL_TARGET_AVX512 static void words_avx512(const rl_hasher *hasher, const uint64_t *words,
+                                          size_t count, uint64_t *out) {
+    if (hasher->kind != RL_HASH_XXH3) {
+        loop_words_of_kind(hasher, words, count, out);
+        return;
+    }
+    rl_xxh3_word_keys keys = rl_xxh3_word_keys_init(hasher->seed);
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        __m512i w = _mm512_loadu_si512(words + i);
+        _mm512_storeu_si512(out + i, rl_xxh3_words_avx512(keys, w));
+    }
+    if (i < count) {
+        __mmask8 rest = (__mmask8)((1u << (count - i)) - 1);
+        __m512i w = _mm512_maskz_loadu_epi64(rest, words + i);
+        _mm512_mask_storeu_epi64(out + i, rest, rl_xxh3_words_avx512(keys, w));
+    }
+}
+
+#endif
+
+void rl_hash_words(const rl_hasher *hasher, const uint64_t *words, size_t count, uint64_t *out) {
+#if RL_X86_64
+    int level = rl_simd();
+    if (level >= RL_SIMD_AVX512) {
+        words_avx512(hasher, words, count, out);
+        return;
+    }
+    if (level >= RL_SIMD_AVX2) {
+        words_avx2(hasher, words, count, out);
+        return;
+    }
+#endif
+    words_scalar(hasher, words, count, out);
+}
+
+/* --- spans ------------------------------------------------------------------------------- */
+
+/* XXH3 has a straight line for each class of lengths; on mixed lengths the choice between the
+ * lines mispredicts and costs more than the lines do.  So a block of mixed lengths is first dealt
+ * into one list for each class, without a branch, and then hashed list by list. */
+enum {
+    CLASS_0,
+    CLASS_1_3,
+    CLASS_4_8,
+    CLASS_9_16,
+    CLASS_17_32,
+    CLASS_33_64,
+    CLASS_65_96,
+    CLASS_97_128,
+    CLASS_129_240,
+    CLASS_LONG,
+    CLASSES
+};
+
+#define TWICE(x) x, x
+#define TIMES_8(x) TWICE(x), TWICE(x), TWICE(x), TWICE(x)
+#define TIMES_16(x) TIMES_8(x), TIMES_8(x)
+#define TIMES_32(x) TIMES_16(x), TIMES_16(x)
+
+static const uint8_t class_of_size[RL_XXH3_SHORT_BYTES_MAX + 2] = {
+    CLASS_0,
+    CLASS_1_3, CLASS_1_3, CLASS_1_3,
+    TWICE(CLASS_4_8), TWICE(CLASS_4_8), CLASS_4_8,
+    TIMES_8(CLASS_9_16),
+    TIMES_16(CLASS_17_32),
+    TIMES_32(CLASS_33_64),
+    TIMES_32(CLASS_65_96),
+    TIMES_32(CLASS_97_128),
+    TIMES_32(CLASS_129_240), TIMES_32(CLASS_129_240), TIMES_32(CLASS_129_240),
+    TIMES_16(CLASS_129_240),
+    CLASS_LONG,
+};
+
+RL_INLINE uint8_t class_of(size_t size) {
+    size_t top = RL_XXH3_SHORT_BYTES_MAX + 1;
+    return class_of_size[size < top ? size : top];
+}
+
+RL_INLINE uint64_t hash_of_class(int cls, const rl_hasher *hasher, rl_span span) {
+    switch (cls) {
+    case CLASS_0:
+        return rl_xxh3_0(hasher->seed);
+    case CLASS_1_3:
+        return rl_xxh3_1to3(span.data, span.size, hasher->seed);
+    case CLASS_4_8:
+        return rl_xxh3_4to8(span.data, span.size, hasher->seed);
+    case CLASS_9_16:
+        return rl_xxh3_9to16(span.data, span.size, hasher->seed);
+    case CLASS_17_32:
+        return rl_xxh3_17to128(span.data, span.size, hasher->secret, 1);
+    case CLASS_33_64:
+        return rl_xxh3_17to128(span.data, span.size, hasher->secret, 2);
+    case CLASS_65_96:
+        return rl_xxh3_17to128(span.data, span.size, hasher->secret, 3);
+    case CLASS_97_128:
+        return rl_xxh3_17to128(span.data, span.size, hasher->secret, 4);
+    case CLASS_129_240:
+        return rl_xxh3_129to240(span.data, span.size, hasher->seed, hasher->secret);
+    default:
+        return rl_xxh3_long(span.data, span.size, hasher->secret);
+    }
+}
+
+enum { DEAL_SPANS = 1024, DEAL_VECTOR = 16 };
+
+/* The places of the spans of each class, in order. */
+typedef struct deal {
+    uint32_t *ends[CLASSES]; /* each points behind the last place of its list */
+    /* A vector is stored whole, so up to DEAL_VECTOR places behind a list's end are scratch. */
+    uint32_t lists[CLASSES][DEAL_SPANS + DEAL_VECTOR];
+} deal;
+
+static void deal_scalar(deal *to, const rl_span *spans, size_t count) {
+    for (size_t i = 0; i < count; i++) *to->ends[class_of(spans[i].size)]++ = (uint32_t)i;
+}
+
+#if RL_X86_64
+
+RL_TARGET_AVX512 RL_INLINE void deal_put(deal *to, int cls, unsigned members, __m512i places) {
+    __m512i packed = _mm512_maskz_compress_epi32((__mmask16)members, places);
+    _mm512_storeu_si512(to->ends[cls], packed);
+    to->ends[cls] += _mm_popcnt_u32(members);
+}
+
+/* count is a multiple of DEAL_VECTOR. */
+RL_TARGET_AVX512 static void deal_avx512(deal *to, const rl_span *spans, size_t count) {
+    const __m512i odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (size_t i = 0; i < count; i += DEAL_VECTOR) {
+        const rl_span *at = spans + i;
+        __m512i low = _mm512_permutex2var_epi64(_mm512_loadu_si512(at), odd,
+                                                _mm512_loadu_si512(at + 4));
+        __m512i high = _mm512_permutex2var_epi64(_mm512_loadu_si512(at + 8), odd,
+                                                 _mm512_loadu_si512(at + 12));
+        __m512i sizes = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtusepi64_epi32(low)),
+                                           _mm512_cvtusepi64_epi32(high), 1);
+#define UP_TO(size) ((unsigned)_mm512_cmple_epu32_mask(sizes, _mm512_set1_epi32(size)))
+        unsigned to3 = UP_TO(3), to8 = UP_TO(8), to16 = UP_TO(16), to32 = UP_TO(32);
+        unsigned to64 = UP_TO(64);
+        /* The lengths that most keys have are dealt without asking whether there are any. */
+        deal_put(to, CLASS_4_8, to8 & ~to3, places);
+        deal_put(to, CLASS_9_16, to16 & ~to8, places);
+        deal_put(to, CLASS_17_32, to32 & ~to16, places);
+        deal_put(to, CLASS_33_64, to64 & ~to32, places);
+        if (to3 != 0) {
+            unsigned to0 = UP_TO(0);
+            deal_put(to, CLASS_0, to0, places);
+            deal_put(to, CLASS_1_3, to3 & ~to0, places);
+        }
+        if (to64 != 0xFFFF) {
+            unsigned to96 = UP_TO(96), to128 = UP_TO(128), to240 = UP_TO(240);
+            deal_put(to, CLASS_65_96, to96 & ~to64, places);
+            deal_put(to, CLASS_97_128, to128 & ~to96, places);
+            deal_put(to, CLASS_129_240, to240 & ~to128, places);
+            deal_put(to, CLASS_LONG, 0xFFFF & ~to240, places);
+        }
+#undef UP_TO
+        places = _mm512_add_epi32(places, _mm512_set1_epi32(DEAL_VECTOR));
+    }
+}
+
+#endif
+
+/* count is a multiple of DEAL_VECTOR, at most DEAL_SPANS. */
+static void xxh3_spans_dealt(const rl_hasher *hasher, const rl_span *spans, size_t count,
+                             uint64_t *out) {
+    deal to;
+    for (int cls = 0; cls < CLASSES; cls++) to.ends[cls] = to.lists[cls];
+#if RL_X86_64
+    if (rl_simd() >= RL_SIMD_AVX512) {
+        deal_avx512(&to, spans, count);
+    } else {
+        deal_scalar(&to, spans, count);
+    }
+#else
+    deal_scalar(&to, spans, count);
+#endif
+#define HASH_LIST(cls)                                                            \
+    for (const uint32_t *place = to.lists[cls]; place < to.ends[cls]; place++) { \
+        out[*place] = hash_of_class(cls, hasher, spans[*place]);                  \
+    }
+    HASH_LIST(CLASS_0)
+    HASH_LIST(CLASS_1_3)
+    HASH_LIST(CLASS_4_8)
+    HASH_LIST(CLASS_9_16)
+    HASH_LIST(CLASS_17_32)
+    HASH_LIST(CLASS_33_64)
+    HASH_LIST(CLASS_65_96)
+    HASH_LIST(CLASS_97_128)
+    HASH_LIST(CLASS_129_240)
+    HASH_LIST(CLASS_LONG)
+#undef HASH_LIST
+}
+
+static void xxh3_spans_in_order(const rl_hasher *hasher, const rl_span *spans, size_t count,
+                                uint64_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        out[i] = rl_xxh3_bytes(spans[i].data, spans[i].size, hasher->seed, hasher->secret);
+    }
+}
+
+/* Whether the first spans change class so often that dealing pays. */
+static int is_mixed(const rl_span *spans, size_t count) {
+    enum { SAMPLE = 64, CHANGES_MIN = 8 };
+    if (count < SAMPLE) return 0;
+    size_t changes = 0;
+    uint8_t before = class_of(spans[0].size);
+    for (size_t i = 1; i < SAMPLE; i++) {
+        uint8_t cls = class_of(spans[i].size);
+        changes += cls != before;
+        before = cls;
+    }
+    return changes >= CHANGES_MIN;
+}
+
+void rl_hash_spans(const rl_hasher *hasher, const rl_span *spans, size_t count, uint64_t *out) {
+    switch (hasher->kind) {
+    case RL_HASH_XXH3:
+        while (count > 0) {
+            size_t block = count < DEAL_SPANS ? count : DEAL_SPANS;
+            size_t dealt = is_mixed(spans, block) ? block - block % DEAL_VECTOR : 0;
+            if (dealt > 0) xxh3_spans_dealt(hasher, spans, dealt, out);
+            xxh3_spans_in_order(hasher, spans + dealt, block - dealt, out + dealt);
+            spans += block, out += block, count -= block;
+        }
+        return;
+    case RL_HASH_XXH64:
+        for (size_t i = 0; i < count; i++) {
+            out[i] = rl_xxh64(spans[i].data, spans[i].size, hasher->seed);
+        }
+        return;
+    case RL_HASH_MURMUR3:
+        for (size_t i = 0; i < count; i++) {
+            uint32_t seed = (uint32_t)hasher->seed;
+            out[i] = rl_murmur3_x64_128(spans[i].data, spans[i].size, seed).h1;
+        }
+        return;
+    default:
+        for (size_t i = 0; i < count; i++) {
+            out[i] = rl_siphash13(spans[i].data, spans[i].size, hasher->seed, hasher->seed_hi);
+        }
+    }
+}
