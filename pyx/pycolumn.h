@@ -2,6 +2,8 @@
 #ifndef RL_PYCOLUMN_H
 #define RL_PYCOLUMN_H
 
+#include <numpy/arrayobject.h>
+
 #include "keys.h"
 #include "pykey.h"
 
@@ -213,6 +215,85 @@ static void rl_objects_init(rl_objects *column, PyObject *list, const void *cell
 
 /* A tuple never changes and keeps its items in place. */
 static const void *rl_tuple_cells(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
+
+/* An array of NumPy's variable-width StringDType.
+ *
+ * Other threads may write to it meanwhile, also without the GIL, under the lock of the dtype's
+ * allocator; so does this, and copies the text out before it lets go of the lock. */
+typedef struct rl_strings {
+    rl_keys keys;
+    const PyArray_StringDTypeObject *dtype;
+    const uint8_t *cells;
+    ptrdiff_t stride;
+} rl_strings;
+
+/* As far as `count` goes, the keys that fit into scratch; fewer, with *error, before one that is
+ * null or damaged.  Holds the lock. */
+static size_t rl_strings_copy(const rl_strings *column, npy_string_allocator *allocator, size_t lo,
+                              size_t count, rl_span *out, rl_scratch *scratch, int *error) {
+    const uint8_t *cell = column->cells + (ptrdiff_t)lo * column->stride;
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++, cell += column->stride) {
+        npy_static_string text;
+        int is_null =
+            NpyString_load(allocator, (const npy_packed_static_string *)(const void *)cell, &text);
+        if (RL_UNLIKELY(is_null != 0)) {
+            if (is_null < 0) {
+                *error = RL_KEYS_CORRUPT;
+                return i;
+            }
+            /* A missing value reads as the text that stands for it, or as empty where the dtype
+             * knows no missing values. */
+            if (column->dtype->na_object == NULL) {
+                text.size = 0;
+            } else if (column->dtype->has_string_na) {
+                text = column->dtype->default_string;
+            } else {
+                *error = RL_KEYS_NULL;
+                return i;
+            }
+        }
+        if (RL_UNLIKELY(text.size > scratch->capacity - used)) {
+            if (used > 0) return i;
+            size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
+            if (wanted < text.size) wanted = text.size;
+            if (rl_scratch_reserve(scratch, wanted, lo + i) == NULL) {
+                *error = RL_KEYS_NO_MEMORY;
+                return i;
+            }
+        }
+        out[i].data = scratch->bytes + used;
+        out[i].size = text.size;
+        if (text.size > 0) memcpy(scratch->bytes + used, text.buf, text.size);
+        used += text.size;
+    }
+    return count;
+}
+
+static size_t rl_strings_spans(const rl_keys *keys, size_t lo, size_t count, rl_span *out,
+                               rl_scratch *scratch) {
+    const rl_strings *column = (const rl_strings *)keys;
+    int error = RL_KEYS_OK;
+    npy_string_allocator *allocator = NpyString_acquire_allocator(column->dtype);
+    size_t read = rl_strings_copy(column, allocator, lo, count, out, scratch, &error);
+    NpyString_release_allocator(allocator);
+    if (RL_UNLIKELY(read == 0)) {
+        scratch->error = error;
+        scratch->error_index = lo;
+    }
+    return read;
+}
+
+/* `dtype` and the cells are borrowed: the Column keeps them alive. */
+static void rl_strings_init(rl_strings *column, PyObject *dtype, const void *cells, size_t count,
+                            ptrdiff_t stride) {
+    memset(column, 0, sizeof *column);
+    column->keys.count = count;
+    column->keys.spans = rl_strings_spans;
+    column->dtype = (const PyArray_StringDTypeObject *)(const void *)dtype;
+    column->cells = (const uint8_t *)cells;
+    column->stride = stride;
+}
 
 #if defined(Py_GIL_DISABLED)
 #define RL_FREE_THREADED 1
