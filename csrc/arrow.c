@@ -162,6 +162,7 @@ RL_INLINE size_t offset_spans(const rl_arrow_values *values, size_t at, size_t c
     for (size_t i = 0; i < count; i++) {
         uint64_t end = load_offset(cells, i + 1, width);
         out[i].data = address_at(data, start);
+        rl_prefetch(out[i].data); /* by the time the block is hashed, it is there */
         out[i].size = (size_t)(end - start);
         falls |= end < start;
         start = end;
@@ -175,6 +176,7 @@ RL_INLINE size_t spans_as(const rl_arrow_values *values, int kind, size_t width,
     if (kind == RL_ARROW_OFFSETS) return offset_spans(values, at, count, width, out);
     for (size_t i = 0; i < count; i++) {
         if (!value_span(values, kind, width, at + i, out + i)) return i;
+        if (kind == RL_ARROW_VIEWS) rl_prefetch(out[i].data);
     }
     return count;
 }
