@@ -20,7 +20,7 @@ PACKAGE = "ringleader._native"
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "keys", "utf8"],
-    "keys": ["keys", "utf8"],
+    "keys": ["keys", "arrow", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "keys", "utf8"],
 }
 

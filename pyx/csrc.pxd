@@ -2,7 +2,7 @@
 # run-time module, so cimporting this file never imports anything.
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t, size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "base.h" nogil:
     uint64_t rl_load64(const void *p) noexcept
@@ -163,6 +163,37 @@ cdef extern from "keys.h" nogil:
         int is_swapped,
     ) noexcept
 
+cdef extern from "arrow.h" nogil:
+    ctypedef struct ArrowSchema "struct ArrowSchema":
+        const char *format
+        int64_t n_children
+        void (*release)(ArrowSchema *schema) noexcept nogil
+    ctypedef struct ArrowArray "struct ArrowArray":
+        void (*release)(ArrowArray *array) noexcept nogil
+    ctypedef struct ArrowArrayStream "struct ArrowArrayStream":
+        int (*get_schema)(ArrowArrayStream *stream, ArrowSchema *out) noexcept nogil
+        int (*get_next)(ArrowArrayStream *stream, ArrowArray *out) noexcept nogil
+        const char *(*get_last_error)(ArrowArrayStream *stream) noexcept nogil
+        void (*release)(ArrowArrayStream *stream) noexcept nogil
+    enum: RL_ARROW_OK
+    enum: RL_ARROW_REFUSED
+    enum: RL_ARROW_COLUMNS
+    enum: RL_ARROW_DAMAGED
+    ctypedef struct rl_arrow_type:
+        int is_table
+    ctypedef struct rl_arrow:
+        rl_keys keys
+        int can_fail
+    int rl_arrow_type_init(
+        rl_arrow_type *type, const ArrowSchema *schema, const ArrowSchema **culprit
+    ) noexcept
+    void rl_arrow_init(rl_arrow *column, const rl_arrow_type *type) noexcept
+    int rl_arrow_add(
+        rl_arrow *column, ArrowArray *array, const char **what, size_t *index
+    ) noexcept
+    bint rl_arrow_overlaps(const rl_arrow *column, uintptr_t address, size_t size) noexcept
+    void rl_arrow_free(rl_arrow *column) noexcept
+
 cdef extern from "pycolumn.h":
     enum: RL_FREE_THREADED
     ctypedef struct rl_objects:
@@ -173,3 +204,8 @@ cdef extern from "pycolumn.h":
         Py_ssize_t first, PyObject *size_error,
     ) noexcept
     const void *rl_tuple_cells(object keys) noexcept
+    ctypedef struct rl_strings:
+        rl_keys keys
+    void rl_strings_init(
+        rl_strings *column, object dtype, const void *cells, size_t count, ptrdiff_t stride
+    ) noexcept

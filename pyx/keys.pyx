@@ -14,22 +14,39 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.pycapsule cimport (
     PyCapsule_GetContext,
+    PyCapsule_GetPointer,
+    PyCapsule_IsValid,
     PyCapsule_New,
     PyCapsule_SetContext,
 )
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.string cimport memset
 
 from csrc cimport (
+    RL_ARROW_COLUMNS,
+    RL_ARROW_OK,
+    RL_ARROW_REFUSED,
     RL_BLOCK_KEYS,
     RL_FREE_THREADED,
     RL_KEYS_CAPSULE,
     RL_KEYS_CORRUPT,
     RL_KEYS_NO_MEMORY,
     RL_KEYS_NULL,
+    RL_KEYS_OK,
     RL_KEYS_PYTHON_ERROR,
     RL_KEYS_SURROGATE,
+    ArrowArray,
+    ArrowArrayStream,
+    ArrowSchema,
+    rl_arrow,
+    rl_arrow_add,
+    rl_arrow_free,
+    rl_arrow_init,
+    rl_arrow_overlaps,
+    rl_arrow_type,
+    rl_arrow_type_init,
     rl_cells,
     rl_cells_init_bytes,
     rl_cells_init_ints,
@@ -45,6 +62,8 @@ from csrc cimport (
     rl_scratch_free,
     rl_span,
     rl_store64,
+    rl_strings,
+    rl_strings_init,
     rl_tuple_cells,
 )
 
@@ -70,12 +89,33 @@ cdef inline bint extents_overlap(uintptr_t address, size_t nbytes, uintptr_t low
     return nbytes > 0 and size > 0 and address < low + size and low < address + nbytes
 
 
+def arrow_family(bytes format):
+    """What people call the Arrow type of this format, for types that keys cannot have."""
+    text = format.decode("utf-8", "replace")
+    for prefix, name in ARROW_FAMILIES:
+        if text.startswith(prefix):
+            return name
+    return f"type {text!r}"
+
+
+# Longer prefixes stand before shorter ones.
+cdef tuple ARROW_FAMILIES = (
+    ("n", "null"), ("b", "bool"), ("e", "float16"), ("f", "float32"), ("g", "float64"),
+    ("d:", "decimal"), ("td", "date"), ("tt", "time"), ("ts", "timestamp"), ("tD", "duration"),
+    ("ti", "interval"), ("+s", "struct"), ("+m", "map"), ("+u", "union"),
+    ("+r", "run-end encoded"), ("+l", "list"), ("+L", "list"), ("+vl", "list"), ("+vL", "list"),
+    ("+w", "list"),
+)
+
+
 @cython.final
 cdef class Column:
     """See `ringleader._reference.keys.Column`; this one reads its container in place."""
 
     cdef rl_cells _cells
     cdef rl_objects _objects
+    cdef rl_strings _strings
+    cdef rl_arrow _arrow
     cdef const rl_keys *_keys
     cdef object _owner  # keeps alive what the C structs point into
     cdef Py_ssize_t _first
@@ -90,6 +130,10 @@ cdef class Column:
             self._from_tuple(keys)
         elif isinstance(keys, cnp.ndarray):
             self._from_array(keys)
+        elif hasattr(keys, "__arrow_c_stream__"):
+            self._from_arrow_stream(keys.__arrow_c_stream__())
+        elif hasattr(keys, "__arrow_c_array__"):
+            self._from_arrow_array(keys.__arrow_c_array__())
         else:
             raise KeyTypeError(
                 f"{type(keys).__name__} is not a column of keys; pass a list, a tuple, "
@@ -98,6 +142,7 @@ cdef class Column:
 
     def __dealloc__(self):
         Py_XDECREF(self._objects.pending)
+        rl_arrow_free(&self._arrow)
 
     def __len__(self):
         return <Py_ssize_t>self._keys.count
@@ -120,6 +165,8 @@ cdef class Column:
     def overlaps(self, uintptr_t address, size_t nbytes):
         cdef const rl_cells *cells = &self._cells
         cdef ptrdiff_t reach
+        if self._keys == &self._arrow.keys:
+            return bool(rl_arrow_overlaps(&self._arrow, address, nbytes))
         if self._keys != &cells.keys or cells.keys.count == 0:
             return False
         reach = (<ptrdiff_t>cells.keys.count - 1) * cells.stride
@@ -236,6 +283,13 @@ cdef class Column:
                 return self._from_tuple(tuple(keys.tolist()))
             self._walk(NULL, data, count, stride)
             return 0
+        elif kind == cnp.NPY_VSTRING:
+            # The array may be given another dtype later; what is in it now needs this one.
+            dtype = (<object>keys).dtype
+            self._owner = (keys, dtype)
+            rl_strings_init(&self._strings, dtype, data, count, stride)
+            self._keys = &self._strings.keys
+            return 0
         else:
             raise KeyTypeError(
                 f"an array of {(<object>keys).dtype.name} has no defined key bytes; "
@@ -249,3 +303,102 @@ cdef class Column:
             for index in numpy.flatnonzero(numpy.ma.getmaskarray(keys)):
                 self.raise_error(RL_KEYS_NULL, index)
         return self._from_array(keys.data)
+
+    cdef int _arrow_schema(self, const ArrowSchema *schema) except -1:
+        cdef rl_arrow_type type_
+        cdef const ArrowSchema *culprit = NULL
+        cdef int refusal = rl_arrow_type_init(&type_, schema, &culprit)
+        if refusal == RL_ARROW_OK:
+            rl_arrow_init(&self._arrow, &type_)
+            self._keys = &self._arrow.keys
+            return 0
+        if refusal == RL_ARROW_COLUMNS:
+            raise KeyTypeError(
+                f"an Arrow table of {culprit.n_children} columns is not one column of keys; "
+                "pick one"
+            )
+        if refusal == RL_ARROW_REFUSED:
+            raise KeyTypeError(
+                f"an Arrow column of {arrow_family(culprit.format)} has no defined key bytes; "
+                "cast it to integers, strings or binary first"
+            )
+        raise ColumnError("the Arrow schema breaks the Arrow C Data Interface")
+
+    cdef int _arrow_add(self, ArrowArray *array) except -1:
+        cdef const char *what = NULL
+        cdef size_t index = 0
+        cdef int error
+        if array.release == NULL:
+            raise ColumnError("the Arrow array was released already")
+        error = rl_arrow_add(&self._arrow, array, &what, &index)
+        if error == RL_KEYS_CORRUPT:
+            raise ColumnError(f"the Arrow column is damaged: {what.decode()}")
+        if error != RL_KEYS_OK:
+            self.raise_error(error, <Py_ssize_t>index)
+        return 0
+
+    cdef int _from_arrow_array(self, object capsules) except -1:
+        cdef const ArrowSchema *schema
+        if not isinstance(capsules, tuple) or len(capsules) != 2:
+            raise ColumnError("__arrow_c_array__ gave no pair of capsules")
+        schema = <const ArrowSchema *>arrow_pointer(capsules[0], b"arrow_schema")
+        array = <ArrowArray *>arrow_pointer(capsules[1], b"arrow_array")
+        if schema.release == NULL:
+            raise ColumnError("the Arrow schema was released already")
+        self._arrow_schema(schema)
+        self._arrow_add(array)
+        self.can_fail = self._arrow.can_fail
+        return 0
+
+    cdef int _from_arrow_stream(self, object capsule) except -1:
+        cdef ArrowArrayStream *source
+        cdef ArrowArrayStream stream
+        source = <ArrowArrayStream *>arrow_pointer(capsule, b"arrow_array_stream")
+        if source.release == NULL:
+            raise ColumnError("the Arrow stream was read already")
+        # A stream is read once: move it out, so that nobody reads or releases it again.
+        stream = source[0]
+        source.release = NULL
+        try:
+            self._read_arrow_stream(&stream)
+        finally:
+            stream.release(&stream)
+        self.can_fail = self._arrow.can_fail
+        return 0
+
+    cdef int _read_arrow_stream(self, ArrowArrayStream *stream) except -1:
+        cdef ArrowSchema schema
+        cdef ArrowArray array
+        cdef int error
+        # Producers may compute here, on threads that need the GIL.
+        memset(&schema, 0, sizeof(schema))
+        with nogil:
+            error = stream.get_schema(stream, &schema)
+        if error != 0:
+            raise_stream_error(stream, error)
+        try:
+            self._arrow_schema(&schema)
+        finally:
+            if schema.release != NULL:
+                schema.release(&schema)
+        while True:
+            memset(&array, 0, sizeof(array))
+            with nogil:
+                error = stream.get_next(stream, &array)
+            if error != 0:
+                raise_stream_error(stream, error)
+            if array.release == NULL:
+                return 0
+            self._arrow_add(&array)
+
+
+cdef void *arrow_pointer(object capsule, const char *name) except NULL:
+    if not PyCapsule_IsValid(capsule, name):
+        raise ColumnError(f"the Arrow producer gave no {name.decode()} capsule")
+    return PyCapsule_GetPointer(capsule, name)
+
+
+cdef int raise_stream_error(ArrowArrayStream *stream, int error) except -1:
+    cdef const char *text = stream.get_last_error(stream)
+    reason = f"error {error}" if text == NULL else (<bytes>text).decode("utf-8", "replace")
+    raise ColumnError(f"the Arrow stream failed: {reason}")

@@ -2,6 +2,8 @@
 #ifndef RL_PYCOLUMN_H
 #define RL_PYCOLUMN_H
 
+#include <numpy/arrayobject.h>
+
 #include "keys.h"
 #include "pykey.h"
 
@@ -39,8 +41,10 @@ static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_
     scratch->error_index = index;
 }
 
-/* Far enough to hide a cache miss behind the keys in between, near enough to stay in cache. */
-#define RL_OBJECTS_AHEAD 20
+/* Keys in order of allocation stream through the cache, but a shuffled list misses it at each:
+ * the object's header is fetched this many keys ahead; half-way, when its length can be read, the
+ * characters behind it. */
+#define RL_OBJECTS_AHEAD 16
 
 RL_INLINE PyObject *rl_object_at(const uint8_t *cell) {
     PyObject *object;
@@ -96,19 +100,6 @@ static RL_NOINLINE int rl_objects_take(const rl_objects *column, PyObject *key, 
             return RL_TAKEN;
         }
         /* The general way below refuses it in words. */
-    } else if (PyLong_CheckExact(key)) {
-        uint64_t word;
-        room = rl_objects_room(scratch, *used, sizeof word, count, index);
-        if (room == NULL) return scratch->error ? RL_TAKE_FAILED : RL_TAKE_STOP;
-        if (rl_key_word(key, position, &word) < 0) {
-            rl_objects_fail(column, scratch, index);
-            return RL_TAKE_FAILED;
-        }
-        rl_store64(room, word);
-        out->data = room;
-        out->size = sizeof word;
-        *used += sizeof word;
-        return RL_TAKEN;
     }
     int may_run_python = (Py_TYPE(key)->tp_flags & Py_TPFLAGS_HEAPTYPE) != 0 &&
                          !PyUnicode_Check(key) && !PyBytes_Check(key) && !PyLong_Check(key);
@@ -140,11 +131,13 @@ RL_INLINE size_t rl_objects_walk(const rl_objects *column, const uint8_t *cells,
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         if (i + RL_OBJECTS_AHEAD < left) {
-            /* A str's characters reach into the line behind its header's. */
-            const char *ahead =
-                (const char *)rl_object_at(cells + (ptrdiff_t)(i + RL_OBJECTS_AHEAD) * stride);
-            rl_prefetch(ahead);
-            rl_prefetch(ahead + 64);
+            rl_prefetch(rl_object_at(cells + (ptrdiff_t)(i + RL_OBJECTS_AHEAD) * stride));
+            PyObject *next = rl_object_at(cells + (ptrdiff_t)(i + RL_OBJECTS_AHEAD / 2) * stride);
+            if (next != NULL && PyUnicode_CheckExact(next)) {
+                const char *text = (const char *)((PyASCIIObject *)next + 1);
+                rl_prefetch(text);
+                rl_prefetch(text + PyUnicode_GET_LENGTH(next));
+            }
         }
         PyObject *key = rl_object_at(cells + (ptrdiff_t)i * stride);
         if (RL_LIKELY(key != NULL)) {
@@ -157,6 +150,17 @@ RL_INLINE size_t rl_objects_walk(const rl_objects *column, const uint8_t *cells,
                 out[i].data = (const uint8_t *)PyBytes_AS_STRING(key);
                 out[i].size = (size_t)PyBytes_GET_SIZE(key);
                 continue;
+            }
+            if (PyLong_CheckExact(key) && RL_LIKELY(scratch->capacity - used >= sizeof(uint64_t))) {
+                int overflow;
+                long long word = PyLong_AsLongLongAndOverflow(key, &overflow);
+                if (RL_LIKELY(overflow == 0)) {
+                    rl_store64(scratch->bytes + used, (uint64_t)word);
+                    out[i].data = scratch->bytes + used;
+                    out[i].size = sizeof(uint64_t);
+                    used += sizeof(uint64_t);
+                    continue;
+                }
             }
         }
         switch (rl_objects_take(column, key, lo + i, i, count, out + i, scratch, &used)) {
@@ -213,6 +217,104 @@ static void rl_objects_init(rl_objects *column, PyObject *list, const void *cell
 
 /* A tuple never changes and keeps its items in place. */
 static const void *rl_tuple_cells(PyObject *tuple) { return ((PyTupleObject *)tuple)->ob_item; }
+
+/* An array of NumPy's variable-width StringDType.
+ *
+ * Other threads may write to it meanwhile, also without the GIL, under the lock of the dtype's
+ * allocator; so does this, and copies the text out before it lets go of the lock. */
+typedef struct rl_strings {
+    rl_keys keys;
+    const PyArray_StringDTypeObject *dtype;
+    const uint8_t *cells;
+    ptrdiff_t stride;
+} rl_strings;
+
+/* `to` has 16 bytes more than the text. */
+RL_INLINE void rl_strings_copy_one(uint8_t *to, const npy_static_string *text, const uint8_t *cell) {
+    const uint8_t *from = (const uint8_t *)text->buf;
+    size_t size = text->size;
+    if (from == cell && size <= 16) {
+        memcpy(to, from, 16); /* short text lies in its cell, which has 16 bytes */
+    } else if (size >= 16 && size <= 64) {
+        /* Overlapping pieces: texts of every length take the same way. */
+        size_t last = size - 16, second = last < 16 ? last : 16, third = last < 32 ? last : 32;
+        memcpy(to, from, 16);
+        memcpy(to + second, from + second, 16);
+        memcpy(to + third, from + third, 16);
+        memcpy(to + last, from + last, 16);
+    } else if (size > 0) {
+        memcpy(to, from, size);
+    }
+}
+
+/* As far as `count` goes, the keys that fit into scratch; fewer, with *error, before one that is
+ * null or damaged.  Holds the lock. */
+static size_t rl_strings_copy(const rl_strings *column, npy_string_allocator *allocator, size_t lo,
+                              size_t count, rl_span *out, rl_scratch *scratch, int *error) {
+    const uint8_t *cell = column->cells + (ptrdiff_t)lo * column->stride;
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++, cell += column->stride) {
+        npy_static_string text;
+        int is_null =
+            NpyString_load(allocator, (const npy_packed_static_string *)(const void *)cell, &text);
+        if (RL_UNLIKELY(is_null != 0)) {
+            if (is_null < 0) {
+                *error = RL_KEYS_CORRUPT;
+                return i;
+            }
+            /* A missing value reads as the text that stands for it, or as empty where the dtype
+             * knows no missing values. */
+            if (column->dtype->na_object == NULL) {
+                text.size = 0;
+            } else if (column->dtype->has_string_na) {
+                text = column->dtype->default_string;
+            } else {
+                *error = RL_KEYS_NULL;
+                return i;
+            }
+        }
+        if (RL_UNLIKELY(scratch->capacity - used < 16 || text.size > scratch->capacity - used - 16)) {
+            if (used > 0) return i;
+            size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
+            if (wanted < text.size) wanted = text.size;
+            if (rl_scratch_reserve(scratch, wanted + 16, lo + i) == NULL) {
+                *error = RL_KEYS_NO_MEMORY;
+                return i;
+            }
+        }
+        uint8_t *to = scratch->bytes + used;
+        rl_strings_copy_one(to, &text, cell);
+        out[i].data = to;
+        out[i].size = text.size;
+        used += text.size;
+    }
+    return count;
+}
+
+static size_t rl_strings_spans(const rl_keys *keys, size_t lo, size_t count, rl_span *out,
+                               rl_scratch *scratch) {
+    const rl_strings *column = (const rl_strings *)keys;
+    int error = RL_KEYS_OK;
+    npy_string_allocator *allocator = NpyString_acquire_allocator(column->dtype);
+    size_t read = rl_strings_copy(column, allocator, lo, count, out, scratch, &error);
+    NpyString_release_allocator(allocator);
+    if (RL_UNLIKELY(read == 0)) {
+        scratch->error = error;
+        scratch->error_index = lo;
+    }
+    return read;
+}
+
+/* `dtype` and the cells are borrowed: the Column keeps them alive. */
+static void rl_strings_init(rl_strings *column, PyObject *dtype, const void *cells, size_t count,
+                            ptrdiff_t stride) {
+    memset(column, 0, sizeof *column);
+    column->keys.count = count;
+    column->keys.spans = rl_strings_spans;
+    column->dtype = (const PyArray_StringDTypeObject *)(const void *)dtype;
+    column->cells = (const uint8_t *)cells;
+    column->stride = stride;
+}
 
 #if defined(Py_GIL_DISABLED)
 #define RL_FREE_THREADED 1
