@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+
 from ringleader import kernels
 
 settings.register_profile("ci", deadline=None)
@@ -21,3 +22,9 @@ def simd(request: pytest.FixtureRequest) -> Iterator[str]:
     kernels.force_simd(request.param)
     yield request.param
     kernels.force_simd(before)
+
+
+@pytest.fixture
+def sized() -> Callable[[int], int]:
+    """Numbers of keys that the twins in plain Python can bear too (RINGLEADER_PURE=1)."""
+    return lambda count: count // 50 if kernels.PURE else count

@@ -9,6 +9,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ringleader import HashRing, Node, errors
 from ringleader._reference.hashing import crc32c
 from ringleader.placement import saved
