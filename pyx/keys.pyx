@@ -89,7 +89,7 @@ cdef inline bint extents_overlap(uintptr_t address, size_t nbytes, uintptr_t low
     return nbytes > 0 and size > 0 and address < low + size and low < address + nbytes
 
 
-def arrow_family(bytes format):
+cdef str arrow_family(bytes format):
     """What people call the Arrow type of this format, for types that keys cannot have."""
     text = format.decode("utf-8", "replace")
     for prefix, name in ARROW_FAMILIES:

@@ -56,7 +56,9 @@ RL_INLINE PyObject *rl_object_at(const uint8_t *cell) {
  * block has to end here, or memory is short (then scratch->error is set). */
 RL_INLINE uint8_t *rl_objects_room(rl_scratch *scratch, size_t used, size_t size, size_t count,
                                    size_t index) {
-    if (RL_LIKELY(size <= scratch->capacity - used)) return scratch->bytes + used;
+    if (RL_LIKELY(scratch->bytes != NULL && size <= scratch->capacity - used)) {
+        return scratch->bytes + used;
+    }
     if (used > 0) return NULL;
     size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
     return rl_scratch_reserve(scratch, size < wanted ? wanted : size, index);
@@ -230,7 +232,8 @@ typedef struct rl_strings {
 } rl_strings;
 
 /* `to` has 16 bytes more than the text. */
-RL_INLINE void rl_strings_copy_one(uint8_t *to, const npy_static_string *text, const uint8_t *cell) {
+RL_INLINE void rl_strings_copy_one(uint8_t *to, const npy_static_string *text,
+                                   const uint8_t *cell) {
     const uint8_t *from = (const uint8_t *)text->buf;
     size_t size = text->size;
     if (from == cell && size <= 16) {
@@ -273,7 +276,8 @@ static size_t rl_strings_copy(const rl_strings *column, npy_string_allocator *al
                 return i;
             }
         }
-        if (RL_UNLIKELY(scratch->capacity - used < 16 || text.size > scratch->capacity - used - 16)) {
+        size_t room = scratch->capacity - used;
+        if (RL_UNLIKELY(room < 16 || text.size > room - 16)) {
             if (used > 0) return i;
             size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
             if (wanted < text.size) wanted = text.size;

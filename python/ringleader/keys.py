@@ -174,17 +174,34 @@ def _share_out(
         except BaseException as error:
             errors[share] = error
 
-    workers = []
-    for share in range(1, shares):
-        worker = threading.Thread(target=work, args=(share,), name=f"ringleader-{share}")
-        worker.start()
-        workers.append(worker)
-    work(0)
-    for worker in workers:
-        worker.join()
-    for error in errors:
+    workers = [
+        threading.Thread(target=work, args=(share,), name=f"ringleader-{share}")
+        for share in range(1, shares)
+    ]
+    started = []
+    try:
+        for worker in workers:
+            worker.start()
+            started.append(worker)
+        work(0)
+    finally:
+        _join(started)
+    for error in errors:  # in the order of the keys, so the lowest position comes first
         if error is not None:
             raise error
+
+
+def _join(workers: list[threading.Thread]) -> None:
+    """Wait for all, whatever interrupts the wait: they write into the caller's array."""
+    interrupt: KeyboardInterrupt | None = None
+    for worker in workers:
+        while worker.is_alive():
+            try:
+                worker.join()
+            except KeyboardInterrupt as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _check_threads(threads: int) -> int:
@@ -205,10 +222,8 @@ def _check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...], column: C
     wanted = f"out has to be a C-contiguous, writeable array of {dtype.name}, shape {shape}"
     if not isinstance(out, np.ndarray):
         raise OutputTypeError(f"{wanted}; it is {type(out).__name__}")
-    if out.dtype != dtype or not out.dtype.isnative:
-        raise OutputTypeError(
-            f"{wanted}; it is of {out.dtype.name if out.dtype.isnative else out.dtype.str}"
-        )
+    if out.dtype != dtype:
+        raise OutputTypeError(f"{wanted}; its dtype is {out.dtype}")
     if out.shape != shape:
         raise OutputError(f"{wanted}; its shape is {out.shape}")
     flags = out.flags
