@@ -12,6 +12,7 @@ from ringleader.errors import ColumnError, KeyEncodingError, KeyRangeError, KeyT
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_AsTuple, PyList_GET_SIZE
 from cpython.pycapsule cimport (
     PyCapsule_GetContext,
     PyCapsule_GetPointer,
@@ -20,6 +21,7 @@ from cpython.pycapsule cimport (
     PyCapsule_SetContext,
 )
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint64_t, uintptr_t
 from libc.string cimport memset
@@ -238,17 +240,18 @@ cdef class Column:
         )
         self._keys = &self._objects.keys
 
-    cdef int _from_list(self, list keys) except -1:
+    # The storage is what counts, whatever methods a subclass of list or tuple may have.
+    cdef int _from_list(self, object keys) except -1:
         if RL_FREE_THREADED:
             # Another thread may write to the list at any moment: keep what is in it now.
-            return self._from_tuple(tuple(keys))
+            return self._from_tuple(PyList_AsTuple(keys))
         self._owner = keys
-        self._walk(<PyObject *>keys, NULL, <size_t>len(keys), sizeof(PyObject *))
+        self._walk(<PyObject *>keys, NULL, <size_t>PyList_GET_SIZE(keys), sizeof(PyObject *))
         return 0
 
-    cdef int _from_tuple(self, tuple keys) except -1:
+    cdef int _from_tuple(self, object keys) except -1:
         self._owner = keys
-        self._walk(NULL, rl_tuple_cells(keys), <size_t>len(keys), sizeof(PyObject *))
+        self._walk(NULL, rl_tuple_cells(keys), <size_t>PyTuple_GET_SIZE(keys), sizeof(PyObject *))
         return 0
 
     cdef int _from_array(self, cnp.ndarray keys) except -1:
@@ -280,7 +283,7 @@ cdef class Column:
             rl_cells_init_text(&self._cells, data, count, stride, width, swapped)
         elif kind == cnp.NPY_OBJECT:
             if RL_FREE_THREADED:
-                return self._from_tuple(tuple(keys.tolist()))
+                return self._from_tuple(PyList_AsTuple(keys.tolist()))
             self._walk(NULL, data, count, stride)
             return 0
         elif kind == cnp.NPY_VSTRING:

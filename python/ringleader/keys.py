@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from operator import index
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -61,7 +61,7 @@ def as_column(keys: KeyColumn) -> Column:
         ColumnError: its memory is damaged, or it has more than one dimension.
     """
     column = _random_access(keys)
-    return Column(list(keys)) if column is None else column  # type: ignore[call-overload]
+    return Column(list(cast("Iterable[Key]", keys))) if column is None else column
 
 
 def _random_access(keys: Any) -> Column | None:
@@ -121,10 +121,11 @@ def compute(
     else:
         found = _random_access(keys)
         if found is None:
+            iterable = cast("Iterable[Key]", keys)
             if out is None:
                 _check_threads(threads)
-                return _compute_iterator(iter(keys), kernel, dtype, width)  # type: ignore[arg-type]
-            found = Column(list(keys))  # type: ignore[arg-type]
+                return _compute_iterator(iter(iterable), kernel, dtype, width)
+            found = Column(list(iterable))
         column = found
     if type(threads) is not int or threads != 1:
         threads = _check_threads(threads)
