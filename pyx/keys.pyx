@@ -59,6 +59,7 @@ from csrc cimport (
     rl_keys,
     rl_objects,
     rl_objects_init,
+    rl_objects_pending,
     rl_pykey_init,
     rl_scratch,
     rl_scratch_free,
@@ -143,7 +144,7 @@ cdef class Column:
             )
 
     def __dealloc__(self):
-        Py_XDECREF(self._objects.pending)
+        Py_XDECREF(rl_objects_pending(&self._objects, NULL))
         rl_arrow_free(&self._arrow)
 
     def __len__(self):
@@ -178,9 +179,14 @@ cdef class Column:
         )
 
     def raise_error(self, int code, Py_ssize_t index):
+        cdef PyObject *pending
         position = self._first + index
         if code == RL_KEYS_PYTHON_ERROR:
-            raise <object>self._objects.pending
+            pending = rl_objects_pending(&self._objects, NULL)
+            if pending != NULL:
+                error = <object>pending
+                Py_XDECREF(pending)
+                raise error
         if code == RL_KEYS_NULL:
             raise KeyTypeError(f"key at position {position} is null; drop or fill nulls first")
         if code == RL_KEYS_SURROGATE:

@@ -20,8 +20,24 @@ typedef struct rl_objects {
     ptrdiff_t stride;
     Py_ssize_t first;     /* the position of key 0, for errors */
     PyObject *size_error; /* the exception type for a list that changes its size */
-    PyObject *pending;    /* the exception behind the last RL_KEYS_PYTHON_ERROR; owned */
+    PyObject *pending;    /* the exception behind the last RL_KEYS_PYTHON_ERROR; owned, until it
+                           * is raised: it would keep this column alive through its traceback */
 } rl_objects;
+
+/* Put `raised` (or NULL) in the place of the pending exception; what was there is the caller's. */
+static PyObject *rl_objects_pending(const rl_objects *column, PyObject *raised) {
+    PyObject **pending = &((rl_objects *)column)->pending;
+#if defined(Py_GIL_DISABLED)
+    static PyMutex mutex; /* one for all: it is held for two moves, and on errors only */
+    PyMutex_Lock(&mutex);
+#endif
+    PyObject *before = *pending;
+    *pending = raised;
+#if defined(Py_GIL_DISABLED)
+    PyMutex_Unlock(&mutex);
+#endif
+    return before;
+}
 
 /* Set the exception that is raised aside, so that none is set while callers clean up. */
 static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_t index) {
@@ -35,8 +51,7 @@ static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_
     Py_XDECREF(type);
     Py_XDECREF(traceback);
 #endif
-    /* Columns of objects need the GIL, so nobody else reads or writes this. */
-    Py_XSETREF(((rl_objects *)column)->pending, raised);
+    Py_XDECREF(rl_objects_pending(column, raised));
     scratch->error = RL_KEYS_PYTHON_ERROR;
     scratch->error_index = index;
 }

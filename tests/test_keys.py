@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import array
+import re
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -331,4 +333,7 @@ def test_the_error_at_the_lowest_position_wins() -> None:
 
 
 def test_limits_agree_with_the_kernels() -> None:
-    assert limits.BLOCK_KEYS == 1024
+    header = Path(__file__).parents[1] / "csrc" / "keys.h"
+    found = re.search(r"#define RL_BLOCK_KEYS (\d+)", header.read_text())
+    assert found is not None
+    assert int(found[1]) == limits.BLOCK_KEYS
