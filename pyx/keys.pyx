@@ -92,23 +92,25 @@ cdef inline bint extents_overlap(uintptr_t address, size_t nbytes, uintptr_t low
     return nbytes > 0 and size > 0 and address < low + size and low < address + nbytes
 
 
-cdef str arrow_family(bytes format):
-    """What people call the Arrow type of this format, for types that keys cannot have."""
-    text = format.decode("utf-8", "replace")
-    for prefix, name in ARROW_FAMILIES:
-        if text.startswith(prefix):
-            return name
-    return f"type {text!r}"
-
-
-# Longer prefixes stand before shorter ones.
+# The Arrow formats that keys cannot have: by their first characters, or as a whole.
 cdef tuple ARROW_FAMILIES = (
-    ("n", "null"), ("b", "bool"), ("e", "float16"), ("f", "float32"), ("g", "float64"),
     ("d:", "decimal"), ("td", "date"), ("tt", "time"), ("ts", "timestamp"), ("tD", "duration"),
     ("ti", "interval"), ("+s", "struct"), ("+m", "map"), ("+u", "union"),
     ("+r", "run-end encoded"), ("+l", "list"), ("+L", "list"), ("+vl", "list"), ("+vL", "list"),
     ("+w", "list"),
 )
+cdef dict ARROW_SCALARS = {
+    "n": "null", "b": "bool", "e": "float16", "f": "float32", "g": "float64",
+}
+
+
+cdef str arrow_family(bytes format):
+    """What people call the type of this format."""
+    text = format.decode("utf-8", "replace")
+    for prefix, name in ARROW_FAMILIES:
+        if text.startswith(prefix):
+            return name
+    return ARROW_SCALARS.get(text) or f"type {text!r}"
 
 
 @cython.final

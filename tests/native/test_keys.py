@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import gc
+import re
 import struct
 import sys
 import weakref
@@ -777,6 +778,14 @@ def test_a_refused_type_releases_all() -> None:
     with pytest.raises(KeyTypeError, match="column of float64"):
         native.Column(StreamProducer(schema(b"g", releases=releases), [], releases))
     assert releases.counts == {"schema": 1, "array": 0, "stream": 1}
+
+
+def test_a_type_nobody_knows_is_named_by_its_format() -> None:
+    for format in (b"future", b"u?", b""):
+        with pytest.raises(
+            KeyTypeError, match=re.escape(f"column of type {format.decode()!r} has")
+        ):
+            native.Column(StreamProducer(schema(format), []))
 
 
 def test_capsules_that_are_none() -> None:
