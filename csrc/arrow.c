@@ -204,7 +204,7 @@ static size_t read_spans(const rl_arrow_layout *layout, const rl_arrow_values *v
 #undef RL_READ
 }
 
-/* The dictionary indices of `count` keys; fewer, with *error, up to the first that leads nowhere. */
+/* The dictionary indices of `count` keys; fewer, with *error, before one that leads nowhere. */
 static size_t read_indices(const rl_arrow *column, const rl_arrow_chunk *chunk, size_t at,
                            size_t count, uint64_t *indices, int *error) {
     const rl_arrow_layout *layout = &column->type.indices;

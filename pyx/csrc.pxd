@@ -198,11 +198,11 @@ cdef extern from "pycolumn.h":
     enum: RL_FREE_THREADED
     ctypedef struct rl_objects:
         rl_keys keys
-        PyObject *pending
     void rl_objects_init(
         rl_objects *column, PyObject *list, const void *cells, size_t count, ptrdiff_t stride,
         Py_ssize_t first, PyObject *size_error,
     ) noexcept
+    PyObject *rl_objects_pending(const rl_objects *column, PyObject *raised) noexcept
     const void *rl_tuple_cells(object keys) noexcept
     ctypedef struct rl_strings:
         rl_keys keys

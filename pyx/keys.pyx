@@ -12,6 +12,7 @@ from ringleader.errors import ColumnError, KeyEncodingError, KeyRangeError, KeyT
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_AsTuple, PyList_GET_SIZE
 from cpython.pycapsule cimport (
     PyCapsule_GetContext,
     PyCapsule_GetPointer,
@@ -20,6 +21,7 @@ from cpython.pycapsule cimport (
     PyCapsule_SetContext,
 )
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint64_t, uintptr_t
 from libc.string cimport memset
@@ -57,6 +59,7 @@ from csrc cimport (
     rl_keys,
     rl_objects,
     rl_objects_init,
+    rl_objects_pending,
     rl_pykey_init,
     rl_scratch,
     rl_scratch_free,
@@ -89,23 +92,25 @@ cdef inline bint extents_overlap(uintptr_t address, size_t nbytes, uintptr_t low
     return nbytes > 0 and size > 0 and address < low + size and low < address + nbytes
 
 
-def arrow_family(bytes format):
-    """What people call the Arrow type of this format, for types that keys cannot have."""
-    text = format.decode("utf-8", "replace")
-    for prefix, name in ARROW_FAMILIES:
-        if text.startswith(prefix):
-            return name
-    return f"type {text!r}"
-
-
-# Longer prefixes stand before shorter ones.
+# The Arrow formats that keys cannot have: by their first characters, or as a whole.
 cdef tuple ARROW_FAMILIES = (
-    ("n", "null"), ("b", "bool"), ("e", "float16"), ("f", "float32"), ("g", "float64"),
     ("d:", "decimal"), ("td", "date"), ("tt", "time"), ("ts", "timestamp"), ("tD", "duration"),
     ("ti", "interval"), ("+s", "struct"), ("+m", "map"), ("+u", "union"),
     ("+r", "run-end encoded"), ("+l", "list"), ("+L", "list"), ("+vl", "list"), ("+vL", "list"),
     ("+w", "list"),
 )
+cdef dict ARROW_SCALARS = {
+    "n": "null", "b": "bool", "e": "float16", "f": "float32", "g": "float64",
+}
+
+
+cdef str arrow_family(bytes format):
+    """What people call the type of this format."""
+    text = format.decode("utf-8", "replace")
+    for prefix, name in ARROW_FAMILIES:
+        if text.startswith(prefix):
+            return name
+    return ARROW_SCALARS.get(text) or f"type {text!r}"
 
 
 @cython.final
@@ -141,7 +146,7 @@ cdef class Column:
             )
 
     def __dealloc__(self):
-        Py_XDECREF(self._objects.pending)
+        Py_XDECREF(rl_objects_pending(&self._objects, NULL))
         rl_arrow_free(&self._arrow)
 
     def __len__(self):
@@ -176,9 +181,14 @@ cdef class Column:
         )
 
     def raise_error(self, int code, Py_ssize_t index):
+        cdef PyObject *pending
         position = self._first + index
         if code == RL_KEYS_PYTHON_ERROR:
-            raise <object>self._objects.pending
+            pending = rl_objects_pending(&self._objects, NULL)
+            if pending != NULL:
+                error = <object>pending
+                Py_XDECREF(pending)
+                raise error
         if code == RL_KEYS_NULL:
             raise KeyTypeError(f"key at position {position} is null; drop or fill nulls first")
         if code == RL_KEYS_SURROGATE:
@@ -238,17 +248,18 @@ cdef class Column:
         )
         self._keys = &self._objects.keys
 
-    cdef int _from_list(self, list keys) except -1:
+    # The storage is what counts, whatever methods a subclass of list or tuple may have.
+    cdef int _from_list(self, object keys) except -1:
         if RL_FREE_THREADED:
             # Another thread may write to the list at any moment: keep what is in it now.
-            return self._from_tuple(tuple(keys))
+            return self._from_tuple(PyList_AsTuple(keys))
         self._owner = keys
-        self._walk(<PyObject *>keys, NULL, <size_t>len(keys), sizeof(PyObject *))
+        self._walk(<PyObject *>keys, NULL, <size_t>PyList_GET_SIZE(keys), sizeof(PyObject *))
         return 0
 
-    cdef int _from_tuple(self, tuple keys) except -1:
+    cdef int _from_tuple(self, object keys) except -1:
         self._owner = keys
-        self._walk(NULL, rl_tuple_cells(keys), <size_t>len(keys), sizeof(PyObject *))
+        self._walk(NULL, rl_tuple_cells(keys), <size_t>PyTuple_GET_SIZE(keys), sizeof(PyObject *))
         return 0
 
     cdef int _from_array(self, cnp.ndarray keys) except -1:
@@ -280,7 +291,7 @@ cdef class Column:
             rl_cells_init_text(&self._cells, data, count, stride, width, swapped)
         elif kind == cnp.NPY_OBJECT:
             if RL_FREE_THREADED:
-                return self._from_tuple(tuple(keys.tolist()))
+                return self._from_tuple(PyList_AsTuple(keys.tolist()))
             self._walk(NULL, data, count, stride)
             return 0
         elif kind == cnp.NPY_VSTRING:

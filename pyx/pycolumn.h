@@ -20,8 +20,24 @@ typedef struct rl_objects {
     ptrdiff_t stride;
     Py_ssize_t first;     /* the position of key 0, for errors */
     PyObject *size_error; /* the exception type for a list that changes its size */
-    PyObject *pending;    /* the exception behind the last RL_KEYS_PYTHON_ERROR; owned */
+    PyObject *pending;    /* the exception behind the last RL_KEYS_PYTHON_ERROR; owned, until it
+                           * is raised: it would keep this column alive through its traceback */
 } rl_objects;
+
+/* Put `raised` (or NULL) in the place of the pending exception; what was there is the caller's. */
+static PyObject *rl_objects_pending(const rl_objects *column, PyObject *raised) {
+    PyObject **pending = &((rl_objects *)column)->pending;
+#if defined(Py_GIL_DISABLED)
+    static PyMutex mutex; /* one for all: it is held for two moves, and on errors only */
+    PyMutex_Lock(&mutex);
+#endif
+    PyObject *before = *pending;
+    *pending = raised;
+#if defined(Py_GIL_DISABLED)
+    PyMutex_Unlock(&mutex);
+#endif
+    return before;
+}
 
 /* Set the exception that is raised aside, so that none is set while callers clean up. */
 static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_t index) {
@@ -35,8 +51,7 @@ static void rl_objects_fail(const rl_objects *column, rl_scratch *scratch, size_
     Py_XDECREF(type);
     Py_XDECREF(traceback);
 #endif
-    /* Columns of objects need the GIL, so nobody else reads or writes this. */
-    Py_XSETREF(((rl_objects *)column)->pending, raised);
+    Py_XDECREF(rl_objects_pending(column, raised));
     scratch->error = RL_KEYS_PYTHON_ERROR;
     scratch->error_index = index;
 }
@@ -56,7 +71,9 @@ RL_INLINE PyObject *rl_object_at(const uint8_t *cell) {
  * block has to end here, or memory is short (then scratch->error is set). */
 RL_INLINE uint8_t *rl_objects_room(rl_scratch *scratch, size_t used, size_t size, size_t count,
                                    size_t index) {
-    if (RL_LIKELY(size <= scratch->capacity - used)) return scratch->bytes + used;
+    if (RL_LIKELY(scratch->bytes != NULL && size <= scratch->capacity - used)) {
+        return scratch->bytes + used;
+    }
     if (used > 0) return NULL;
     size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
     return rl_scratch_reserve(scratch, size < wanted ? wanted : size, index);
@@ -230,7 +247,8 @@ typedef struct rl_strings {
 } rl_strings;
 
 /* `to` has 16 bytes more than the text. */
-RL_INLINE void rl_strings_copy_one(uint8_t *to, const npy_static_string *text, const uint8_t *cell) {
+RL_INLINE void rl_strings_copy_one(uint8_t *to, const npy_static_string *text,
+                                   const uint8_t *cell) {
     const uint8_t *from = (const uint8_t *)text->buf;
     size_t size = text->size;
     if (from == cell && size <= 16) {
@@ -273,7 +291,8 @@ static size_t rl_strings_copy(const rl_strings *column, npy_string_allocator *al
                 return i;
             }
         }
-        if (RL_UNLIKELY(scratch->capacity - used < 16 || text.size > scratch->capacity - used - 16)) {
+        size_t room = scratch->capacity - used;
+        if (RL_UNLIKELY(room < 16 || text.size > room - 16)) {
             if (used > 0) return i;
             size_t wanted = count * 32 < RL_SCRATCH_BYTES ? count * 32 : RL_SCRATCH_BYTES;
             if (wanted < text.size) wanted = text.size;

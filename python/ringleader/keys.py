@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from operator import index
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -61,7 +61,7 @@ def as_column(keys: KeyColumn) -> Column:
         ColumnError: its memory is damaged, or it has more than one dimension.
     """
     column = _random_access(keys)
-    return Column(list(keys)) if column is None else column  # type: ignore[call-overload]
+    return Column(list(cast("Iterable[Key]", keys))) if column is None else column
 
 
 def _random_access(keys: Any) -> Column | None:
@@ -121,10 +121,11 @@ def compute(
     else:
         found = _random_access(keys)
         if found is None:
+            iterable = cast("Iterable[Key]", keys)
             if out is None:
                 _check_threads(threads)
-                return _compute_iterator(iter(keys), kernel, dtype, width)  # type: ignore[arg-type]
-            found = Column(list(keys))  # type: ignore[arg-type]
+                return _compute_iterator(iter(iterable), kernel, dtype, width)
+            found = Column(list(iterable))
         column = found
     if type(threads) is not int or threads != 1:
         threads = _check_threads(threads)
@@ -174,17 +175,34 @@ def _share_out(
         except BaseException as error:
             errors[share] = error
 
-    workers = []
-    for share in range(1, shares):
-        worker = threading.Thread(target=work, args=(share,), name=f"ringleader-{share}")
-        worker.start()
-        workers.append(worker)
-    work(0)
-    for worker in workers:
-        worker.join()
-    for error in errors:
+    workers = [
+        threading.Thread(target=work, args=(share,), name=f"ringleader-{share}")
+        for share in range(1, shares)
+    ]
+    started = []
+    try:
+        for worker in workers:
+            worker.start()
+            started.append(worker)
+        work(0)
+    finally:
+        _join(started)
+    for error in errors:  # in the order of the keys, so the lowest position comes first
         if error is not None:
             raise error
+
+
+def _join(workers: list[threading.Thread]) -> None:
+    """Wait for all, whatever interrupts the wait: they write into the caller's array."""
+    interrupt: KeyboardInterrupt | None = None
+    for worker in workers:
+        while worker.is_alive():
+            try:
+                worker.join()
+            except KeyboardInterrupt as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _check_threads(threads: int) -> int:
@@ -205,10 +223,8 @@ def _check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...], column: C
     wanted = f"out has to be a C-contiguous, writeable array of {dtype.name}, shape {shape}"
     if not isinstance(out, np.ndarray):
         raise OutputTypeError(f"{wanted}; it is {type(out).__name__}")
-    if out.dtype != dtype or not out.dtype.isnative:
-        raise OutputTypeError(
-            f"{wanted}; it is of {out.dtype.name if out.dtype.isnative else out.dtype.str}"
-        )
+    if out.dtype != dtype:
+        raise OutputTypeError(f"{wanted}; its dtype is {out.dtype}")
     if out.shape != shape:
         raise OutputError(f"{wanted}; its shape is {out.shape}")
     flags = out.flags

@@ -182,9 +182,10 @@ class Column:
         cell = self._keys[index : index + 1]
         big = cell.dtype.newbyteorder("S").isnative == (np.dtype("<i4").isnative)
         try:
-            return cell.tobytes().decode("utf-32-be" if big else "utf-32-le").rstrip("\0").encode()
+            text = str(cell.tobytes(), "utf-32-be" if big else "utf-32-le")
         except UnicodeDecodeError:
             self.raise_error(SURROGATE, index)
+        return text.rstrip("\0").encode()
 
     def _read_variable_text(self, index: int) -> bytes:
         text = self._keys[index]
