@@ -63,7 +63,9 @@ if BUILD == "trace":
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
     macros += [("CYTHON_USE_SYS_MONITORING", "0")]
 
-headers = [path.as_posix() for folder in ("csrc", "pyx") for path in sorted(Path(folder).glob("*.h"))]
+headers = [
+    path.as_posix() for folder in ("csrc", "pyx") for path in sorted(Path(folder).glob("*.h"))
+]
 
 
 def extension(name: str, sources: list[str]) -> Extension:

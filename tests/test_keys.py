@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+
 from ringleader import keys, limits
 from ringleader.errors import (
     ColumnError,

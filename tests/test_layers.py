@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 #: What each layer may import from outside the standard library.
 OUTSIDE: dict[str, set[str]] = {
+    "_native": {"numpy", "typing_extensions"},  # stubs: no run-time import
     "_reference": {"numpy", "pyarrow"},
     "kernels": set(),
     "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib"},

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
 from ringleader import kernels
 from ringleader.errors import (
     KeyTypeError,

@@ -21,6 +21,7 @@ from arrow_capsule import Answer, ArrayProducer, Releases, StreamProducer, array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.dtypes import StringDType
+
 from ringleader._native import keys as native
 from ringleader._reference import keys as reference
 from ringleader.errors import (

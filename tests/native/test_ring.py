@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from ringleader._native import keys as native_keys
 from ringleader._native import ring as native
 from ringleader._reference import keys as reference_keys

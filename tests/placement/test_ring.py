@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -388,19 +389,24 @@ def test_readers_never_fail_while_nodes_come_and_go(sized: Callable[[int], int])
         threading.Thread(target=guarded, args=(work,))
         for work in (scalar_reader, replica_reader, bulk_reader)
     ]
-    for thread in threads:
-        thread.start()
-    for i in range(sized(600)):
-        if done.is_set():
-            break
-        ring.add_node("comes-1")
-        ring.add_node("comes-2", 1 + i % 3)
-        ring.set_weight("comes-1", 0.5)
-        ring.remove_node("comes-1")
-        ring.remove_node("comes-2")
-    done.set()
-    for thread in threads:
-        thread.join()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-5)  # readers and the writer interrupt each other all the time
+    try:
+        for thread in threads:
+            thread.start()
+        for i in range(sized(600)):
+            if done.is_set():
+                break
+            ring.add_node("comes-1")
+            ring.add_node("comes-2", 1 + i % 3)
+            ring.set_weight("comes-1", 0.5)
+            ring.remove_node("comes-1")
+            ring.remove_node("comes-2")
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
     assert not failures, failures[0]
     assert min(counted) > 0
     assert ring == HashRing(stable)

@@ -1,12 +1,14 @@
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import Protocol, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from ringleader._native.keys import Column
 from ringleader.keys import Key
 
+@type_check_only
 class Named(Protocol):
     @property
     def name(self) -> str: ...
@@ -43,6 +45,7 @@ class Table:
         self, column: Column, out: NDArray[np.uint32], lo: int, hi: int
     ) -> None: ...
 
+@disjoint_base
 class RingBase:
     def _build(
         self,

@@ -11,6 +11,7 @@ import operator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+
 from ringleader.errors import (
     ColumnError,
     KeyEncodingError,

@@ -5,6 +5,7 @@ Every change builds the whole table anew, which is what the native twin's patche
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -134,13 +135,13 @@ class Table:
 
     def lookup(self, column: Column, out: NDArray[np.uint32], lo: int, hi: int) -> None:
         self._check_range(column, len(out), lo, hi)
-        for i, data in enumerate(column.tolist()[lo:hi], start=lo):
+        for i, data in enumerate(column.tolist(lo, hi), start=lo):
             out[i] = self.owner(data)
 
     def lookup_replicas(self, column: Column, out: NDArray[np.uint32], lo: int, hi: int) -> None:
         self._check_range(column, len(out), lo, hi)
         self.check_wanted(out.shape[1])
-        for i, data in enumerate(column.tolist()[lo:hi], start=lo):
+        for i, data in enumerate(column.tolist(lo, hi), start=lo):
             out[i] = self.walk(data, out.shape[1])
 
 
@@ -198,6 +199,7 @@ class RingBase:
         return self[key]
 
     def get_nodes(self, key: Any, n: int) -> list[str]:
+        n = operator.index(n)
         data = key_bytes(key)
         table = self._table
         return [table.nodes[position].name for position in table.walk(data, n)]

@@ -1,17 +1,17 @@
 """A ring as a file that people write: TOML.  (Or one that `HashRing.to_bytes` wrote.)
 
-    [ring]                  # all optional
-    vnodes = 160
-    hash = "xxh3"
-    seed = 0
+[ring]                  # all optional
+vnodes = 160
+hash = "xxh3"
+seed = 0
 
-    [[node]]
-    name = "eu-1"
-    weight = 1.0            # optional, as are the fields below
-    dc = "eu"
-    zone = "eu-a"
-    address = "10.0.0.1:7000"
-    tags = { disk = "nvme" }
+[[node]]
+name = "eu-1"
+weight = 1.0            # optional, as are the fields below
+dc = "eu"
+zone = "eu-a"
+address = "10.0.0.1:7000"
+tags = { disk = "nvme" }
 """
 
 from __future__ import annotations
