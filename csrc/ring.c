@@ -251,7 +251,18 @@ static void settle(const rl_ring *ring, pending *undecided, uint32_t *out) {
     undecided->count = 0;
 }
 
-/* What one compare says: the owner in the low 16 bits, and whether it is not to be trusted. */
+/* A bucket's word in the low half, the next one's in the high half. */
+RL_INLINE uint64_t load_pair(const uint32_t *words) {
+#if RL_BIG_ENDIAN
+    return (uint64_t)words[0] | (uint64_t)words[1] << 32;
+#else
+    uint64_t pair;
+    memcpy(&pair, words, sizeof pair);
+    return pair;
+#endif
+}
+
+/* What one compare says: the owner, and whether the exact arrays must be asked instead. */
 typedef struct verdict {
     uint32_t owner;
     uint32_t exact;
@@ -259,11 +270,11 @@ typedef struct verdict {
 
 RL_INLINE verdict direct_verdict(const uint32_t *direct, uint32_t to_split, uint64_t hash) {
     uint64_t bucket_split = hash >> to_split;
-    const uint32_t *words = direct + (bucket_split >> 16);
-    uint32_t here = words[0], next = words[1];
-    uint32_t below = (uint32_t)bucket_split & 0xFFFF, split = here & 0xFFFF;
+    uint64_t pair = load_pair(direct + (bucket_split >> 16));
+    uint32_t below = (uint16_t)bucket_split, split = (uint16_t)pair;
+    uint32_t here = (uint16_t)(pair >> 16), next = (uint32_t)(pair >> 48);
     verdict v;
-    v.owner = (below > split ? next : here) >> 16;
+    v.owner = below > split ? next : here;
     v.exact = (uint32_t)(below == split) | (uint32_t)(split == RL_SPLIT_EXACT);
     return v;
 }
@@ -277,8 +288,8 @@ uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) {
 }
 
 /* Four keys a turn: their cache misses overlap, and one branch serves them all. */
-RL_INLINE void owners_by_four(const rl_ring *ring, const uint64_t *hashes, size_t count,
-                              uint32_t *out) {
+static void owners_scalar(const rl_ring *ring, const uint64_t *hashes, size_t count,
+                          uint32_t *out) {
     const uint32_t *direct = ring->direct;
     const uint32_t to_split = 48 - ring->direct_bits;
     size_t i = 0;
@@ -297,11 +308,6 @@ RL_INLINE void owners_by_four(const rl_ring *ring, const uint64_t *hashes, size_
     for (; i < count; i++) out[i] = rl_ring_owner(ring, hashes[i]);
 }
 
-static void owners_scalar(const rl_ring *ring, const uint64_t *hashes, size_t count,
-                          uint32_t *out) {
-    owners_by_four(ring, hashes, count, out);
-}
-
 static void owners_exact(const rl_ring *ring, const uint64_t *hashes, size_t count,
                          uint32_t *out) {
     /* Three cache misses a key in a row; two distances of prefetches make them overlap. */
@@ -315,10 +321,42 @@ static void owners_exact(const rl_ring *ring, const uint64_t *hashes, size_t cou
 }
 
 #if RL_X86_64
-/* AVX2's gathers lose to plain loads; what it gains is BMI2's shifts. */
+/* AVX2's gathers lose to plain loads, so the loads stand in a loop of their own, in which nothing
+ * waits for a miss; before and after it there is arithmetic on four keys at a time. */
 RL_TARGET_AVX2 static void owners_avx2(const rl_ring *ring, const uint64_t *hashes, size_t count,
                                        uint32_t *out) {
-    owners_by_four(ring, hashes, count, out);
+    enum { STRIDE = 32 };
+    uint64_t buckets[STRIDE], pairs[STRIDE];
+    const __m128i to_split = _mm_cvtsi32_si128((int)(48 - ring->direct_bits));
+    const __m256i low16 = _mm256_set1_epi64x(0xFFFF);
+    const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    size_t i = 0;
+    for (; i + STRIDE <= count; i += STRIDE) {
+        for (size_t j = 0; j < STRIDE; j += 4) {
+            __m256i hash = _mm256_loadu_si256((const __m256i *)(hashes + i + j));
+            __m256i bucket = _mm256_srli_epi64(_mm256_srl_epi64(hash, to_split), 16);
+            _mm256_storeu_si256((__m256i *)(buckets + j), bucket);
+        }
+        for (size_t j = 0; j < STRIDE; j++) pairs[j] = load_pair(ring->direct + buckets[j]);
+        __m256i exact = _mm256_setzero_si256();
+        for (size_t j = 0; j < STRIDE; j += 4) {
+            __m256i hash = _mm256_loadu_si256((const __m256i *)(hashes + i + j));
+            __m256i pair = _mm256_loadu_si256((const __m256i *)(pairs + j));
+            __m256i below = _mm256_and_si256(_mm256_srl_epi64(hash, to_split), low16);
+            __m256i split = _mm256_and_si256(pair, low16);
+            __m256i here = _mm256_and_si256(_mm256_srli_epi64(pair, 16), low16);
+            __m256i next = _mm256_srli_epi64(pair, 48);
+            __m256i owner = _mm256_blendv_epi8(here, next, _mm256_cmpgt_epi64(below, split));
+            __m128i packed =
+                _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(owner, even));
+            _mm_storeu_si128((__m128i *)(out + i + j), packed);
+            exact = _mm256_or_si256(exact, _mm256_cmpeq_epi64(below, split));
+            exact = _mm256_or_si256(exact, _mm256_cmpeq_epi64(split, low16));
+        }
+        if (RL_UNLIKELY(!_mm256_testz_si256(exact, exact)))
+            for (size_t j = 0; j < STRIDE; j++) out[i + j] = rl_ring_owner(ring, hashes[i + j]);
+    }
+    for (; i < count; i++) out[i] = rl_ring_owner(ring, hashes[i]);
 }
 
 /* Sixteen keys a turn: two gathers of eight pairs of words.  words: hash them first. */
