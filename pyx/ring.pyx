@@ -185,8 +185,8 @@ cdef class Table:
         self._ring.direct = &self._direct[0] if direct_bits else NULL
 
     cdef Table _changed(
-        self, Table spare, tuple nodes, names_by_id, ids, ranks, counts,
-        uint32_t changed_id, str name, uint32_t first, uint32_t change_count, bint insert,
+        self, Table spare, tuple nodes, object names_by_id, uint32_t[::1] ids,
+        uint32_t[::1] ranks, uint32_t[::1] counts, uint32_t changed_id, str name, uint32_t first, uint32_t change_count, bint insert,
     ):
         """A table with virtual nodes [first, first + change_count) of one node more or less.
 
@@ -202,7 +202,8 @@ cdef class Table:
         table._counts = counts
         count = self._ring.count + change_count if insert else self._ring.count - change_count
         cdef size_t fewer = count - count // 8, more = count + count // 8
-        cdef size_t id_bound = <size_t>len(ranks)
+        cdef size_t id_bound = <size_t>ranks.shape[0]
+        cdef Py_ssize_t position
         if (
             self._ring.count == 0
             or count == 0
@@ -223,8 +224,11 @@ cdef class Table:
         table._ids = ids
         table._ranks = ranks
         table._names_by_id = tuple(names_by_id)
-        table._ids_are_positions = np.array_equal(ids, np.arange(len(ranks), dtype=np.uint32))
-        table.live_count = int(np.count_nonzero(counts))
+        table._ids_are_positions = ids.shape[0] == ranks.shape[0]
+        table.live_count = 0
+        for position in range(ids.shape[0]):
+            table._ids_are_positions &= ids[position] == <uint32_t>position
+            table.live_count += counts[position] != 0
         changes = np.empty(change_count, dtype=np.uint64)
         if change_count:
             rl_ring_node_tokens(
@@ -272,42 +276,37 @@ cdef class Table:
 
     cdef Table with_node(self, Table spare, Py_ssize_t position, object node, uint32_t count):
         """Insert `node` at `position` with `count` points."""
-        ids = np.asarray(self._ids)
-        ranks = np.asarray(self._ranks)
-        free_ids = np.flatnonzero(ranks == UINT32_MAX)
-        names = list(self._names_by_id)
-        cdef uint32_t new_id
-        if len(free_ids):
-            new_id = free_ids[0]
+        cdef Py_ssize_t id_bound = self._ranks.shape[0], new_id = 0
+        cdef list names = list(self._names_by_id)
+        while new_id < id_bound and self._ranks[new_id] != UINT32_MAX:
+            new_id += 1
+        if new_id < id_bound:
             names[new_id] = node.name
         else:
-            new_id = <uint32_t>len(ranks)
             names.append(node.name)
-        ids = np.insert(ids, position, new_id)
+        cdef uint32_t[::1] ids = _inserted(self._ids, position, <uint32_t>new_id)
         return self._changed(
             spare, self.nodes[:position] + (node,) + self.nodes[position:],
-            names, ids, _ranks_of(ids, len(names)),
-            np.insert(np.asarray(self._counts), position, count),
-            new_id, node.name, 0, count, True,
+            names, ids, _ranks_of(ids, len(names)), _inserted(self._counts, position, count),
+            <uint32_t>new_id, node.name, 0, count, True,
         )
 
     cdef Table without_node(self, Table spare, Py_ssize_t position):
         """Remove the node at `position`."""
         cdef uint32_t old_id = self._ids[position]
-        ids = np.delete(np.asarray(self._ids), position)
-        names = list(self._names_by_id)
+        cdef list names = list(self._names_by_id)
         names[old_id] = None
+        cdef uint32_t[::1] ids = _deleted(self._ids, position)
         return self._changed(
             spare, self.nodes[:position] + self.nodes[position + 1 :],
-            names, ids, _ranks_of(ids, len(names)), np.delete(np.asarray(self._counts), position),
+            names, ids, _ranks_of(ids, len(names)), _deleted(self._counts, position),
             old_id, self.nodes[position].name, 0, self._counts[position], False,
         )
 
     cdef Table with_count(self, Table spare, Py_ssize_t position, object node, uint32_t count):
         """Replace the node at `position` by `node`, of the same name, with `count` points."""
         cdef uint32_t old = self._counts[position]
-        counts = np.array(self._counts)
-        counts[position] = count
+        cdef uint32_t[::1] counts = _inserted(_deleted(self._counts, position), position, count)
         return self._changed(
             spare, self.nodes[:position] + (node,) + self.nodes[position + 1 :],
             self._names_by_id, self._ids, self._ranks, counts,
@@ -484,9 +483,36 @@ cdef class Table:
         return [self._names_by_id[many[i]] for i in range(wanted)]
 
 
-cdef object _ranks_of(ids, Py_ssize_t id_bound):
-    ranks = np.full(id_bound, UINT32_MAX, dtype=np.uint32)
-    ranks[ids] = np.arange(len(ids), dtype=np.uint32)
+# Small arrays, rewritten by plain loops: NumPy's calls would cost more than the ring's own work.
+
+cdef uint32_t[::1] _inserted(uint32_t[::1] old, Py_ssize_t position, uint32_t value):
+    cdef uint32_t[::1] new = np.empty(old.shape[0] + 1, dtype=np.uint32)
+    cdef Py_ssize_t i
+    for i in range(position):
+        new[i] = old[i]
+    new[position] = value
+    for i in range(position, old.shape[0]):
+        new[i + 1] = old[i]
+    return new
+
+
+cdef uint32_t[::1] _deleted(uint32_t[::1] old, Py_ssize_t position):
+    cdef uint32_t[::1] new = np.empty(old.shape[0] - 1, dtype=np.uint32)
+    cdef Py_ssize_t i
+    for i in range(position):
+        new[i] = old[i]
+    for i in range(position, new.shape[0]):
+        new[i] = old[i + 1]
+    return new
+
+
+cdef uint32_t[::1] _ranks_of(uint32_t[::1] ids, Py_ssize_t id_bound):
+    cdef uint32_t[::1] ranks = np.empty(id_bound, dtype=np.uint32)
+    cdef Py_ssize_t i
+    for i in range(id_bound):
+        ranks[i] = UINT32_MAX
+    for i in range(ids.shape[0]):
+        ranks[ids[i]] = <uint32_t>i
     return ranks
 
 
