@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.ref cimport PyObject
 from libc.stdint cimport UINT32_MAX, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -58,6 +59,10 @@ from ringleader.errors import (
     KeyTypeError,
     TooFewNodes,
 )
+
+cdef extern from "Python.h":
+    # Clips to what fits when the error is NULL, which the declaration in cpython.number forbids.
+    Py_ssize_t PyNumber_AsSsize_t(object number, PyObject *overflow_error) except? -1
 
 rl_pykey_init(np.integer, KeyTypeError, KeyRangeError, KeyEncodingError)
 
@@ -386,9 +391,9 @@ cdef class Table:
             _raise_empty(self.nodes)
         return 0
 
-    def check_wanted(self, Py_ssize_t wanted):
+    def check_wanted(self, wanted):
         """Refuse a number of distinct nodes that no key can be given."""
-        self._check_wanted(wanted)
+        self._check_wanted(PyNumber_AsSsize_t(wanted, NULL))
 
     cdef int _check_wanted(self, Py_ssize_t wanted) except -1:
         self._check_points()
@@ -534,6 +539,10 @@ cdef object _raise_too_few(Py_ssize_t wanted, Py_ssize_t live):
     )
 
 
+# What a ring holds before it is built.
+cdef Table _NO_NODES = Table(0, 0, 0, (), [])
+
+
 cdef class RingBase:
     """What `HashRing` inherits: the table's cell, the scalar lookups, the three changes.
 
@@ -546,7 +555,7 @@ cdef class RingBase:
     cdef Table _spare
 
     def __cinit__(self, *args, **kwargs):
-        self._cell = [None]
+        self._cell = [_NO_NODES]
 
     def _build(self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts):
         """Start from these nodes, in the order of their names, with so many points each."""
@@ -613,7 +622,7 @@ cdef class RingBase:
         """
         return self[key]
 
-    def get_nodes(self, key, Py_ssize_t n):
+    def get_nodes(self, key, n):
         """The names of the first `n` distinct nodes from `key` on, clockwise, owner first.
 
         Raises:
@@ -621,4 +630,4 @@ cdef class RingBase:
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: no node has a positive weight.
         """
-        return self._table()._walk(key, n)
+        return self._table()._walk(key, PyNumber_AsSsize_t(n, NULL))

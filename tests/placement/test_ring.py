@@ -273,12 +273,24 @@ def test_keys_that_are_none(ring: HashRing, key: Any) -> None:
 
 
 def test_refused_replica_counts(ring: HashRing) -> None:
-    for n in (0, -1, 5, 2**70):
-        with pytest.raises((errors.TooFewNodes, OverflowError)):
+    for n in (0, -1, 5, 2**70, -(2**70)):
+        with pytest.raises(errors.TooFewNodes):
             ring.lookup_replicas(["a"], n)
-    for bad in (1.5, "2", None, True):
+        with pytest.raises(errors.TooFewNodes):
+            ring.get_nodes("a", n)
+    for bad in (1.5, "2", None):
         with pytest.raises(TypeError):
             ring.lookup_replicas(["a"], bad)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            ring.get_nodes("a", bad)  # type: ignore[arg-type]
+
+
+def test_a_ring_that_was_never_built_is_empty() -> None:
+    ring = HashRing.__new__(HashRing)
+    with pytest.raises(errors.EmptyRingError):
+        ring["a"]
+    with pytest.raises(errors.EmptyRingError):
+        ring.lookup(["a"])
 
 
 def test_lookup_into_out(ring: HashRing) -> None:

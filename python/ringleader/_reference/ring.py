@@ -157,7 +157,7 @@ def raise_empty(nodes: tuple[Any, ...]) -> None:
 class RingBase:
     """What `HashRing` inherits; a change replaces `_table` in one assignment."""
 
-    _table: Table
+    _table = Table(0, 0, 0, (), ())
 
     def _build(
         self, kind: int, seed: int, seed_hi: int, nodes: tuple[Any, ...], counts: Sequence[int]
