@@ -20,8 +20,8 @@ PACKAGE = "ringleader._native"
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "keys", "utf8"],
-    "keys": ["keys", "utf8"],
-    "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
+    "keys": ["keys", "arrow", "utf8"],
+    "ring": ["simd", "hash", "xxh3", "ring", "keys", "utf8"],
 }
 
 BUILD = os.environ.get("RINGLEADER_BUILD", "release")
@@ -63,7 +63,9 @@ if BUILD == "trace":
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
     macros += [("CYTHON_USE_SYS_MONITORING", "0")]
 
-headers = [path.as_posix() for folder in ("csrc", "pyx") for path in sorted(Path(folder).glob("*.h"))]
+headers = [
+    path.as_posix() for folder in ("csrc", "pyx") for path in sorted(Path(folder).glob("*.h"))
+]
 
 
 def extension(name: str, sources: list[str]) -> Extension:

@@ -14,7 +14,7 @@
 /* Why a column could not decode a key. */
 enum {
     RL_KEYS_OK = 0,
-    RL_KEYS_PYTHON_ERROR = 1, /* a Python exception is set (only from columns that need the GIL) */
+    RL_KEYS_PYTHON_ERROR = 1, /* the Column's raise_error() holds it (only if it needs the GIL) */
     RL_KEYS_NULL = 2,         /* the key at `error_index` is null */
     RL_KEYS_SURROGATE = 3,    /* the text at `error_index` has a code point UTF-8 cannot encode */
     RL_KEYS_NO_MEMORY = 4,
@@ -32,6 +32,13 @@ typedef struct rl_scratch {
 
 void rl_scratch_free(rl_scratch *scratch);
 
+/* A block's worth of transcoded text that still leaves room in a first-level cache. */
+#define RL_SCRATCH_BYTES 32768
+
+/* Make room for `size` bytes; what was in scratch is lost, so no live span may point into it.
+ * Returns scratch->bytes, or NULL with scratch->error set (`index` is the key it was for). */
+uint8_t *rl_scratch_reserve(rl_scratch *scratch, size_t size, size_t index);
+
 typedef struct rl_keys rl_keys;
 struct rl_keys {
     size_t count;
@@ -48,6 +55,31 @@ struct rl_keys {
     size_t (*spans)(const rl_keys *keys, size_t lo, size_t count, rl_span *out,
                     rl_scratch *scratch);
 };
+
+/* NumPy's layouts: cells of one width, each `stride` bytes (any sign, or 0) from the one before.
+ * The memory is borrowed, may be unaligned, and must hold `count` cells. */
+typedef struct rl_cells {
+    rl_keys keys;
+    const uint8_t *data;
+    ptrdiff_t stride;
+    size_t width;
+    int is_signed;
+    int is_swapped; /* not in this machine's byte order */
+} rl_cells;
+
+/* Integers of 1, 2, 4 or 8 bytes. */
+void rl_cells_init_ints(rl_cells *cells, const void *data, size_t count, ptrdiff_t stride,
+                        size_t width, int is_signed, int is_swapped);
+/* Bytes, as in NumPy's S: trailing zero bytes are padding. */
+void rl_cells_init_bytes(rl_cells *cells, const void *data, size_t count, ptrdiff_t stride,
+                         size_t width);
+/* Text in UCS-4, as in NumPy's U: trailing zeros are padding; width is a multiple of 4. */
+void rl_cells_init_text(rl_cells *cells, const void *data, size_t count, ptrdiff_t stride,
+                        size_t width, int is_swapped);
+
+/* out[i] = the integer at data + i * stride, widened to its 64-bit two's complement. */
+void rl_widen(const uint8_t *data, ptrdiff_t stride, size_t count, size_t width, int is_signed,
+              int is_swapped, uint64_t *out);
 
 /* The name of the capsule that carries a `const rl_keys *` from one extension to another. */
 #define RL_KEYS_CAPSULE "ringleader.keys.column"

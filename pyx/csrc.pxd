@@ -1,7 +1,12 @@
 # Every C symbol the .pyx files may call.  Declarations only: nothing here has a
 # run-time module, so cimporting this file never imports anything.
-from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.ref cimport PyObject
+from libc.stddef cimport ptrdiff_t, size_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+cdef extern from "base.h" nogil:
+    uint64_t rl_load64(const void *p) noexcept
+    void rl_store64(void *p, uint64_t x) noexcept
 
 cdef extern from "simd.h" nogil:
     int rl_simd_supported() noexcept
@@ -90,6 +95,117 @@ cdef extern from "crc.h" nogil:
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
 
-cdef extern from "base.h" nogil:
-    uint64_t rl_load64(const void *p) noexcept
-    void rl_store64(void *p, uint64_t x) noexcept
+cdef extern from "ring.h" nogil:
+    enum: RL_DIRECT_PAD
+    enum: RL_OWNERS_PAD
+    enum: RL_WALK_LINEAR
+    ctypedef struct rl_ring:
+        size_t count
+        uint32_t start_bits
+        uint32_t direct_bits
+        uint64_t *tokens
+        uint32_t *owners
+        uint32_t *starts
+        uint32_t *direct
+    uint32_t rl_ring_start_bits(size_t count) noexcept
+    uint32_t rl_ring_direct_bits(size_t count, size_t id_bound) noexcept
+    void rl_ring_node_tokens(
+        const rl_hasher *hasher, uint64_t node_hash, uint64_t first, size_t count, uint64_t *tokens
+    ) noexcept
+    void rl_ring_build(rl_ring *ring, const uint64_t *tokens, const uint32_t *counts) noexcept
+    void rl_ring_insert(
+        rl_ring *ring, const rl_ring *old, const uint64_t *changes, size_t change_count,
+        uint32_t id, const uint32_t *ranks
+    ) noexcept
+    int rl_ring_remove(
+        rl_ring *ring, const rl_ring *old, const uint64_t *changes, size_t change_count, uint32_t id
+    ) noexcept
+    void rl_ring_patch_direct(
+        rl_ring *ring, const uint64_t *changes, size_t change_count
+    ) noexcept
+    uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) noexcept
+    void rl_ring_owners(
+        const rl_ring *ring, const uint64_t *hashes, size_t count, uint32_t *out
+    ) noexcept
+    void rl_ring_word_owners(
+        const rl_ring *ring, const rl_hasher *hasher, const uint64_t *words, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_ring_walk(
+        const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids, uint64_t *seen
+    ) noexcept
+    void rl_ring_walks(
+        const rl_ring *ring, const uint64_t *hashes, size_t count, size_t wanted, uint32_t *ids,
+        uint64_t *seen
+    ) noexcept
+    void rl_ring_arcs(const rl_ring *ring, uint64_t *low, uint64_t *high) noexcept
+    void rl_map_u32(uint32_t *values, size_t count, const uint32_t *map) noexcept
+
+cdef extern from "tablecell.h":
+    object rl_cell_take(list cell)
+    bint rl_sole_owner(object o) noexcept
+
+cdef extern from "keys.h" nogil:
+    ctypedef struct rl_cells:
+        rl_keys keys
+        const uint8_t *data
+        ptrdiff_t stride
+        size_t width
+    void rl_cells_init_ints(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width,
+        int is_signed, int is_swapped,
+    ) noexcept
+    void rl_cells_init_bytes(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width
+    ) noexcept
+    void rl_cells_init_text(
+        rl_cells *cells, const void *data, size_t count, ptrdiff_t stride, size_t width,
+        int is_swapped,
+    ) noexcept
+
+cdef extern from "arrow.h" nogil:
+    ctypedef struct ArrowSchema "struct ArrowSchema":
+        const char *format
+        int64_t n_children
+        void (*release)(ArrowSchema *schema) noexcept nogil
+    ctypedef struct ArrowArray "struct ArrowArray":
+        void (*release)(ArrowArray *array) noexcept nogil
+    ctypedef struct ArrowArrayStream "struct ArrowArrayStream":
+        int (*get_schema)(ArrowArrayStream *stream, ArrowSchema *out) noexcept nogil
+        int (*get_next)(ArrowArrayStream *stream, ArrowArray *out) noexcept nogil
+        const char *(*get_last_error)(ArrowArrayStream *stream) noexcept nogil
+        void (*release)(ArrowArrayStream *stream) noexcept nogil
+    enum: RL_ARROW_OK
+    enum: RL_ARROW_REFUSED
+    enum: RL_ARROW_COLUMNS
+    enum: RL_ARROW_DAMAGED
+    ctypedef struct rl_arrow_type:
+        int is_table
+    ctypedef struct rl_arrow:
+        rl_keys keys
+        int can_fail
+    int rl_arrow_type_init(
+        rl_arrow_type *type, const ArrowSchema *schema, const ArrowSchema **culprit
+    ) noexcept
+    void rl_arrow_init(rl_arrow *column, const rl_arrow_type *type) noexcept
+    int rl_arrow_add(
+        rl_arrow *column, ArrowArray *array, const char **what, size_t *index
+    ) noexcept
+    bint rl_arrow_overlaps(const rl_arrow *column, uintptr_t address, size_t size) noexcept
+    void rl_arrow_free(rl_arrow *column) noexcept
+
+cdef extern from "pycolumn.h":
+    enum: RL_FREE_THREADED
+    ctypedef struct rl_objects:
+        rl_keys keys
+    void rl_objects_init(
+        rl_objects *column, PyObject *list, const void *cells, size_t count, ptrdiff_t stride,
+        Py_ssize_t first, PyObject *size_error,
+    ) noexcept
+    PyObject *rl_objects_pending(const rl_objects *column, PyObject *raised) noexcept
+    const void *rl_tuple_cells(object keys) noexcept
+    ctypedef struct rl_strings:
+        rl_keys keys
+    void rl_strings_init(
+        rl_strings *column, object dtype, const void *cells, size_t count, ptrdiff_t stride
+    ) noexcept

@@ -44,14 +44,20 @@ static int rl_key_fail(PyObject *error, Py_ssize_t position, const char *what) {
 }
 
 static int rl_key_fail_type(PyObject *key, Py_ssize_t position) {
-    char what[256];
-    PyOS_snprintf(what, sizeof what,
-                  "is %.100s, but a key is str, bytes, bytearray, memoryview or int%s",
-                  key == Py_None ? "None" : Py_TYPE(key)->tp_name,
-                  PyBool_Check(key) || PyFloat_Check(key) ? "; convert it to the one you mean"
-                  : key == Py_None                        ? "; drop or fill missing keys first"
-                                                          : "");
-    return rl_key_fail(rl_py_type_error, position, what);
+    PyObject *name = PyType_GetName(Py_TYPE(key));
+    const char *text = name == NULL ? NULL : PyUnicode_AsUTF8(name);
+    if (text != NULL) {
+        char what[256];
+        PyOS_snprintf(what, sizeof what,
+                      "is %.100s, but a key is str, bytes, bytearray, memoryview or int%s",
+                      key == Py_None ? "None" : text,
+                      PyBool_Check(key) || PyFloat_Check(key) ? "; convert it to the one you mean"
+                      : key == Py_None                        ? "; drop or fill missing keys first"
+                                                              : "");
+        rl_key_fail(rl_py_type_error, position, what);
+    }
+    Py_XDECREF(name);
+    return -1;
 }
 
 static void rl_key_release(rl_key_room *room) {
@@ -89,6 +95,9 @@ static int rl_key_word(PyObject *number, Py_ssize_t position, uint64_t *word) {
 static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_span *span,
                                         rl_key_room *room) {
     if (PyUnicode_Check(key)) {
+#if PY_VERSION_HEX < 0x030C0000
+        if (PyUnicode_READY(key) < 0) return -1;
+#endif
         size_t length = (size_t)PyUnicode_GET_LENGTH(key);
         int kind = PyUnicode_KIND(key);
         const void *text = PyUnicode_DATA(key);
@@ -136,7 +145,9 @@ static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_s
     if (PyByteArray_Check(key) || PyMemoryView_Check(key)) {
         if (PyObject_GetBuffer(key, &room->view, PyBUF_FULL_RO) < 0) {
             room->view.obj = NULL;
-            return -1;
+            if (PyErr_ExceptionMatches(PyExc_MemoryError)) return -1;
+            PyErr_Clear();
+            return rl_key_fail(rl_py_type_error, position, "has no bytes: it was released");
         }
         span->data = (const uint8_t *)room->view.buf;
         span->size = (size_t)room->view.len;
@@ -149,9 +160,10 @@ static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_s
         span->data = room->heap;
         return PyBuffer_ToContiguous(room->heap, &room->view, room->view.len, 'C');
     }
-    int is_integer = PyObject_IsInstance(key, rl_py_numpy_integer);
-    if (is_integer < 0) return -1;
-    if (!is_integer) return rl_key_fail_type(key, position);
+    /* Not isinstance(): that may run a key's own `__class__`. */
+    if (!PyObject_TypeCheck(key, (PyTypeObject *)rl_py_numpy_integer)) {
+        return rl_key_fail_type(key, position);
+    }
     PyObject *number = PyNumber_Index(key);
     if (number == NULL) return -1;
     uint64_t word;

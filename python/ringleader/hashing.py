@@ -29,6 +29,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
 from ringleader.errors import SettingError, SettingTypeError
 from ringleader.kernels import hashing as _kernel
 from ringleader.keys import Column, KeyColumn, compute

@@ -16,6 +16,7 @@ import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ringleader import hashing as public
 from ringleader._native import hashing as native
 from ringleader._native import keys as native_keys

@@ -2,6 +2,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from ringleader._native.keys import Column
 
 _Key: TypeAlias = str | bytes | bytearray | memoryview | int | np.integer[Any]

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from ringleader._reference.keys import key_bytes
 from ringleader.errors import BuildError, OutputError, SettingError, SettingTypeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
     from ringleader._reference.keys import Column
 
 MASK32 = 2**32 - 1

@@ -1,0 +1,16 @@
+"""ringleader: placement (where does this key live?) for Python, at native speed.
+
+    >>> from ringleader import HashRing
+    >>> ring = HashRing(["cache-1", "cache-2", "cache-3"])
+    >>> ring["user:42"]
+    'cache-3'
+
+`ringleader.placement` holds the ring and its nodes, `ringleader.keys` says what a key is,
+`ringleader.hashing` has the hash functions, `ringleader.errors` every error raised on purpose.
+"""
+
+from ringleader.placement import HashRing, Node
+
+__all__ = ["HashRing", "Node", "__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,49 @@
+"""The protocol that every placement algorithm follows, so that one can replace another."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringleader.keys import Key, KeyColumn
+from ringleader.placement.node import Node
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """Keys to nodes.  A *position* is an index into `nodes` (and `names`)."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, in the order of their positions."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in the same order."""
+
+    def __getitem__(self, key: Key) -> str:
+        """The name of the node that owns `key`."""
+
+    def get_node(self, key: Key) -> str:
+        """The same as `locator[key]`."""
+
+    def get_nodes(self, key: Key, n: int) -> list[str]:
+        """The names of the first `n` distinct nodes for `key`, owner first."""
+
+    def lookup(
+        self, keys: KeyColumn, out: NDArray[np.uint32] | None = None, threads: int = 1
+    ) -> NDArray[np.uint32]:
+        """The position of each key's owner, shape (len(keys),)."""
+
+    def lookup_replicas(
+        self, keys: KeyColumn, n: int, out: NDArray[np.uint32] | None = None, threads: int = 1
+    ) -> NDArray[np.uint32]:
+        """The positions of each key's first `n` distinct nodes, shape (len(keys), n)."""
+
+    def stats(self) -> Any:
+        """How evenly the key space is spread, exact where the algorithm allows it."""
+
+    def to_bytes(self) -> bytes:
+        """The locator, saved: versioned, checksummed, the same on every platform."""

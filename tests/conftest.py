@@ -1,0 +1,30 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import settings
+
+from ringleader import kernels
+
+settings.register_profile("ci", deadline=None)
+settings.load_profile("ci")
+
+LEVELS = kernels.SIMD_LEVELS[: kernels.SIMD_LEVELS.index(kernels.simd_supported()) + 1]
+
+
+@pytest.fixture(params=LEVELS)
+def simd(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction level that this CPU has, forced for the test."""
+    before = kernels.simd()
+    kernels.force_simd(request.param)
+    yield request.param
+    kernels.force_simd(before)
+
+
+@pytest.fixture
+def sized() -> Callable[[int], int]:
+    """Numbers of keys that the twins in plain Python can bear too (RINGLEADER_PURE=1)."""
+    return lambda count: count // 50 if kernels.PURE else count
