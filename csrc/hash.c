@@ -141,9 +141,15 @@ void rl_hash_words(const rl_hasher *hasher, const uint64_t *words, size_t count,
 
 /* --- spans ------------------------------------------------------------------------------- */
 
+/* Keys that lie about in memory arrive while the ones before them are hashed. */
+RL_INLINE void fetch_ahead(const rl_span *spans, size_t i, size_t count) {
+    enum { AHEAD = 16 };
+    if (i + AHEAD < count) rl_prefetch(spans[i + AHEAD].data);
+}
+
 /* XXH3 has a straight line for each class of lengths; on mixed lengths the choice between the
- * lines mispredicts and costs more than the lines do.  So a block of mixed lengths is first dealt
- * into one list for each class, without a branch, and then hashed list by list. */
+ * lines mispredicts and costs more than the lines do.  So short keys of mixed lengths are first
+ * dealt into one list for each class, without a branch, and then hashed list by list. */
 enum {
     CLASS_0,
     CLASS_1_3,
@@ -207,7 +213,7 @@ RL_INLINE uint64_t hash_of_class(int cls, const rl_hasher *hasher, rl_span span)
     }
 }
 
-enum { DEAL_SPANS = 1024, DEAL_VECTOR = 16 };
+enum { DEAL_SPANS = 128, DEAL_VECTOR = 16 };
 
 /* The places of the spans of each class, in order. */
 typedef struct deal {
@@ -267,9 +273,10 @@ RL_TARGET_AVX512 static void deal_avx512(deal *to, const rl_span *spans, size_t 
 
 #endif
 
-/* count is a multiple of DEAL_VECTOR, at most DEAL_SPANS. */
+/* count is a multiple of DEAL_VECTOR, at most DEAL_SPANS.  While it hashes these, it fetches the
+ * data of `ahead`, as many spans again: list by list, no hardware would foresee the addresses. */
 static void xxh3_spans_dealt(const rl_hasher *hasher, const rl_span *spans, size_t count,
-                             uint64_t *out) {
+                             const rl_span *ahead, uint64_t *out) {
     deal to;
     for (int cls = 0; cls < CLASSES; cls++) to.ends[cls] = to.lists[cls];
 #if RL_X86_64
@@ -281,9 +288,10 @@ static void xxh3_spans_dealt(const rl_hasher *hasher, const rl_span *spans, size
 #else
     deal_scalar(&to, spans, count);
 #endif
-#define HASH_LIST(cls)                                                            \
-    for (const uint32_t *place = to.lists[cls]; place < to.ends[cls]; place++) { \
-        out[*place] = hash_of_class(cls, hasher, spans[*place]);                  \
+#define HASH_LIST(cls)                                                                   \
+    for (const uint32_t *place = to.lists[cls]; place < to.ends[cls]; place++, ahead++) { \
+        rl_prefetch(ahead->data);                                                        \
+        out[*place] = hash_of_class(cls, hasher, spans[*place]);                         \
     }
     HASH_LIST(CLASS_0)
     HASH_LIST(CLASS_1_3)
@@ -301,48 +309,69 @@ static void xxh3_spans_dealt(const rl_hasher *hasher, const rl_span *spans, size
 static void xxh3_spans_in_order(const rl_hasher *hasher, const rl_span *spans, size_t count,
                                 uint64_t *out) {
     for (size_t i = 0; i < count; i++) {
+        fetch_ahead(spans, i, count);
         out[i] = rl_xxh3_bytes(spans[i].data, spans[i].size, hasher->seed, hasher->secret);
     }
 }
 
-/* Whether the first spans change class so often that dealing pays. */
-static int is_mixed(const rl_span *spans, size_t count) {
-    enum { SAMPLE = 64, CHANGES_MIN = 8 };
-    if (count < SAMPLE) return 0;
-    size_t changes = 0;
+enum { SAMPLE_SPANS = 64 };
+
+/* Whether the first SAMPLE_SPANS spans change their class so often, and are so short, that
+ * dealing pays. */
+static int is_short_and_mixed(const rl_span *spans) {
+    enum { CHANGES_MIN = 16, MEAN_BYTES_MAX = 64 };
+    size_t changes = 0, bytes = 0;
     uint8_t before = class_of(spans[0].size);
-    for (size_t i = 1; i < SAMPLE; i++) {
+    for (size_t i = 0; i < SAMPLE_SPANS; i++) {
         uint8_t cls = class_of(spans[i].size);
         changes += cls != before;
+        bytes += spans[i].size;
         before = cls;
     }
-    return changes >= CHANGES_MIN;
+    return changes >= CHANGES_MIN && bytes <= SAMPLE_SPANS * MEAN_BYTES_MAX;
+}
+
+static void xxh3_spans(const rl_hasher *hasher, const rl_span *spans, size_t count,
+                       uint64_t *out) {
+    enum { SAMPLE_EVERY = 1024 };
+    while (count > 0) {
+        size_t block = count < SAMPLE_EVERY ? count : SAMPLE_EVERY;
+        size_t dealt = 0;
+        if (block >= SAMPLE_SPANS && is_short_and_mixed(spans)) {
+            dealt = block - block % DEAL_VECTOR;
+            for (size_t i = 0; i < DEAL_SPANS && i < dealt; i++) rl_prefetch(spans[i].data);
+        }
+        for (size_t at = 0; at < dealt; at += DEAL_SPANS) {
+            size_t part = dealt - at < DEAL_SPANS ? dealt - at : DEAL_SPANS;
+            size_t next = dealt - at - part < part ? at : at + part;
+            xxh3_spans_dealt(hasher, spans + at, part, spans + next, out + at);
+        }
+        xxh3_spans_in_order(hasher, spans + dealt, block - dealt, out + dealt);
+        spans += block, out += block, count -= block;
+    }
 }
 
 void rl_hash_spans(const rl_hasher *hasher, const rl_span *spans, size_t count, uint64_t *out) {
     switch (hasher->kind) {
     case RL_HASH_XXH3:
-        while (count > 0) {
-            size_t block = count < DEAL_SPANS ? count : DEAL_SPANS;
-            size_t dealt = is_mixed(spans, block) ? block - block % DEAL_VECTOR : 0;
-            if (dealt > 0) xxh3_spans_dealt(hasher, spans, dealt, out);
-            xxh3_spans_in_order(hasher, spans + dealt, block - dealt, out + dealt);
-            spans += block, out += block, count -= block;
-        }
+        xxh3_spans(hasher, spans, count, out);
         return;
     case RL_HASH_XXH64:
         for (size_t i = 0; i < count; i++) {
+            fetch_ahead(spans, i, count);
             out[i] = rl_xxh64(spans[i].data, spans[i].size, hasher->seed);
         }
         return;
     case RL_HASH_MURMUR3:
         for (size_t i = 0; i < count; i++) {
+            fetch_ahead(spans, i, count);
             uint32_t seed = (uint32_t)hasher->seed;
             out[i] = rl_murmur3_x64_128(spans[i].data, spans[i].size, seed).h1;
         }
         return;
     default:
         for (size_t i = 0; i < count; i++) {
+            fetch_ahead(spans, i, count);
             out[i] = rl_siphash13(spans[i].data, spans[i].size, hasher->seed, hasher->seed_hi);
         }
     }

@@ -88,18 +88,14 @@ static void consume_scalar(uint64_t *acc, const uint8_t *data, size_t size,
 
 #if RL_X86_64
 
-/* Swaps the 64-bit halves of each 128 bits, and the 32-bit halves of each 64 bits. */
-#define SWAP_64 0x4E
-#define SWAP_32 0xB1
-
 RL_TARGET_AVX2 RL_INLINE void accumulate_avx2(__m256i *acc, const uint8_t *data,
                                               const uint8_t *key) {
     for (size_t i = 0; i < 2; i++) {
         __m256i value = _mm256_loadu_si256((const __m256i *)(data + 32 * i));
         __m256i keyed = _mm256_loadu_si256((const __m256i *)(key + 32 * i));
         keyed = _mm256_xor_si256(value, keyed);
-        __m256i product = _mm256_mul_epu32(keyed, _mm256_shuffle_epi32(keyed, SWAP_32));
-        acc[i] = _mm256_add_epi64(acc[i], _mm256_shuffle_epi32(value, SWAP_64));
+        __m256i product = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
+        acc[i] = _mm256_add_epi64(acc[i], _mm256_shuffle_epi32(value, 0x4E));
         acc[i] = _mm256_add_epi64(acc[i], product);
     }
 }
@@ -127,7 +123,7 @@ RL_TARGET_AVX512 RL_INLINE void accumulate_avx512(__m512i *acc, const uint8_t *d
     __m512i value = _mm512_loadu_si512(data);
     __m512i keyed = _mm512_xor_si512(value, _mm512_loadu_si512(key));
     __m512i product = _mm512_mul_epu32(keyed, _mm512_srli_epi64(keyed, 32));
-    __m512i swapped = _mm512_shuffle_epi32(value, (_MM_PERM_ENUM)SWAP_64);
+    __m512i swapped = _mm512_permutex_epi64(value, 0xB1);
     *acc = _mm512_add_epi64(*acc, _mm512_add_epi64(product, swapped));
 }
 

@@ -68,13 +68,15 @@ RL_TARGET_AVX2 RL_INLINE __m256i rl_xxh3_words_avx2(rl_xxh3_word_keys keys, __m2
     return _mm256_xor_si256(w, _mm256_srli_epi64(w, 28));
 }
 
+/* The truth table of a ^ b ^ c, for ternary logic. */
+#define RL_XOR3 0x96
+
 /* Eight words at once.  Only where rl_simd() >= RL_SIMD_AVX512. */
 RL_TARGET_AVX512 RL_INLINE __m512i rl_xxh3_words_avx512(rl_xxh3_word_keys keys, __m512i words) {
     const __m512i multiplier = _mm512_set1_epi64((long long)RL_XXH3_WORD_MULTIPLIER);
-    const int xor3 = 0x96;
     __m512i w = _mm512_xor_si512(words, _mm512_set1_epi64((long long)keys.flip));
     w = _mm512_ternarylogic_epi64(_mm512_rol_epi64(w, 32), _mm512_rol_epi64(w, 17),
-                                  _mm512_rol_epi64(w, 56), xor3);
+                                  _mm512_rol_epi64(w, 56), RL_XOR3);
     w = _mm512_mullo_epi64(w, multiplier);
     w = _mm512_xor_si512(w, _mm512_add_epi64(_mm512_srli_epi64(w, 35), _mm512_set1_epi64(8)));
     w = _mm512_mullo_epi64(w, multiplier);
