@@ -191,7 +191,8 @@ cdef class Table:
 
     cdef Table _changed(
         self, Table spare, tuple nodes, object names_by_id, uint32_t[::1] ids,
-        uint32_t[::1] ranks, uint32_t[::1] counts, uint32_t changed_id, str name, uint32_t first, uint32_t change_count, bint insert,
+        uint32_t[::1] ranks, uint32_t[::1] counts, uint32_t changed_id, str name,
+        uint32_t first, uint32_t change_count, bint insert,
     ):
         """A table with virtual nodes [first, first + change_count) of one node more or less.
 
