@@ -387,6 +387,18 @@ def test_words_and_spans_of_every_count(keys: Any, level: int) -> None:
             assert out.tolist() == [0] * lo + whole[lo:hi] + [0] * (72 - hi)
 
 
+@pytest.mark.parametrize("longest", [20, 40, 100, 250])
+def test_mixed_lengths_of_every_count(longest: int, level: int) -> None:
+    """Short keys of mixed lengths go another way than others, some at a time."""
+    keys = _sizes_mixed(1200, 0, longest)
+    want = [xxhash.xxh3_64_intdigest(key, seed=3) for key in keys]
+    column = native_keys.Column(np.array([*keys, None], dtype=object)[:-1])
+    for hi in [*range(60, 300, 3), 1008, 1023, 1024, 1025, 1087, 1088, 1103, 1104, 1199, 1200]:
+        out = np.zeros(1201, np.uint64)
+        native.hash_column(column, 0, 3, 0, out, 0, hi)
+        assert out.tolist() == want[:hi] + [0] * (1201 - hi)
+
+
 def _column_of(hashing: ModuleType, keys: Any) -> Any:
     return (native_keys if hashing is native else reference_keys).Column(keys)
 
