@@ -101,18 +101,18 @@ cdef int read_setting(str name, object number, uint64_t top, uint64_t *value) ex
     return 0
 
 
-cdef int read_secret(object secret, rl_hasher *setting) except -1:
+cdef int read_key(object key, rl_hasher *setting) except -1:
     """SipHash's 16 key bytes."""
-    if not PyBytes_CheckExact(secret):
-        if not isinstance(secret, (bytes, bytearray, memoryview)):
+    if not PyBytes_CheckExact(key):
+        if not isinstance(key, (bytes, bytearray, memoryview)):
             raise SettingTypeError(
-                f"secret is {type(secret).__name__}, but it is bytes, bytearray or memoryview"
+                f"key is {type(key).__name__}, but it is bytes, bytearray or memoryview"
             )
-        secret = bytes(secret)
-    if len(<bytes>secret) != 16:
-        raise SettingError(f"secret has {len(<bytes>secret)} bytes, but it has to have 16")
-    setting.seed = rl_load64(PyBytes_AS_STRING(secret))
-    setting.seed_hi = rl_load64(PyBytes_AS_STRING(secret) + 8)
+        key = bytes(key)
+    if len(<bytes>key) != 16:
+        raise SettingError(f"key has {len(<bytes>key)} bytes, but it has to have 16")
+    setting.seed = rl_load64(PyBytes_AS_STRING(key))
+    setting.seed_hi = rl_load64(PyBytes_AS_STRING(key) + 8)
     return 0
 
 
@@ -208,7 +208,7 @@ cdef int digest_one(
     return 0
 
 
-def xxh3_64(object key, object seed=0):
+def xxh3_64(object data, object seed=0):
     """XXH3 with 64 bits (Yann Collet, xxHash 0.8); seed 0 ... 2**64-1.
 
     The fastest of all here on any length, and what rings are built on unless told otherwise.
@@ -216,21 +216,21 @@ def xxh3_64(object key, object seed=0):
     cdef rl_hasher setting
     cdef uint64_t digest
     read_setting("seed", seed, TOP_64, &setting.seed)
-    digest_one(key, xxh3_spans, &setting, &digest)
+    digest_one(data, xxh3_spans, &setting, &digest)
     return digest
 
 
-def xxh64(object key, object seed=0):
+def xxh64(object data, object seed=0):
     """XXH64 (Yann Collet); seed 0 ... 2**64-1.  What Envoy hashes with."""
     cdef rl_hasher setting
     cdef uint64_t digest
     setting.kind = RL_HASH_XXH64
     read_setting("seed", seed, TOP_64, &setting.seed)
-    digest_one(key, hash_spans, &setting, &digest)
+    digest_one(data, hash_spans, &setting, &digest)
     return digest
 
 
-def murmur3_x64_128(object key, object seed=0):
+def murmur3_x64_128(object data, object seed=0):
     """MurmurHash3_x64_128 (Austin Appleby); seed 0 ... 2**32-1.
 
     An int of 128 bits, whose low 64 are the first half of the digest and the high 64 the second.
@@ -239,47 +239,47 @@ def murmur3_x64_128(object key, object seed=0):
     cdef rl_hasher setting
     cdef rl_murmur3_128 digest
     read_setting("seed", seed, TOP_32, &setting.seed)
-    digest_one(key, murmur3_x64_128_spans, &setting, &digest)
+    digest_one(data, murmur3_x64_128_spans, &setting, &digest)
     return (<object>digest.h2 << 64) | digest.h1
 
 
-def murmur3_x86_32(object key, object seed=0):
+def murmur3_x86_32(object data, object seed=0):
     """MurmurHash3_x86_32 (Austin Appleby); seed 0 ... 2**32-1."""
     cdef rl_hasher setting
     cdef uint32_t digest
     read_setting("seed", seed, TOP_32, &setting.seed)
-    digest_one(key, murmur3_x86_32_spans, &setting, &digest)
+    digest_one(data, murmur3_x86_32_spans, &setting, &digest)
     return digest
 
 
-def siphash13(object key, object secret):
-    """SipHash-1-3 (Aumasson & Bernstein 2012) under a secret of 16 bytes.
+def siphash13(object data, object key):
+    """SipHash-1-3 (Aumasson & Bernstein 2012) under a secret key of 16 bytes.
 
-    For keys that others choose: without the secret they cannot aim at one node.
+    For data that others choose: without the key they cannot aim at one node.
     """
     cdef rl_hasher setting
     cdef uint64_t digest
     setting.kind = RL_HASH_SIPHASH13
-    read_secret(secret, &setting)
-    digest_one(key, hash_spans, &setting, &digest)
+    read_key(key, &setting)
+    digest_one(data, hash_spans, &setting, &digest)
     return digest
 
 
-def md5(object key):
+def md5(object data):
     """MD5 (RFC 1321): the 16 bytes of the digest.  What ketama rings hash with."""
     cdef uint8_t digest[RL_MD5_BYTES]
-    digest_one(key, md5_spans, NULL, digest)
+    digest_one(data, md5_spans, NULL, digest)
     return PyBytes_FromStringAndSize(<const char *>digest, RL_MD5_BYTES)
 
 
-def crc16_xmodem(object key):
+def crc16_xmodem(object data):
     """CRC-16/XMODEM: polynomial 0x1021, high bit first, from 0.  What Redis Cluster hashes with."""
     cdef uint16_t digest
-    digest_one(key, crc16_spans, NULL, &digest)
+    digest_one(data, crc16_spans, NULL, &digest)
     return digest
 
 
-def crc32(object key, object value=0):
+def crc32(object data, object value=0):
     """CRC-32 (ISO 3309, as in zlib); continues from `value`, the CRC of the bytes before.
 
     What nginx and memcached clients hash with.
@@ -287,11 +287,11 @@ def crc32(object key, object value=0):
     cdef rl_hasher setting
     cdef uint32_t digest
     read_setting("value", value, TOP_32, &setting.seed)
-    digest_one(key, crc32_spans, &setting, &digest)
+    digest_one(data, crc32_spans, &setting, &digest)
     return digest
 
 
-def crc32c(object key, object value=0):
+def crc32c(object data, object value=0):
     """CRC-32C (Castagnoli, RFC 3720); continues from `value`, the CRC of the bytes before.
 
     The checksum of what ringleader stores and sends.
@@ -299,7 +299,7 @@ def crc32c(object key, object value=0):
     cdef rl_hasher setting
     cdef uint32_t digest
     read_setting("value", value, TOP_32, &setting.seed)
-    digest_one(key, crc32c_spans, &setting, &digest)
+    digest_one(data, crc32c_spans, &setting, &digest)
     return digest
 
 

@@ -13,8 +13,8 @@ Common to all functions:
     KeyTypeError        a key is None, bool, float, or of another type without defined bytes
     KeyRangeError       an int key lies outside -2**63 ... 2**64-1
     KeyEncodingError    a str key has a lone surrogate
-    SettingTypeError    a seed, value or secret is of the wrong type
-    SettingError        a seed, value or secret lies outside what it may be
+    SettingTypeError    a seed, value or key is of the wrong type
+    SettingError        a seed, value or key lies outside what it may be
 
 and to the `_column` forms, besides: `ColumnError` when the column is damaged, `OutputError` or
 `OutputTypeError` when `out` cannot take the digests, `SettingError` or `SettingTypeError` for
@@ -231,7 +231,7 @@ def murmur3_x86_32_column(
 
 def siphash13_column(
     keys: KeyColumn,
-    secret: bytes | bytearray | memoryview,
+    key: bytes | bytearray | memoryview,
     *,
     out: NDArray[np.uint64] | None = None,
     threads: int = 1,
@@ -240,15 +240,15 @@ def siphash13_column(
 
     Args:
         keys: any column of keys.
-        secret: 16 bytes that nobody else knows.
+        key: 16 bytes that nobody else knows.
         out: a C-contiguous uint64 array of shape (n,) that receives the hashes.
         threads: how many threads share the work.
 
     Returns:
         uint64, shape (n,); `out` itself when it was given.
     """
-    siphash13(b"", secret)  # refuses it even when there are no keys
-    number = int.from_bytes(bytes(secret), "little")
+    siphash13(b"", key)  # refuses it even when there are no keys
+    number = int.from_bytes(bytes(key), "little")
     return hash_column(keys, "siphash13", number, out=out, threads=threads)
 
 

@@ -277,9 +277,9 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     ("crc32", (b"", 2**32), SettingError, r"^value is an int outside 0 .* 2\*\*32-1$"),
     ("crc32c", (b"", -1), SettingError, r"^value is an int outside 0 .* 2\*\*32-1$"),
     ("crc32c", (b"", 0.0), SettingTypeError, "^value is float, but it is an int$"),
-    ("siphash13", (b"", bytes(15)), SettingError, "^secret has 15 bytes, but it has to have 16$"),
-    ("siphash13", (b"", "0" * 16), SettingTypeError, "^secret is str, but it is bytes,"),
-    ("siphash13", (b"", 16), SettingTypeError, "^secret is int, but it is bytes,"),
+    ("siphash13", (b"", bytes(15)), SettingError, "^key has 15 bytes, but it has to have 16$"),
+    ("siphash13", (b"", "0" * 16), SettingTypeError, "^key is str, but it is bytes,"),
+    ("siphash13", (b"", 16), SettingTypeError, "^key is int, but it is bytes,"),
     # The setting is looked at before the key.
     ("xxh3_64", (None, -1), SettingError, "seed"),
 ]

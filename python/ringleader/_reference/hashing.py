@@ -48,14 +48,14 @@ def _setting(name: str, number: Any, bits: int) -> int:
     return int(number)
 
 
-def _secret(secret: Any) -> bytes:
-    if not isinstance(secret, bytes | bytearray | memoryview):
+def _siphash_key(key: Any) -> bytes:
+    if not isinstance(key, bytes | bytearray | memoryview):
         raise SettingTypeError(
-            f"secret is {type(secret).__name__}, but it is bytes, bytearray or memoryview"
+            f"key is {type(key).__name__}, but it is bytes, bytearray or memoryview"
         )
-    data = bytes(secret)
+    data = bytes(key)
     if len(data) != 16:
-        raise SettingError(f"secret has {len(data)} bytes, but it has to have 16")
+        raise SettingError(f"key has {len(data)} bytes, but it has to have 16")
     return data
 
 
@@ -206,19 +206,19 @@ def _xxh3_long(data: bytes, seed: int) -> int:
     return _xxh3_avalanche(h)
 
 
-def xxh3_64(key: Any, seed: int = 0) -> int:
+def xxh3_64(data: Any, seed: int = 0) -> int:
     """XXH3 with 64 bits (Yann Collet, xxHash 0.8); seed 0 ... 2**64-1.
 
     The fastest of all here on any length, and what rings are built on unless told otherwise.
     """
     seed = _setting("seed", seed, 64)
-    return _xxh3(key_bytes(key), seed)
+    return _xxh3(key_bytes(data), seed)
 
 
-def xxh64(key: Any, seed: int = 0) -> int:
+def xxh64(data: Any, seed: int = 0) -> int:
     """XXH64 (Yann Collet); seed 0 ... 2**64-1.  What Envoy hashes with."""
     seed = _setting("seed", seed, 64)
-    return _xxh64(key_bytes(key), seed)
+    return _xxh64(key_bytes(data), seed)
 
 
 # --- MurmurHash3 (Austin Appleby's MurmurHash3.cpp) -------------------------------------------
@@ -262,21 +262,21 @@ def _murmur3_x86_32(data: bytes, seed: int) -> int:
     return h ^ h >> 16
 
 
-def murmur3_x64_128(key: Any, seed: int = 0) -> int:
+def murmur3_x64_128(data: Any, seed: int = 0) -> int:
     """MurmurHash3_x64_128 (Austin Appleby); seed 0 ... 2**32-1.
 
     An int of 128 bits, whose low 64 are the first half of the digest and the high 64 the second.
     Cassandra's partitioner is not this function: it sign-extends the last bytes.
     """
     seed = _setting("seed", seed, 32)
-    h1, h2 = _murmur3_x64_128(key_bytes(key), seed)
+    h1, h2 = _murmur3_x64_128(key_bytes(data), seed)
     return h2 << 64 | h1
 
 
-def murmur3_x86_32(key: Any, seed: int = 0) -> int:
+def murmur3_x86_32(data: Any, seed: int = 0) -> int:
     """MurmurHash3_x86_32 (Austin Appleby); seed 0 ... 2**32-1."""
     seed = _setting("seed", seed, 32)
-    return _murmur3_x86_32(key_bytes(key), seed)
+    return _murmur3_x86_32(key_bytes(data), seed)
 
 
 # --- SipHash-1-3 (Aumasson & Bernstein 2012) ---------------------------------------------------
@@ -310,13 +310,13 @@ def _siphash13(data: bytes, k0: int, k1: int) -> int:
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-def siphash13(key: Any, secret: bytes | bytearray | memoryview) -> int:
-    """SipHash-1-3 (Aumasson & Bernstein 2012) under a secret of 16 bytes.
+def siphash13(data: Any, key: bytes | bytearray | memoryview) -> int:
+    """SipHash-1-3 (Aumasson & Bernstein 2012) under a secret key of 16 bytes.
 
-    For keys that others choose: without the secret they cannot aim at one node.
+    For data that others choose: without the key they cannot aim at one node.
     """
-    data = _secret(secret)
-    return _siphash13(key_bytes(key), _word(data, 0), _word(data, 8))
+    words = _siphash_key(key)
+    return _siphash13(key_bytes(data), _word(words, 0), _word(words, 8))
 
 
 # --- MD5 (RFC 1321) -----------------------------------------------------------------------------
@@ -348,9 +348,9 @@ def _md5(data: bytes) -> bytes:
     return b"".join(s.to_bytes(4, "little") for s in state)
 
 
-def md5(key: Any) -> bytes:
+def md5(data: Any) -> bytes:
     """MD5 (RFC 1321): the 16 bytes of the digest.  What ketama rings hash with."""
-    return _md5(key_bytes(key))
+    return _md5(key_bytes(data))
 
 
 # --- CRC ------------------------------------------------------------------------------------------
@@ -384,27 +384,27 @@ def _crc16_xmodem(data: bytes) -> int:
     return value
 
 
-def crc16_xmodem(key: Any) -> int:
+def crc16_xmodem(data: Any) -> int:
     """CRC-16/XMODEM: polynomial 0x1021, high bit first, from 0.  What Redis Cluster hashes with."""
-    return _crc16_xmodem(key_bytes(key))
+    return _crc16_xmodem(key_bytes(data))
 
 
-def crc32(key: Any, value: int = 0) -> int:
+def crc32(data: Any, value: int = 0) -> int:
     """CRC-32 (ISO 3309, as in zlib); continues from `value`, the CRC of the bytes before.
 
     What nginx and memcached clients hash with.
     """
     value = _setting("value", value, 32)
-    return _crc32(key_bytes(key), value)
+    return _crc32(key_bytes(data), value)
 
 
-def crc32c(key: Any, value: int = 0) -> int:
+def crc32c(data: Any, value: int = 0) -> int:
     """CRC-32C (Castagnoli, RFC 3720); continues from `value`, the CRC of the bytes before.
 
     The checksum of what ringleader stores and sends.
     """
     value = _setting("value", value, 32)
-    return _crc32c(key_bytes(key), value)
+    return _crc32c(key_bytes(data), value)
 
 
 # --- columns --------------------------------------------------------------------------------------
