@@ -66,7 +66,7 @@ class HashRing(kernels.ring.RingBase):
     """A hash ring: `ring[key]` is the name of the node that owns `key`.
 
     Args:
-        nodes: names, `Node`s, or a mapping of names to weights; the order never matters.
+        nodes: names, `Node` objects, or a mapping of names to weights, in any order.
         vnodes: points of a node of weight 1; more of them spread keys more evenly (the standard
             deviation of the load is about 1 / sqrt(vnodes)) and cost memory.
         hash: "xxh3" (default), "xxh64", "murmur3" (x64-128, first half) or "siphash13" (keyed:
