@@ -1,0 +1,33 @@
+"""The `ringleader` command.
+
+    ringleader assign KEYS --nodes a,b,c -o OUT     a file of keys -> the node(s) of each
+    ringleader ring show|plot RING                  a ring's shares as a table, or as a picture
+    ringleader demo                                 load, movement and speed, on this machine
+
+Exit codes: 0 done; 2 refused, with the reason on stderr and nothing changed; 130 interrupted;
+141 when whoever read the output closed it.
+
+click and rich are imported here and nowhere before, so that `import ringleader` needs only NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from ringleader.cli.extras import needed
+from ringleader.errors import MissingExtra
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line on `sys.argv` and exit."""
+    try:
+        with needed("cli", "the ringleader command"):
+            from ringleader.cli.app import app
+    except MissingExtra as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    app(prog_name="ringleader")
+    raise AssertionError("click's main() does not return")
