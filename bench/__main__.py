@@ -1,0 +1,106 @@
+"""Run the suites, one process each, and gather what they measured into one small file.
+
+    python -m bench [--only NAME ...] [--small] [--output DIR]
+
+The tables go to the terminal; `python -m bench.report` turns the file into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import report
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+
+#: In the order of the tables.
+SUITES = (
+    *("bulk_u64", "strings", "scalar", "replicas", "change"),
+    *("threads", "churn", "hashing", "curve"),
+)
+
+
+def run_suite(name: str, small: bool) -> dict[str, Any] | None:
+    """What pytest-benchmark says of one suite; None when a test of it failed."""
+    environment = dict(os.environ)
+    environment["RINGLEADER_BENCH_SMALL"] = "1" if small else ""
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "suite.json"
+        command = [
+            *(sys.executable, "-m", "pytest", f"bench/bench_{name}.py", "-q", "--no-header"),
+            *("-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={output}"),
+        ]
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        if done.returncode != 0:
+            return None
+        return json.loads(output.read_text())  # type: ignore[no-any-return]
+
+
+def slim(benchmark: dict[str, Any], suite: str) -> dict[str, Any]:
+    """A benchmark without the times of its single rounds."""
+    stats = {key: value for key, value in benchmark["stats"].items() if key != "data"}
+    return {
+        "suite": suite,
+        "name": benchmark["name"],
+        "stats": stats,
+        "extra_info": benchmark["extra_info"],
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, marked when the tree had changes; "" outside a repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SUITES, default=SUITES, metavar="NAME")
+    parser.add_argument("--small", action="store_true", help="prove that all run; measures nothing")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the raw results")
+    chosen = parser.parse_args()
+
+    began = datetime.now(UTC)
+    run: dict[str, Any] = {
+        "format": report.FORMAT,
+        "began": began.isoformat(timespec="seconds"),
+        "commit": commit(),
+        "small": chosen.small,
+        "machine": {},
+        "benchmarks": [],
+    }
+    failed = []
+    for suite in (name for name in SUITES if name in chosen.only):
+        print(f"--- {suite}", flush=True)
+        measured = run_suite(suite, chosen.small)
+        if measured is None:
+            failed.append(suite)
+            continue
+        run["machine"] = run["machine"] or measured["machine_info"]
+        run["benchmarks"] += [slim(benchmark, suite) for benchmark in measured["benchmarks"]]
+    if run["benchmarks"]:
+        chosen.output.mkdir(parents=True, exist_ok=True)
+        path = chosen.output / f"raw-{began:%Y%m%dT%H%M%SZ}.json"
+        path.write_text(json.dumps(run, indent=1) + "\n")
+        print(report.as_text(run))
+        print(f"\nwritten: {path}")
+    for suite in failed:
+        print(f"FAILED: {suite}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
