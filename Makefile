@@ -7,8 +7,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 
-# The newest Python here has the most peers to compare with.
-BENCH_PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 $(PYTHON); do \
+# The newest Python here, pyenv's too, has the most peers to compare with (fastring needs 3.13).
+BENCH_PYTHON ?= $(shell for p in python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3) \
+	python3.12 $(PYTHON); do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h pyx/*.pyx pyx/*.pxd pyx/*.h)

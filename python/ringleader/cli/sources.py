@@ -95,6 +95,8 @@ def open_source(
         KeyTypeError: the column is of a type that has no defined key bytes.
     """
     suffix = ".txt" if path == "-" else Path(path).suffix.lower()
+    if path != "-":
+        os.stat(path)  # that it is not there matters more than its suffix
     if suffix not in SUFFIXES:
         raise FormatError(
             f"{path}: the suffix says how keys are read, and {suffix!r} is not one of "
