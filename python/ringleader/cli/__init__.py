@@ -29,5 +29,7 @@ def main() -> NoReturn:
     except MissingExtra as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # while it was still importing
+        sys.exit(130)
     app(prog_name="ringleader")
     raise AssertionError("click's main() does not return")

@@ -172,7 +172,8 @@ def _report(ring: HashRing, counts: NDArray[np.int64], seconds: float, *, stderr
         columns.insert(2, "copies")
     out = console(stderr=stderr)
     out.print(load_table(loads, columns, ascii_only=ascii_only(out), rows_max=TABLE_ROWS_MAX))
-    out.print(f"{total:,} keys placed in {seconds:.2f} s, {total / seconds:,.0f} keys/s")
+    placed = f"{total:,} key{'s' * (total != 1)}"
+    out.print(f"{placed} placed in {seconds:.2f} s, {total / seconds:,.0f} keys/s")
 
 
 @click.command()

@@ -10,13 +10,12 @@ A file appears under its name only when it is complete: until then it is written
 
 from __future__ import annotations
 
-import csv
-import io
 import os
+import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +48,9 @@ class Sink(ABC):
 
     def close(self) -> None:  # noqa: B027  most have nothing left
         """Write what is left, and the end of the file."""
+
+    def abandon(self) -> None:  # noqa: B027  most have nothing to let go of
+        """Let go of the file, whose content no longer matters."""
 
 
 class Nowhere(Sink):
@@ -103,8 +105,12 @@ def open_sink(
             sink = _PlainCsvSink(file, source.name, node_columns, names)
         else:
             sink = _CsvSink(file, source.name, node_columns, names)
-        yield sink
-        sink.close()
+        try:
+            yield sink
+            sink.close()
+        except BaseException:
+            sink.abandon()
+            raise
 
 
 def check_output(path: str, force: bool) -> None:
@@ -153,30 +159,37 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 # --- CSV --------------------------------------------------------------------------------------
 
 
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+_SPECIAL = re.compile(rb'[",\r\n]')
+
+
+def _quoted(cell: bytes) -> bytes:
+    # Not by the csv module: whether that quotes a lone CR depends on the version of Python.
+    return b'"%b"' % cell.replace(b'"', b'""') if _SPECIAL.search(cell) else cell
+
+
+def _quoted_texts(texts: Iterable[str]) -> list[bytes]:
+    return [_quoted(text.encode()) for text in texts]
+
+
+def _header(columns: Iterable[str]) -> bytes:
+    return b",".join(_quoted_texts(columns)) + b"\n"
 
 
 class _PlainCsvSink(Sink):
-    """CSV by the standard library, from lists."""
+    """CSV from lists of keys, where pyarrow is not installed."""
 
     def __init__(
         self, file: BinaryIO, key: str, node_columns: Sequence[str], names: Sequence[str]
     ) -> None:
         self._file = file
-        self._names = np.array(names, dtype=object)
-        file.write(_csv_line([key, *node_columns]).encode())
+        self._names = np.array(_quoted_texts(names), dtype=object)
+        file.write(_header([key, *node_columns]))
 
     def write(self, keys: Keys, positions: NDArray[np.uint32]) -> None:
-        text = io.StringIO()
-        cells = [
-            key.decode(errors="surrogateescape") if isinstance(key, bytes) else key for key in keys
-        ]
+        cells = [_quoted(key) if isinstance(key, bytes) else b"%d" % key for key in keys]
         owners = self._names[positions].T.tolist()
-        csv.writer(text, lineterminator="\n").writerows(zip(cells, *owners, strict=True))
-        self._file.write(text.getvalue().encode(errors="surrogateescape"))
+        rows = map(b",".join, zip(cells, *owners, strict=True))
+        self._file.writelines(row + b"\n" for row in rows)
 
 
 class _CsvSink(Sink):
@@ -188,12 +201,12 @@ class _CsvSink(Sink):
         import pyarrow as pa
 
         self._file = file
-        quoted = [_csv_line([name, ""])[:-2] for name in names]
+        quoted = _quoted_texts(names)
         binary = pa.large_binary()
-        self._names = pa.array([name.encode() for name in quoted], binary)
-        self._last_names = pa.array([f"{name}\n".encode() for name in quoted], binary)
+        self._names = pa.array(quoted, binary)
+        self._last_names = pa.array([name + b"\n" for name in quoted], binary)
         self._comma = pa.scalar(b",", binary)
-        file.write(_csv_line([key, *node_columns]).encode())
+        file.write(_header([key, *node_columns]))
 
     def write(self, keys: Keys, positions: NDArray[np.uint32]) -> None:
         import pyarrow as pa
@@ -282,6 +295,11 @@ class _ParquetSink(_TypedSink):
         self._flush()
         self._writer.close()
 
+    def abandon(self) -> None:
+        with suppress(OSError, ValueError):
+            self._writer.close()
+        self._writer.is_open = False  # or its finalizer would write to a closed file
+
 
 class _ArrowSink(_TypedSink):
     def __init__(
@@ -298,3 +316,7 @@ class _ArrowSink(_TypedSink):
     def close(self) -> None:
         self._flush()
         self._writer.close()
+
+    def abandon(self) -> None:
+        with suppress(OSError, ValueError):
+            self._writer.close()
