@@ -372,8 +372,10 @@ RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_ring *ring, const uint64_
     size_t i = 0;
     for (; i + 16 <= count; i += 16) {
         if (words) {
-            rl_prefetch_once((const char *)(input + i) + 1024);
-            rl_prefetch_once((const char *)(input + i) + 1088);
+            /* Past the end too, where a pointer may not go but a hint may. */
+            uintptr_t ahead = (uintptr_t)(input + i) + 1024;
+            rl_prefetch_once((const void *)ahead);
+            rl_prefetch_once((const void *)(ahead + 64));
         }
         __m512i a = _mm512_loadu_si512(input + i);
         __m512i b = _mm512_loadu_si512(input + i + 8);

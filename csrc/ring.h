@@ -14,8 +14,8 @@
  *                    A bucket with one point decides by one compare: hashes below its split
  *                    belong to its own owner, hashes above to the owner in the next word.
  *                    split == RL_SPLIT_EXACT marks buckets with more points; those, and ties
- *                    with the split, are settled by the exact arrays.  With eight or more
- *                    buckets per point, one key in a few hundred needs that.
+ *                    with the split, are settled by the exact arrays.  That is one
+ *                    key in 500 at sixteen buckets a point, one in 50 at four.
  *
  * The caller owns every buffer and keeps a ring unchanged while anyone reads it. */
 #ifndef RL_RING_H
@@ -75,7 +75,7 @@ size_t rl_ring_find(const rl_ring *ring, uint64_t hash);
 /* The id of the owner of `hash`. */
 uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash);
 
-/* out[i] = the id of the owner of hashes[i]. */
+/* out[i] = the id of the owner of hashes[i]; count < 2**32, here and below. */
 void rl_ring_owners(const rl_ring *ring, const uint64_t *hashes, size_t count, uint32_t *out);
 
 /* The same for words, hashed here: the hash stays in registers. */
@@ -85,7 +85,7 @@ void rl_ring_word_owners(const rl_ring *ring, const rl_hasher *hasher, const uin
 /* ids[0..wanted) = the first `wanted` distinct owners from `hash` on, clockwise.  The ring has
  * at least that many.  seen: a bit for every id, all zero before and after; may be NULL when
  * wanted <= RL_WALK_LINEAR. */
-#define RL_WALK_LINEAR RL_OWNERS_PAD
+#define RL_WALK_LINEAR 16
 void rl_ring_walk(const rl_ring *ring, uint64_t hash, size_t wanted, uint32_t *ids,
                   uint64_t *seen);
 

@@ -53,7 +53,8 @@ static int detect(void) {
 static int detect(void) { return RL_SIMD_SCALAR; }
 #endif
 
-/* Written at import under the interpreter's import lock, then only read. */
+/* Modules call rl_simd() while they are imported, under the import lock; from then on these are
+ * only read. */
 static int supported = -1;
 static int level = -1;
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from ringleader import HashRing
 
 ring = HashRing([f"shard-{number}" for number in range(8)])

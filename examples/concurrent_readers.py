@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+
 from ringleader import HashRing
 
 ring = HashRing([f"node-{number}" for number in range(10)])

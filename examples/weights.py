@@ -1,6 +1,7 @@
 """Weights: nodes of different sizes, and draining one before it is taken away."""
 
 import numpy as np
+
 from ringleader import HashRing, Node
 
 ring = HashRing(

@@ -448,6 +448,8 @@ def crc32c_column(
 
 # --- instructions ---------------------------------------------------------------------------
 
+rl_simd()  # decided here, under the import lock, and then only read
+
 def simd_supported():
     return rl_simd_supported()
 

@@ -11,6 +11,7 @@ from ringleader.errors import ColumnError, KeyEncodingError, KeyRangeError, KeyT
 
 cimport cython
 cimport numpy as cnp
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_AsTuple, PyList_GET_SIZE
 from cpython.pycapsule cimport (
@@ -179,6 +180,13 @@ cdef class Column:
             address, nbytes, <uintptr_t>cells.data + (reach if reach < 0 else 0),
             <size_t>(-reach if reach < 0 else reach) + cells.width,
         )
+
+    def shares_memory(self, out):
+        cdef Py_buffer view
+        PyObject_GetBuffer(out, &view, PyBUF_SIMPLE)
+        cdef bint shared = self.overlaps(<uintptr_t>view.buf, <size_t>view.len)
+        PyBuffer_Release(&view)
+        return shared
 
     def raise_error(self, int code, Py_ssize_t index):
         cdef PyObject *pending

@@ -8,7 +8,7 @@
 #include "hash.h"
 #include "utf8.h"
 
-/* Room that a key's span may point into.  Call rl_key_release() after use, whatever happened. */
+/* Room that a key's span may point into.  Call rl_key_release() after use. */
 typedef struct rl_key_room {
     uint8_t small[256];
     uint8_t *heap;
@@ -145,7 +145,9 @@ static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_s
     if (PyByteArray_Check(key) || PyMemoryView_Check(key)) {
         if (PyObject_GetBuffer(key, &room->view, PyBUF_FULL_RO) < 0) {
             room->view.obj = NULL;
-            if (PyErr_ExceptionMatches(PyExc_MemoryError)) return -1;
+            if (!PyErr_ExceptionMatches(PyExc_ValueError) &&
+                !PyErr_ExceptionMatches(PyExc_BufferError))
+                return -1;
             PyErr_Clear();
             return rl_key_fail(rl_py_type_error, position, "has no bytes: it was released");
         }
@@ -165,7 +167,11 @@ static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_s
         return rl_key_fail_type(key, position);
     }
     PyObject *number = PyNumber_Index(key);
-    if (number == NULL) return -1;
+    if (number == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError)) return -1;
+        PyErr_Clear(); /* numpy.timedelta64 counts as an integer, but is none */
+        return rl_key_fail_type(key, position);
+    }
     uint64_t word;
     int failed = rl_key_word(number, position, &word);
     Py_DECREF(number);
@@ -176,8 +182,8 @@ static RL_NOINLINE int rl_key_span_slow(PyObject *key, Py_ssize_t position, rl_s
     return 0;
 }
 
-/* The bytes of one key: 0, or -1 with an exception set.  The span lives as long as the key and
- * the room, until rl_key_release(). */
+/* The bytes of one key: 0, or -1 with an exception set and the room empty.  The span lives as long
+ * as the key and the room, until rl_key_release(). */
 RL_INLINE int rl_key_span(PyObject *key, Py_ssize_t position, rl_span *span, rl_key_room *room) {
     rl_key_room_init(room);
     if (RL_LIKELY(PyUnicode_CheckExact(key) && PyUnicode_IS_COMPACT_ASCII(key))) {
@@ -190,7 +196,9 @@ RL_INLINE int rl_key_span(PyObject *key, Py_ssize_t position, rl_span *span, rl_
         span->size = (size_t)PyBytes_GET_SIZE(key);
         return 0;
     }
-    return rl_key_span_slow(key, position, span, room);
+    int failed = rl_key_span_slow(key, position, span, room);
+    if (RL_UNLIKELY(failed)) rl_key_release(room);
+    return failed;
 }
 
 #endif

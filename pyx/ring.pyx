@@ -57,14 +57,17 @@ from ringleader.errors import (
     KeyEncodingError,
     KeyRangeError,
     KeyTypeError,
+    SettingTypeError,
     TooFewNodes,
 )
 
 cdef extern from "Python.h":
     # Clips to what fits when the error is NULL, which the declaration in cpython.number forbids.
     Py_ssize_t PyNumber_AsSsize_t(object number, PyObject *overflow_error) except? -1
+    bint PyIndex_Check(object number) noexcept
 
 rl_pykey_init(np.integer, KeyTypeError, KeyRangeError, KeyEncodingError)
+rl_simd()  # decided here, under the import lock, and then only read
 
 cdef object _serials = _counter(1)
 
@@ -85,10 +88,10 @@ def simd_force(int level):
         raise ValueError(f"SIMD level {level} is not supported here")
 
 
-cdef uint64_t _name_hash(const rl_hasher *hasher, str name) except? 0:
+cdef inline uint64_t _hash(const rl_hasher *hasher, object key) except? 0:
     cdef rl_span span
     cdef rl_key_room room
-    rl_key_span(name, -1, &span, &room)
+    rl_key_span(key, -1, &span, &room)
     cdef uint64_t value = rl_hash_bytes(hasher, span.data, span.size)
     rl_key_release(&room)
     return value
@@ -120,6 +123,7 @@ cdef class Table:
     cdef uint32_t[::1] _ids
     cdef uint32_t[::1] _counts
     cdef tuple _names_by_id
+    cdef tuple _names  # by position; None until somebody asks
     cdef bint _ids_are_positions
     # What distinguishes this table from the one it was made of: lets a retired table's buffers
     # be brought up to date by patching instead of copying.
@@ -132,6 +136,10 @@ cdef class Table:
     def __init__(self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts):
         if rl_hasher_init(&self._hasher, kind, seed, seed_hi) != 0:
             raise ValueError(f"unknown hash kind {kind}")
+        if self.nodes is not None:
+            raise TypeError("a table is built once: readers may hold it")
+        if len(counts) != len(nodes):
+            raise ValueError(f"{len(counts)} counts for {len(nodes)} nodes")
         self.nodes = nodes
         self._counts = np.array(counts, dtype=np.uint32)
         self._build()
@@ -147,7 +155,7 @@ cdef class Table:
         self._ids = np.arange(node_count, dtype=np.uint32)
         self._ranks = self._ids
         self._ids_are_positions = True
-        self._names_by_id = tuple([node.name for node in self.nodes])
+        self._names_by_id = self._names = tuple([node.name for node in self.nodes])
         self.live_count = 0
         for position in range(node_count):
             total += self._counts[position]
@@ -163,8 +171,9 @@ cdef class Table:
             count = self._counts[position]
             if count == 0:
                 continue
-            name_hash = _name_hash(&self._hasher, self._names_by_id[position])
-            rl_ring_node_tokens(&self._hasher, name_hash, 0, count, &tokens[at])
+            name_hash = _hash(&self._hasher, self._names_by_id[position])
+            with nogil:
+                rl_ring_node_tokens(&self._hasher, name_hash, 0, count, &tokens[at])
             at += count
         with nogil:
             rl_ring_build(&self._ring, &tokens[0], &self._counts[0])
@@ -201,6 +210,7 @@ cdef class Table:
         """
         cdef Table table = Table.__new__(Table)
         cdef size_t count, direct_words
+        cdef uint64_t name_hash
         cdef uint64_t[::1] changes
         cdef bint reuse
         table._hasher = self._hasher
@@ -222,6 +232,11 @@ cdef class Table:
                 rl_ring_direct_bits(more, id_bound),
             )
             or change_count > count // 4
+            # Ids stay as large as they once were; with fewer nodes they fit a direct table again.
+            or (
+                self._ring.direct_bits == 0
+                and rl_ring_direct_bits(count, <size_t>ids.shape[0]) != 0
+            )
         ):
             table._build()
             return table
@@ -237,9 +252,9 @@ cdef class Table:
             table.live_count += counts[position] != 0
         changes = np.empty(change_count, dtype=np.uint64)
         if change_count:
-            rl_ring_node_tokens(
-                &self._hasher, _name_hash(&self._hasher, name), first, change_count, &changes[0]
-            )
+            name_hash = _hash(&self._hasher, name)
+            with nogil:
+                rl_ring_node_tokens(&self._hasher, name_hash, first, change_count, &changes[0])
             np.asarray(changes).sort()
         table._parent_serial = self._serial
         table._changes = changes
@@ -262,22 +277,27 @@ cdef class Table:
         else:
             table._take_room(count, self._ring.start_bits, self._ring.direct_bits)
         cdef const uint64_t *points = &changes[0] if change_count else NULL
-        if insert:
-            rl_ring_insert(
-                &table._ring, &self._ring, points, change_count, changed_id, &table._ranks[0]
-            )
-        elif rl_ring_remove(&table._ring, &self._ring, points, change_count, changed_id) != 0:
-            raise AssertionError(f"the points of node {name!r} are not those of its name")
-        if table._ring.direct_bits:
-            if reuse:
-                if self._changes.shape[0]:
+        cdef bint found = True
+        with nogil:  # nobody else sees the new table yet, and the spare has no reader
+            if insert:
+                rl_ring_insert(
+                    &table._ring, &self._ring, points, change_count, changed_id, &table._ranks[0]
+                )
+            else:
+                found = rl_ring_remove(
+                    &table._ring, &self._ring, points, change_count, changed_id
+                ) == 0
+            if found and table._ring.direct_bits:
+                if not reuse:
+                    direct_words = (<size_t>1 << table._ring.direct_bits) + 1
+                    memcpy(table._ring.direct, self._ring.direct, direct_words * sizeof(uint32_t))
+                elif self._changes.shape[0]:
                     rl_ring_patch_direct(
                         &table._ring, &self._changes[0], <size_t>self._changes.shape[0]
                     )
-            else:
-                direct_words = (<size_t>1 << table._ring.direct_bits) + 1
-                memcpy(table._ring.direct, self._ring.direct, direct_words * sizeof(uint32_t))
-            rl_ring_patch_direct(&table._ring, points, change_count)
+                rl_ring_patch_direct(&table._ring, points, change_count)
+        if not found:
+            raise AssertionError(f"the points of node {name!r} are not those of its name")
         return table
 
     cdef Table with_node(self, Table spare, Py_ssize_t position, object node, uint32_t count):
@@ -321,6 +341,13 @@ cdef class Table:
         )
 
     @property
+    def names(self):
+        """The nodes' names, by position."""
+        if self._names is None:
+            self._names = tuple([node.name for node in self.nodes])
+        return self._names
+
+    @property
     def point_count(self):
         """Points on the circle."""
         return self._ring.count
@@ -337,7 +364,7 @@ cdef class Table:
 
     def counts(self):
         """A copy of the points of each node, uint32, by position."""
-        return np.array(self._counts)
+        return np.array(self._counts) if self.nodes else np.empty(0, dtype=np.uint32)
 
     def tokens(self):
         """A copy of the tokens, ascending, uint64."""
@@ -377,7 +404,7 @@ cdef class Table:
     ):
         """out[lo:hi] = the positions of the first out.shape[1] distinct owners of each key."""
         self._check(column, out.shape[0], lo, hi)
-        self._check_wanted(out.shape[1])
+        _check_count(out.shape[1], self.live_count)
         if lo < hi:
             self._run(column, <size_t>out.shape[1], &out[0, 0], <size_t>lo, <size_t>hi, True)
 
@@ -393,14 +420,14 @@ cdef class Table:
         return 0
 
     def check_wanted(self, wanted):
-        """Refuse a number of distinct nodes that no key can be given."""
-        self._check_wanted(PyNumber_AsSsize_t(wanted, NULL))
+        """A number of distinct nodes as an int; refuses what no key can be given."""
+        return self._check_wanted(wanted)
 
-    cdef int _check_wanted(self, Py_ssize_t wanted) except -1:
+    cdef Py_ssize_t _check_wanted(self, object wanted) except -1:
         self._check_points()
-        if not 1 <= wanted <= self.live_count:
-            _raise_too_few(wanted, self.live_count)
-        return 0
+        if isinstance(wanted, bool) or not PyIndex_Check(wanted):
+            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+        return _check_count(PyNumber_AsSsize_t(wanted, NULL), self.live_count)
 
     cdef int _run(
         self, column, size_t width, uint32_t *out, size_t lo, size_t hi, bint replicas
@@ -465,21 +492,12 @@ cdef class Table:
             at += size
         return True
 
-    cdef uint64_t _hash(self, key) except? 0:
-        cdef rl_span span
-        cdef rl_key_room room
-        rl_key_span(key, -1, &span, &room)
-        cdef uint64_t value = rl_hash_bytes(&self._hasher, span.data, span.size)
-        rl_key_release(&room)
-        return value
-
-    cdef list _walk(self, key, Py_ssize_t wanted):
+    cdef list _walk(self, key, n):
         cdef uint32_t few[RL_WALK_LINEAR]
         cdef uint32_t[::1] many
         cdef uint64_t[::1] seen
-        cdef uint64_t value = self._hash(key)
-        cdef Py_ssize_t i
-        self._check_wanted(wanted)
+        cdef uint64_t value = _hash(&self._hasher, key)
+        cdef Py_ssize_t wanted = self._check_wanted(n), i
         if wanted <= RL_WALK_LINEAR:
             rl_ring_walk(&self._ring, value, <size_t>wanted, few, NULL)
             return [<str>self._names_by_id[few[i]] for i in range(wanted)]
@@ -531,7 +549,9 @@ cdef object _raise_empty(tuple nodes):
     raise EmptyRingError("the ring has no nodes; add one with add_node()")
 
 
-cdef object _raise_too_few(Py_ssize_t wanted, Py_ssize_t live):
+cdef Py_ssize_t _check_count(Py_ssize_t wanted, Py_ssize_t live) except -1:
+    if 1 <= wanted <= live:
+        return wanted
     if wanted < 1:
         raise TooFewNodes(f"n={wanted} nodes were asked for; ask for at least 1")
     raise TooFewNodes(
@@ -549,7 +569,8 @@ cdef class RingBase:
 
     Readers take the table once and use nothing else.  Writers are serialised by the caller; each
     makes a new table, puts it into the cell, and keeps the old one as the spare whose buffers the
-    next table takes over, if by then no reader holds it.
+    next table takes over, if by then no reader holds it.  Arguments of the underscored methods are
+    not checked: `HashRing` does that.
     """
 
     cdef list _cell
@@ -600,19 +621,16 @@ cdef class RingBase:
         """The table in force: a snapshot that later changes leave alone."""
         return self._table()
 
-    def __getitem__(self, key):
-        """The name of the node that owns `key`."""
-        cdef rl_span span
-        cdef rl_key_room room
-        cdef uint64_t value
-        cdef Table table
-        rl_key_span(key, -1, &span, &room)
-        table = self._table()
-        value = rl_hash_bytes(&table._hasher, span.data, span.size)
-        rl_key_release(&room)
+    cdef inline object _owner_name(self, key):
+        cdef Table table = self._table()
+        cdef uint64_t value = _hash(&table._hasher, key)
         if table._ring.count == 0:
             _raise_empty(table.nodes)
         return table._names_by_id[rl_ring_owner(&table._ring, value)]
+
+    def __getitem__(self, key):
+        """The name of the node that owns `key`."""
+        return self._owner_name(key)
 
     def get_node(self, key):
         """The name of the node that owns `key`; the same as `ring[key]`.
@@ -621,14 +639,18 @@ cdef class RingBase:
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: no node has a positive weight.
         """
-        return self[key]
+        return self._owner_name(key)
 
     def get_nodes(self, key, n):
         """The names of the first `n` distinct nodes from `key` on, clockwise, owner first.
 
         Raises:
             TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
+            SettingTypeError: `n` is no int.
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: no node has a positive weight.
+
+        Cost: O(n) where the nodes' weights are alike; the walk passes over points of nodes it has
+        met, up to all of them where a few nodes have nearly all the weight.
         """
-        return self._table()._walk(key, PyNumber_AsSsize_t(n, NULL))
+        return self._table()._walk(key, n)

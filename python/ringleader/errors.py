@@ -82,8 +82,22 @@ class FormatError(RingleaderError, ValueError):
     """Saved bytes are not what they should be: cut short, altered, or of another kind."""
 
 
+class FormatTypeError(RingleaderError, TypeError):
+    """What should be saved bytes is no bytes at all."""
+
+
 class VersionError(FormatError):
     """Saved bytes were written by a newer version than this one reads."""
+
+
+class ColumnNotFound(RingleaderError, KeyError):
+    """A file has no column of this name, or several and none was chosen."""
+
+    __str__ = NodeNotFound.__str__
+
+
+class OutputExists(RingleaderError, FileExistsError):
+    """A file that would be written exists already."""
 
 
 class MissingExtra(RingleaderError, ImportError):

@@ -66,5 +66,5 @@ def force_simd(level: str) -> None:
     ring.simd_force(number)
 
 
-if "RINGLEADER_SIMD" in os.environ:
-    force_simd(os.environ["RINGLEADER_SIMD"])
+if _level := os.environ.get("RINGLEADER_SIMD", ""):
+    force_simd(_level)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from operator import index
 from typing import Any, Protocol, TypeAlias, cast
@@ -25,7 +26,12 @@ from ringleader.errors import (
     SettingError,
     SettingTypeError,
 )
-from ringleader.limits import ITERATOR_CHUNK_KEYS, THREAD_KEYS_MIN, THREADS_MAX
+from ringleader.limits import (
+    ITERATOR_CHUNK_KEYS,
+    KERNEL_RUN_KEYS,
+    THREAD_KEYS_MIN,
+    THREADS_MAX,
+)
 
 __all__ = ["Column", "Key", "KeyColumn", "as_column", "compute", "key_bytes"]
 
@@ -108,7 +114,8 @@ def compute(
 ) -> NDArray[Any]:
     """An array with `kernel`'s result for every key: of shape (n,), or (n, width).
 
-    When an error is raised, `out` is as it was before.
+    When an error is raised, `out` is as it was before; an interrupt (Ctrl-C) may leave it partly
+    written.
 
     Raises:
         KeyTypeError, KeyRangeError, KeyEncodingError: a key, whose position is named.
@@ -139,7 +146,7 @@ def compute(
         result = np.empty(shape, dtype) if column.can_fail else out
     if count > 0:
         if threads == 1:
-            kernel(column, result, 0, count)
+            _run(column, kernel, result, 0, count)
         else:
             _share_out(column, kernel, result, count, threads)
     if out is None:
@@ -163,6 +170,11 @@ def _compute_iterator(
     return np.concatenate(parts)
 
 
+def _run(column: Column, kernel: Kernel, result: NDArray[Any], lo: int, hi: int) -> None:
+    for at in range(lo, hi, KERNEL_RUN_KEYS):
+        kernel(column, result, at, min(at + KERNEL_RUN_KEYS, hi))
+
+
 def _share_out(
     column: Column, kernel: Kernel, result: NDArray[Any], count: int, threads: int
 ) -> None:
@@ -172,7 +184,7 @@ def _share_out(
 
     def work(share: int) -> None:
         try:
-            kernel(column, result, bounds[share], bounds[share + 1])
+            _run(column, kernel, result, bounds[share], bounds[share + 1])
         except BaseException as error:
             errors[share] = error
 
@@ -182,10 +194,13 @@ def _share_out(
     ]
     started = []
     try:
-        for worker in workers:
-            worker.start()
-            started.append(worker)
+        with suppress(RuntimeError):  # no more threads to be had: the rest is done here
+            for worker in workers:
+                worker.start()
+                started.append(worker)
         work(0)
+        for share in range(1 + len(started), shares):
+            work(share)
     finally:
         _join(started)
     for error in errors:  # in the order of the keys, so the lowest position comes first
@@ -221,19 +236,23 @@ def _check_threads(threads: int) -> int:
 
 
 def _check_out(out: Any, dtype: np.dtype[Any], shape: tuple[int, ...], column: Column) -> None:
-    wanted = f"out has to be a C-contiguous, writeable array of {dtype.name}, shape {shape}"
+    error: type[OutputError | OutputTypeError] = OutputError
     if not isinstance(out, np.ndarray):
-        raise OutputTypeError(f"{wanted}; it is {type(out).__name__}")
-    if out.dtype != dtype:
-        raise OutputTypeError(f"{wanted}; its dtype is {out.dtype}")
-    if out.shape != shape:
-        raise OutputError(f"{wanted}; its shape is {out.shape}")
-    flags = out.flags
-    if not flags.c_contiguous:
-        raise OutputError(f"{wanted}; it is not C-contiguous")
-    if not flags.writeable:
-        raise OutputError(f"{wanted}; it is read-only")
-    if not flags.aligned:
-        raise OutputError(f"{wanted}; it is not aligned")
-    if column.overlaps(out.ctypes.data, out.nbytes):
-        raise OutputError(f"{wanted}; it overlaps the keys, which would be overwritten")
+        error, wrong = OutputTypeError, f"it is {type(out).__name__}"
+    elif out.dtype != dtype:
+        error, wrong = OutputTypeError, f"its dtype is {out.dtype}"
+    elif out.shape != shape:
+        wrong = f"its shape is {out.shape}"
+    elif not (flags := out.flags).c_contiguous:
+        wrong = "it is not C-contiguous"
+    elif not flags.writeable:
+        wrong = "it is read-only"
+    elif not flags.aligned:
+        wrong = "it is not aligned"
+    elif column.shares_memory(out):
+        wrong = "it overlaps the keys, which would be overwritten"
+    else:
+        return
+    raise error(
+        f"out has to be a C-contiguous, writeable array of {dtype.name}, shape {shape}; {wrong}"
+    )

@@ -14,6 +14,8 @@ KEY_INT_MAX: Final = 2**64 - 1
 BLOCK_KEYS: Final = 1024
 #: Keys taken from an iterator before they are placed; bounds the memory of `lookup(iterator)`.
 ITERATOR_CHUNK_KEYS: Final = 65_536
+#: Keys handed to a kernel at a time: between two such runs Python sees interrupts (Ctrl-C).
+KERNEL_RUN_KEYS: Final = 2**20
 #: Below this many keys for each thread, starting the thread costs more than it saves.
 THREAD_KEYS_MIN: Final = 65_536
 THREADS_MAX: Final = 1024
@@ -21,7 +23,8 @@ THREADS_MAX: Final = 1024
 # --- rings ----------------------------------------------------------------------------------
 #: Positions are uint32, and 2**32-1 stands for "no node".
 NODES_MAX: Final = 2**32 - 1
-#: Points (virtual nodes) in one ring: 64 Mi points take about 1.6 GB.
+#: Points (virtual nodes) in one ring.  So many take 2.3 GB, half as much again while they are
+#: built, and twice as much after a change.
 POINTS_MAX: Final = 2**26
 #: Virtual nodes of a node of weight 1.
 VNODES_MAX: Final = 2**20
@@ -32,5 +35,18 @@ NODE_TAGS_MAX: Final = 65_535
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 
+# --- files that the command line reads and writes -------------------------------------------
+#: Bytes of a text or CSV file in one piece.
+FILE_BLOCK_BYTES: Final = 2**21
+#: Keys in one piece of a Parquet or Arrow file, unless long keys make it larger than the next.
+FILE_BATCH_KEYS: Final = 2**18
+FILE_BATCH_BYTES_MAX: Final = 2**25
+#: Longer lines are taken for a sign that the file is no list of keys.
+FILE_LINE_BYTES_MAX: Final = 2**26
+#: Rows of a row group or record batch written, unless long keys make it larger than the next.
+FILE_GROUP_ROWS: Final = 2**18
+FILE_GROUP_BYTES_MAX: Final = 2**26
+
+assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
 assert VNODES_MAX <= POINTS_MAX < NODES_MAX

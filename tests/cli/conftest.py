@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ringleader
 from click.testing import CliRunner, Result
+
+import ringleader
 from ringleader.cli.app import app
 
 #: Runs the command line in this process: run("assign", "keys.txt", ..., input=b"...").

@@ -19,6 +19,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ringleader import HashRing
 from ringleader.cli import sinks, sources
 from ringleader.cli.assign import parse_nodes
@@ -422,7 +423,8 @@ def test_a_node_without_a_name(text: str) -> None:
         (["none.csv", "--nodes", "a", "-o", "o.csv"], "none.csv: No such file"),
         (["none.parquet", "--nodes", "a", "-o", "o.csv"], "none.parquet: "),
         (["none.arrow", "--nodes", "a", "-o", "o.csv"], "none.arrow: No such file"),
-        (["keys.xlsx", "--nodes", "a"], "'.xlsx' is not one of .txt, .csv, .parquet, .arrow"),
+        (["none.xlsx", "--nodes", "a"], "none.xlsx: No such file"),
+        (["odd.xlsx", "--nodes", "a"], "'.xlsx' is not one of .txt, .csv, .parquet, .arrow"),
         (["folder.csv", "--nodes", "a", "-o", "o.csv"], "folder.csv: Is a directory"),
         (["there.csv", "--nodes", "a", "--column", "x"], "no column 'x'; there are 'p', 'q'"),
         (["there.csv", "--nodes", "a"], "which of its 2 columns"),
@@ -440,6 +442,7 @@ def test_a_node_without_a_name(text: str) -> None:
 )
 def test_refusals(run: Run, refused: Refused, args: list[str], words: str | None) -> None:
     Path("there.csv").write_text("p,q\n1,2\n")
+    Path("odd.xlsx").touch()
     Path("r.toml").write_text('[[node]]\nname = "a"\n')
     Path("folder.csv").mkdir()
     for suffix in ("parquet", "arrow"):
@@ -618,6 +621,8 @@ def test_a_missing_extra_is_named(
     refused: Refused, without: Callable[[str], None], args: list[str], words: str
 ) -> None:
     without("pyarrow")
+    if args[0] != "-":
+        Path(args[0]).touch()
     told = refused("assign", *args, "--nodes", "a", input=b"k\n")
     assert f"{words} needs pyarrow" in told
     assert 'pip install "ringleader[arrow]"' in told

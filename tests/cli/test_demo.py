@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+
 from ringleader import HashRing
 from ringleader.cli import demo
 

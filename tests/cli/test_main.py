@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from click.testing import Result
+
 from ringleader import __version__
 
 Run = Callable[..., Result]

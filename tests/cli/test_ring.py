@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+
 from ringleader import HashRing, Node
 from ringleader.cli import plots
 from ringleader.cli.tables import Load, by_datacenter, load_table

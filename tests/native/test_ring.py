@@ -314,3 +314,26 @@ def test_long_growth_and_decline_crosses_every_table_size(simd: str) -> None:
         del nodes[position]
         if i % 9 == 0:
             check()
+
+
+def test_a_table_is_built_once_and_whole(ring: ModuleType) -> None:
+    with pytest.raises(ValueError, match="1 counts for 2 nodes"):
+        ring.Table(XXH3, 0, 0, named("a", "b"), [1])
+    assert ring.Table(XXH3, 0, 0, named("a", "b"), [1, 2]).names == ("a", "b")
+    table = native.Table(XXH3, 0, 0, named("a"), [1])
+    with pytest.raises(TypeError, match="built once"):
+        table.__init__(XXH3, 0, 0, named("b"), [1])  # type: ignore[misc]
+    assert native.Table.__new__(native.Table).counts().tolist() == []
+
+
+def test_the_direct_table_returns_when_ids_fit_again() -> None:
+    nodes = named(*(f"n{i:06}" for i in range(65_540)))
+    base = native.RingBase()
+    base._build(XXH3, 0, 0, nodes, [1] * len(nodes))
+    exact_only = base.table.nbytes
+    for _ in range(5):
+        base._drop(0)
+    assert base.table.nbytes > 1.4 * exact_only
+    words = np.arange(5000, dtype=np.uint64)
+    fresh = native.Table(XXH3, 0, 0, nodes[5:], [1] * (len(nodes) - 5))
+    assert owners(native, base.table, words) == owners(native, fresh, words)

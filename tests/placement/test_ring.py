@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import enum
 import math
 import pickle
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -256,7 +258,21 @@ def test_an_empty_ring_can_be_made_but_not_asked() -> None:
     assert ring["k"] == "a"
 
 
-@pytest.mark.parametrize("key", [1.5, None, True, ("a",), object(), 2**64, -(2**63) - 1, "\udc80"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        1.5,
+        None,
+        True,
+        ("a",),
+        object(),
+        2**64,
+        -(2**63) - 1,
+        "\udc80",
+        np.timedelta64(5),
+        np.bool_(1),
+    ],
+)
 def test_keys_that_are_none(ring: HashRing, key: Any) -> None:
     kinds = (errors.KeyTypeError, errors.KeyRangeError, errors.KeyEncodingError)
     for ask in (
@@ -272,16 +288,37 @@ def test_keys_that_are_none(ring: HashRing, key: Any) -> None:
     assert out.tolist() == [77, 77, 77]
 
 
+def test_refused_keys_leave_nothing_behind(ring: HashRing) -> None:
+    """Room taken for a long key is given back when the key turns out to be none."""
+    bad = "x" * 100_000 + "\u1234\udc80"
+    locked = bytearray(b"abcdefgh")
+
+    def refuse_all() -> None:
+        for ask in (lambda: ring[bad], lambda: ring.get_node(bad), lambda: ring.get_nodes(bad, 2)):
+            with pytest.raises(errors.KeyEncodingError):
+                ask()
+
+    refuse_all()
+    tracemalloc.start()
+    for _ in range(50):
+        refuse_all()
+    size, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 200_000
+    assert ring[locked] == ring[memoryview(locked)[::1]]
+    locked.append(1)  # no lookup holds its buffer
+
+
 def test_refused_replica_counts(ring: HashRing) -> None:
     for n in (0, -1, 5, 2**70, -(2**70)):
         with pytest.raises(errors.TooFewNodes):
             ring.lookup_replicas(["a"], n)
         with pytest.raises(errors.TooFewNodes):
             ring.get_nodes("a", n)
-    for bad in (1.5, "2", None):
-        with pytest.raises(TypeError):
+    for bad in (1.5, "2", None, True):
+        with pytest.raises(errors.SettingTypeError):
             ring.lookup_replicas(["a"], bad)  # type: ignore[arg-type]
-        with pytest.raises(TypeError):
+        with pytest.raises(errors.SettingTypeError):
             ring.get_nodes("a", bad)  # type: ignore[arg-type]
 
 
@@ -315,6 +352,19 @@ def test_lookup_into_out(ring: HashRing) -> None:
         with pytest.raises(errors.OutputError):
             ring.lookup(keys, out=bad_out)
     assert keys.tolist() == list(range(8))
+
+
+def test_threads_that_cannot_start_are_done_without(
+    ring: HashRing, sized: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = np.arange(500_000)[: sized(500_000)]
+    want = ring.lookup(keys)
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert (ring.lookup(keys, out=np.empty(len(keys), np.uint32), threads=4) == want).all()
 
 
 def test_threads_give_the_same_answer(ring: HashRing, sized: Callable[[int], int]) -> None:
@@ -456,6 +506,41 @@ def test_a_node_is_a_frozen_value() -> None:
         node.name = "b"  # type: ignore[misc]
     with pytest.raises(TypeError):
         node.tags["disk"] = "ssd"  # type: ignore[index]
+
+
+class _Loud(str):
+    def __str__(self) -> str:
+        return "LOUD"
+
+    def __lt__(self, other: str) -> bool:
+        return True
+
+
+class _Fleet(enum.StrEnum):
+    EU = "eu-1"
+    US = "us-1"
+
+
+def test_names_of_str_subclasses_become_plain() -> None:
+    plain = HashRing(["eu-1", "us-1"])
+    for names in (np.array(["us-1", "eu-1"]), _Fleet, [_Loud("us-1"), _Loud("eu-1")]):
+        ring = HashRing(names)
+        assert ring == plain
+        assert [type(name) for name in ring.names] == [str, str]
+        assert type(ring["k"]) is str
+    node = Node(_Loud("a"), dc=np.str_("eu"), tags={_Loud("b"): _Loud("c")})
+    assert repr(node) == repr(Node("a", dc="eu", tags={"b": "c"}))
+    plain.add_node(_Loud("new"))
+    assert plain.names == ("eu-1", "new", "us-1")
+
+
+def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NODES_MAX", 3)
+    ring = HashRing({"a": 1, "b": 0, "c": 0})
+    with pytest.raises(errors.LimitError, match="3 nodes"):
+        ring.add_node("d", 0)
+    with pytest.raises(errors.LimitError, match="at most 3"):
+        HashRing("abcd"[i] for i in range(4))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringleader import HashRing, Node, errors
+from ringleader import HashRing, Node, errors, limits
 from ringleader._reference.hashing import crc32c
 from ringleader.placement import saved
 
@@ -72,7 +72,7 @@ def test_other_files_are_refused(data: bytes) -> None:
 
 
 def test_a_wrong_type_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="str"):
+    with pytest.raises(errors.FormatTypeError, match="str"):
         HashRing.from_bytes("RLRG")  # type: ignore[arg-type]
 
 
@@ -129,10 +129,19 @@ def test_wrong_values_under_a_right_checksum(wrong: bytes) -> None:
         HashRing.from_bytes(sealed(wrong))
 
 
+def test_a_ring_too_large_to_read_back_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SAVED_RING_BYTES_MAX", len(DATA))
+    assert RING.to_bytes() == DATA
+    with pytest.raises(errors.LimitError, match="read back"):
+        HashRing(["x" * 500]).to_bytes()
+
+
 def test_a_small_file_cannot_ask_for_a_huge_ring_unseen() -> None:
     big = sealed(body([node_bytes(b"a", 60.0)], vnodes=2**20))
     with pytest.raises(errors.LimitError, match="points_max=1000"):
         HashRing.from_bytes(big, points_max=1000)
+    with pytest.raises(errors.SettingTypeError):
+        HashRing.from_bytes(DATA, points_max="1000")  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=300))

@@ -8,6 +8,7 @@ Arrow columns are read by pyarrow here, so that two independent readers check ea
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -42,12 +43,13 @@ def key_bytes(key: Any, position: int = -1) -> bytes:
     if isinstance(key, bytes | bytearray | memoryview):
         try:
             return memoryview(key).tobytes()
-        except ValueError:
+        except (ValueError, BufferError):
             raise KeyTypeError(f"{who} has no bytes: it was released") from None
     if isinstance(key, int) and not isinstance(key, bool):
         return _int_bytes(int.__index__(key), who)
     if isinstance(key, np.integer):
-        return _int_bytes(operator.index(key), who)
+        with suppress(TypeError):  # numpy.timedelta64 counts as an integer, but is none
+            return _int_bytes(operator.index(key), who)
     name = "None" if key is None else type(key).__name__[:100]
     advice = ""
     if isinstance(key, bool | float):
@@ -134,6 +136,10 @@ class Column:
             nbytes > 0 and low < high and address < high and low < address + nbytes
             for low, high in self._extents()
         )
+
+    def shares_memory(self, out: np.ndarray[Any, Any]) -> bool:
+        """`overlaps` of a C-contiguous array."""
+        return self.overlaps(out.ctypes.data, out.nbytes)
 
     # --- Python objects ---------------------------------------------------------------------
 

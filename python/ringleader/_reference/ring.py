@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ringleader._reference import hashing
 from ringleader._reference.keys import Column, key_bytes
-from ringleader.errors import EmptyRingError, TooFewNodes
+from ringleader.errors import EmptyRingError, SettingTypeError, TooFewNodes
 
 CIRCLE = 1 << 64
 
@@ -54,6 +54,8 @@ class Table:
     def __init__(
         self, kind: int, seed: int, seed_hi: int, nodes: tuple[Any, ...], counts: Sequence[int]
     ) -> None:
+        if len(counts) != len(nodes):
+            raise ValueError(f"{len(counts)} counts for {len(nodes)} nodes")
         self.settings = (kind, seed, seed_hi)
         self.nodes = nodes
         self._counts = [int(count) for count in counts]
@@ -67,6 +69,10 @@ class Table:
         points.sort()
         self._tokens = [token for token, _ in points]
         self._owners = [position for _, position in points]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.nodes)
 
     @property
     def live_count(self) -> int:
@@ -105,7 +111,7 @@ class Table:
 
     def walk(self, data: bytes, wanted: int) -> list[int]:
         """The positions of the first `wanted` distinct nodes, clockwise."""
-        self.check_wanted(wanted)
+        wanted = self.check_wanted(wanted)
         start = bisect_left(self._tokens, self._hash(data))
         found: list[int] = []
         for step in range(len(self._owners)):
@@ -116,9 +122,12 @@ class Table:
                 break
         return found
 
-    def check_wanted(self, wanted: int) -> None:
+    def check_wanted(self, wanted: int) -> int:
         if not self._tokens:
             raise_empty(self.nodes)
+        if isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+        wanted = operator.index(wanted)
         if wanted < 1:
             raise TooFewNodes(f"n={wanted} nodes were asked for; ask for at least 1")
         if wanted > self.live_count:
@@ -126,6 +135,7 @@ class Table:
                 f"n={wanted} distinct nodes were asked for, but only {self.live_count} of the "
                 "ring's nodes have a positive weight; ask for fewer, or add nodes"
             )
+        return wanted
 
     def _check_range(self, column: Column, size: int, lo: int, hi: int) -> None:
         if not self._tokens:
@@ -199,7 +209,6 @@ class RingBase:
         return self[key]
 
     def get_nodes(self, key: Any, n: int) -> list[str]:
-        n = operator.index(n)
         data = key_bytes(key)
         table = self._table
         return [table.nodes[position].name for position in table.walk(data, n)]

@@ -21,7 +21,7 @@ import numpy as np
 from ringleader.cli.extras import needed
 from ringleader.cli.sinks import replacing
 from ringleader.cli.tables import Load, by_datacenter, loads_of
-from ringleader.errors import EmptyRingError, FormatError, SettingError
+from ringleader.errors import EmptyRingError, FormatError, OutputExists
 from ringleader.placement import HashRing
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def save_ring(ring: HashRing, path: str, *, force: bool) -> None:
     Raises:
         MissingExtra: matplotlib is not installed.
         FormatError: the suffix of `path` is neither .png nor .svg.
-        SettingError: the file exists and `force` is False.
+        OutputExists: the file exists and `force` is False.
         EmptyRingError: no node has a positive weight.
         OSError: the file cannot be written.
     """
@@ -77,7 +77,7 @@ def check_output(path: str, force: bool) -> None:
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: {suffix!r} is not one of {', '.join(SUFFIXES)}")
     if Path(path).exists() and not force:
-        raise SettingError(f"{path} exists already; --force replaces it")
+        raise OutputExists(f"{path} exists already; --force replaces it")
     with needed("plot", "drawing a ring"):
         import matplotlib  # noqa: F401
 

@@ -24,14 +24,11 @@ from numpy.typing import NDArray
 
 from ringleader.cli.extras import needed
 from ringleader.cli.sources import Keys, Source, cell_bytes
-from ringleader.errors import ColumnError, FormatError, SettingError
+from ringleader.errors import FormatError, OutputExists, SettingError
+from ringleader.limits import FILE_GROUP_BYTES_MAX as GROUP_BYTES
+from ringleader.limits import FILE_GROUP_ROWS as GROUP_ROWS
 
 SUFFIXES = (".csv", ".parquet", ".arrow")
-
-#: Rows of a row group or record batch, unless their keys are longer than ...
-GROUP_ROWS = 2**18
-#: ... what makes a group this large.
-GROUP_BYTES = 2**26
 
 
 class Sink(ABC):
@@ -80,9 +77,9 @@ def open_sink(
     The file is in place when the `with` block ends, and untouched when it ends in an error.
 
     Raises:
-        SettingError: there is such a file already and `force` is False.
+        OutputExists: there is such a file already and `force` is False.
         FormatError: the suffix is none of `SUFFIXES`.
-        ColumnError: two columns would have one name.
+        SettingError: two columns would have one name.
         OSError: the file cannot be written.
     """
     if path is None:
@@ -90,7 +87,7 @@ def open_sink(
         return
     check_output(path, force)
     if source.name in node_columns:
-        raise ColumnError(
+        raise SettingError(
             f"{path} would have two columns {source.name!r}: choose another name for the nodes' "
             "with --node-column"
         )
@@ -129,7 +126,7 @@ def check_output(path: str, force: bool) -> None:
     if os.path.isdir(path):
         raise IsADirectoryError(21, "is a directory", path)
     if os.path.lexists(path) and not force:
-        raise SettingError(f"{path} exists already; --force replaces it")
+        raise OutputExists(f"{path} exists already; --force replaces it")
 
 
 @contextmanager

@@ -28,17 +28,18 @@ from typing import Any, BinaryIO, Self, TypeAlias
 import numpy as np
 
 from ringleader.cli.extras import needed
-from ringleader.errors import ColumnError, FormatError, KeyRangeError, KeyTypeError
+from ringleader.errors import (
+    ColumnNotFound,
+    FormatError,
+    KeyRangeError,
+    KeyTypeError,
+    SettingError,
+)
 from ringleader.keys import as_column
-
-#: Bytes of a text or CSV file in one piece.
-BLOCK_BYTES = 2**21
-#: Keys in one piece of a Parquet or Arrow file, if they are not longer than ...
-BATCH_KEYS = 2**18
-#: ... what makes a piece this large.
-BATCH_BYTES = 2**25
-#: Longer lines are taken for a sign that the file is no list of keys.
-LINE_BYTES_MAX = 2**26
+from ringleader.limits import FILE_BATCH_BYTES_MAX as BATCH_BYTES
+from ringleader.limits import FILE_BATCH_KEYS as BATCH_KEYS
+from ringleader.limits import FILE_BLOCK_BYTES as BLOCK_BYTES
+from ringleader.limits import FILE_LINE_BYTES_MAX as LINE_BYTES_MAX
 
 #: How cells of files without types (text, CSV) are read.
 KEY_TYPES = ("text", "bytes", "int", "uint")
@@ -91,7 +92,8 @@ def open_source(
     Raises:
         OSError: the file cannot be read.
         FormatError: it is damaged, or not what its suffix says.
-        ColumnError: there is no such column, or it cannot be told which one is meant.
+        ColumnNotFound: there is no such column, or it cannot be told which one is meant.
+        SettingError: an option that this kind of file has no use for.
         KeyTypeError: the column is of a type that has no defined key bytes.
     """
     suffix = ".txt" if path == "-" else Path(path).suffix.lower()
@@ -103,9 +105,9 @@ def open_source(
             f"{', '.join(SUFFIXES)}; pipe lines of text in as '-'"
         )
     if suffix in {".parquet", ".arrow"} and key_type is not None:
-        raise ColumnError(f"{path}: the file has types of its own; leave --key-type out")
+        raise SettingError(f"{path}: the file has types of its own; leave --key-type out")
     if suffix == ".txt" and column is not None:
-        raise ColumnError(f"{path}: lines of text have no columns; leave --column out")
+        raise SettingError(f"{path}: lines of text have no columns; leave --column out")
     if suffix == ".txt":
         return _open_text(path, key_type or "text", stdin, strict)
     with needed("arrow", f"reading {suffix[1:]} files"):
@@ -466,15 +468,15 @@ def _chosen(names: list[str], column: str | None, path: str) -> str:
     listed = ", ".join(repr(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
     if column is None:
         if len(names) != 1:
-            raise ColumnError(
+            raise ColumnNotFound(
                 f"{path}: which of its {len(names)} columns holds the keys? "
                 f"Choose with --column: {listed}"
             )
         return names[0]
     if column not in names:
-        raise ColumnError(f"{path}: there is no column {column!r}; there are {listed}")
+        raise ColumnNotFound(f"{path}: there is no column {column!r}; there are {listed}")
     if names.count(column) > 1:
-        raise ColumnError(f"{path}: {names.count(column)} columns are called {column!r}")
+        raise ColumnNotFound(f"{path}: {names.count(column)} columns are called {column!r}")
     return column
 
 

@@ -37,11 +37,14 @@ def checked_weight(weight: object, name: str) -> float:
     return value + 0.0  # -0.0 and 0.0 are one weight
 
 
-def _checked_text(value: object, field_name: str, bytes_max: int) -> None:
-    if value == "":
-        return
-    if not isinstance(value, str):
-        raise NodeTypeError(f"a node's {field_name} must be str, not {type(value).__name__}")
+def _checked_text(value: object, field_name: str, bytes_max: int) -> str:
+    """`value` as exactly a str: subclasses (NumPy's, enums) may sort and print as they like."""
+    if type(value) is not str:
+        if not isinstance(value, str):
+            raise NodeTypeError(f"a node's {field_name} must be str, not {type(value).__name__}")
+        value = "".join(value)
+    if value.isascii() and len(value) <= bytes_max:
+        return value
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
@@ -52,6 +55,7 @@ def _checked_text(value: object, field_name: str, bytes_max: int) -> None:
         raise LimitError(
             f"a node's {field_name} has {size} bytes in UTF-8; at most {bytes_max} are allowed"
         )
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,16 @@ class Node:
     tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS, hash=False)
 
     def __post_init__(self) -> None:
-        _checked_text(self.name, "name", limits.NODE_NAME_BYTES_MAX)
+        texts = {"name": _checked_text(self.name, "name", limits.NODE_NAME_BYTES_MAX)}
         if not self.name:
             raise NodeError("a node's name is empty; give it one that no other node has")
         object.__setattr__(self, "weight", checked_weight(self.weight, self.name))
-        _checked_text(self.dc, "dc", limits.NODE_FIELD_BYTES_MAX)
-        _checked_text(self.zone, "zone", limits.NODE_FIELD_BYTES_MAX)
-        _checked_text(self.address, "address", limits.NODE_FIELD_BYTES_MAX)
+        texts["dc"] = _checked_text(self.dc, "dc", limits.NODE_FIELD_BYTES_MAX)
+        texts["zone"] = _checked_text(self.zone, "zone", limits.NODE_FIELD_BYTES_MAX)
+        texts["address"] = _checked_text(self.address, "address", limits.NODE_FIELD_BYTES_MAX)
+        for field_name, text in texts.items():
+            if text is not getattr(self, field_name):
+                object.__setattr__(self, field_name, text)
         if self.tags is _NO_TAGS:
             return
         if not isinstance(self.tags, Mapping):
@@ -99,14 +106,17 @@ class Node:
                 f"node {self.name!r} has {len(self.tags)} tags; "
                 f"at most {limits.NODE_TAGS_MAX} are allowed"
             )
-        for tag, value in self.tags.items():
-            _checked_text(tag, "tag", limits.NODE_FIELD_BYTES_MAX)
-            _checked_text(value, f"tag {tag!r}", limits.NODE_FIELD_BYTES_MAX)
-        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+        tags = {
+            _checked_text(tag, "tag", limits.NODE_FIELD_BYTES_MAX): _checked_text(
+                value, f"tag {tag!r}", limits.NODE_FIELD_BYTES_MAX
+            )
+            for tag, value in self.tags.items()
+        }
+        object.__setattr__(self, "tags", MappingProxyType(tags))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled
         fields = (self.name, self.weight, self.dc, self.zone, self.address, dict(self.tags))
-        return (Node, fields)
+        return (type(self), fields)
 
     def with_weight(self, weight: float) -> Node:
         """This node with another weight."""
@@ -151,6 +161,8 @@ def sorted_nodes(nodes: Iterable[str | Node] | Mapping[str, float]) -> tuple[Nod
                 f"weights, not {type(nodes).__name__}"
             ) from None
         made = [as_node(node) for node in members]
+    if len(made) > limits.NODES_MAX:
+        raise LimitError(f"{len(made)} nodes are too many; at most {limits.NODES_MAX} are allowed")
     made.sort(key=lambda node: node.name)
     for left, right in pairwise(made):
         if left.name == right.name:

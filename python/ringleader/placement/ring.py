@@ -79,7 +79,7 @@ class HashRing(kernels.ring.RingBase):
     the ring in between, look up in a `copy()`, which costs nothing.
 
     Cost: a lookup O(1) on average; adding or removing a node O(points) of plain copying; building
-    O(points).  Memory: about 20 bytes a point, and a table of 16 to 128 bytes a point (6 MB in all
+    O(points).  Memory: about 20 bytes a point, and a table of 16 to 128 bytes a point (7 MB in all
     at 160,000 points); twice that once the ring has changed, for the spare of the next change.
 
     Raises:
@@ -98,9 +98,7 @@ class HashRing(kernels.ring.RingBase):
         hash: str = "xxh3",
         seed: int = 0,
     ) -> None:
-        if isinstance(vnodes, bool) or not hasattr(vnodes, "__index__"):
-            raise SettingTypeError(f"vnodes must be an int, not {type(vnodes).__name__}")
-        vnodes = operator.index(vnodes)
+        vnodes = _checked_int("vnodes", vnodes)
         if not 1 <= vnodes <= limits.VNODES_MAX:
             raise SettingError(f"vnodes={vnodes} is not in 1 ... {limits.VNODES_MAX}")
         kind, seed_lo, seed_hi = resolve_hash(hash, seed)
@@ -136,7 +134,7 @@ class HashRing(kernels.ring.RingBase):
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes' names, in the order of their positions."""
-        return tuple([node.name for node in self.nodes])
+        return self.table.names
 
     @property
     def point_count(self) -> int:
@@ -232,12 +230,13 @@ class HashRing(kernels.ring.RingBase):
 
         Raises:
             TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
+            SettingTypeError: `n` is no int.
+
+        Cost: O(n) a key where the nodes' weights are alike; a walk passes over points of nodes it
+        has met, up to all of them where a few nodes have nearly all the weight.
         """
-        if isinstance(n, bool) or not hasattr(n, "__index__"):
-            raise SettingTypeError(f"n must be an int, not {type(n).__name__}")
         table = self.table
-        n = operator.index(n)
-        table.check_wanted(n)
+        n = table.check_wanted(n)
         return compute(keys, table.lookup_replicas, np.uint32, n, out, threads)
 
     # --- changes --------------------------------------------------------------------------------
@@ -262,6 +261,8 @@ class HashRing(kernels.ring.RingBase):
                 raise DuplicateNode(
                     f"the ring already has a node {added.name!r}; set_weight() changes its weight"
                 )
+            if len(table.nodes) >= limits.NODES_MAX:
+                raise LimitError(f"the ring has {len(table.nodes)} nodes, as many as it may")
             _checked_points(table.point_count + count)
             self._add(position, added, count)
 
@@ -315,8 +316,7 @@ class HashRing(kernels.ring.RingBase):
         table = self.table
         nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
         weights = np.array([node.weight for node in nodes], dtype=np.float64)
-        names = tuple([node.name for node in nodes])
-        return RingStats.of(names, weights, table.counts(), table.arcs())
+        return RingStats.of(table.names, weights, table.counts(), table.arcs())
 
     def to_bytes(self) -> bytes:
         """The ring, saved (docs/formats.md): settings and nodes, checksummed.
@@ -332,21 +332,30 @@ class HashRing(kernels.ring.RingBase):
         *,
         points_max: int = limits.POINTS_MAX,
     ) -> Self:
-        """The ring that `to_bytes` saved.  Safe on bytes of any origin.
+        """The ring that `to_bytes` saved.  Bytes of any origin are refused or read, never worse.
 
         Args:
-            points_max: refuse a ring of more points: a small file can ask for many.
+            points_max: refuse a ring of more points.  A small file can ask for many, and a point
+                takes about 40 bytes: bound it where the bytes are not yours.
 
         Raises:
             FormatError: the bytes are cut short, altered, or no saved ring.
             VersionError: they were written by a newer version.
             LimitError: the ring has more than `points_max` points.
+            FormatTypeError, SettingTypeError: `data` is no bytes, `points_max` no int.
         """
+        points_max = _checked_int("points_max", points_max)
         ring = saved.load(data)
         total = sum(points_of(node, ring.vnodes) for node in ring.nodes)
         if total > points_max:
             raise LimitError(f"the saved ring has {total} points; points_max={points_max}")
         return cls(ring.nodes, vnodes=ring.vnodes, hash=ring.hash, seed=ring.seed)
+
+
+def _checked_int(name: str, value: object) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise SettingTypeError(f"{name} must be an int, not {type(value).__name__}")
+    return operator.index(value)
 
 
 def _position(nodes: tuple[Any, ...], name: str) -> tuple[int, bool]:

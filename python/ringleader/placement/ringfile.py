@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ringleader.errors import FormatError, RingleaderError
+from ringleader.errors import FormatError, RingleaderError, VersionError
 from ringleader.placement.node import Node
 from ringleader.placement.ring import HashRing
 from ringleader.placement.saved import MAGIC
@@ -36,14 +36,17 @@ def load_ring(path: str | PathLike[str]) -> HashRing:
     Raises:
         OSError: the file cannot be read.
         FormatError: it is not a ring; says where and what.
+        VersionError: a newer version saved it.
     """
     data = Path(path).read_bytes()
     try:
         if data.startswith(MAGIC):
             return HashRing.from_bytes(data)
         return _from_toml(tomllib.loads(data.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise FormatError(f"{path}: not a ring file: {error}") from error
+    except VersionError as error:
+        raise VersionError(f"{path}: {error}") from error
     except RingleaderError as error:
         raise FormatError(f"{path}: {error}") from error
 

@@ -18,7 +18,13 @@ import struct
 from typing import Any, NamedTuple
 
 from ringleader import kernels, limits
-from ringleader.errors import FormatError, RingleaderError, VersionError
+from ringleader.errors import (
+    FormatError,
+    FormatTypeError,
+    LimitError,
+    RingleaderError,
+    VersionError,
+)
 from ringleader.hashing import HASHES, resolve_hash
 from ringleader.placement.node import Node
 
@@ -75,6 +81,11 @@ def dump(ring: SavedRing) -> bytes:
             put_text(tag)
             put_text(node.tags[tag])
     total = _HEADER.size + len(body) + _CHECKSUM.size
+    if total > limits.SAVED_RING_BYTES_MAX:
+        raise LimitError(
+            f"the saved ring would have {total} bytes; "
+            f"at most {limits.SAVED_RING_BYTES_MAX} are read back"
+        )
     data = _HEADER.pack(MAGIC, FORMAT_VERSION, KIND_HASH_RING, total) + bytes(body)
     return data + _CHECKSUM.pack(kernels.hashing.crc32c(data))
 
@@ -109,17 +120,17 @@ def load(source: bytes | bytearray | memoryview) -> SavedRing:
 
     Raises:
         FormatError, VersionError: they are not a ring that this version reads.
-        TypeError: not bytes at all.
+        FormatTypeError: not bytes at all.
     """
     if not isinstance(source, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a saved ring is bytes, not {type(source).__name__}")
+        raise FormatTypeError(f"a saved ring is bytes, not {type(source).__name__}")
     data = bytes(source)
     if len(data) > limits.SAVED_RING_BYTES_MAX:
         raise FormatError(
             f"{len(data)} bytes are too many for a saved ring; "
             f"at most {limits.SAVED_RING_BYTES_MAX} are read"
         )
-    if data[:4] != MAGIC[: len(data[:4])] or len(data) < 4:
+    if data[:4] != MAGIC:
         raise FormatError("these bytes are not a saved ring: they do not begin with RLRG")
     if len(data) < _HEADER.size + _CHECKSUM.size:
         raise FormatError("the saved ring is cut short: its header is not complete")
