@@ -104,7 +104,7 @@ def threaded_floors(
 ) -> list[Contestant | Absent]:
     """Hash + load in one thread, and its halves in `threads` of them: what more cores are worth.
 
-    The C knows no GIL: when it gains nothing either, the machine had no second core to give.
+    The C knows no GIL: where it gains little, the machine had little to give, cores or memory.
     """
     titles = [f"{WORKS['load']}, {count} thread{'s'[: count > 1]}" for count in (1, threads)]
     loaded = library()
