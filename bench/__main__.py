@@ -1,4 +1,4 @@
-"""Run the suites, one process each, and gather what they measured into one small file.
+"""Run the suites, a process for each, and gather what they measured into one small file.
 
     python -m bench [--only NAME ...] [--small] [--output DIR]
 
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,15 @@ SUITES = (
 )
 
 
-def run_suite(name: str, small: bool) -> dict[str, Any] | None:
-    """What pytest-benchmark says of one suite; None when a test of it failed."""
+def run_suites(names: Sequence[str], small: bool) -> dict[str, Any] | None:
+    """What pytest-benchmark says of these suites in one process; None when a test failed."""
     environment = dict(os.environ)
     environment["RINGLEADER_BENCH_SMALL"] = "1" if small else ""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "suite.json"
         command = [
-            *(sys.executable, "-m", "pytest", f"bench/bench_{name}.py", "-q", "--no-header"),
+            *(sys.executable, "-m", "pytest", *(f"bench/bench_{name}.py" for name in names)),
+            *("-q", "--no-header"),
             *("-p", "no:warnings", "--benchmark-quiet", f"--benchmark-json={output}"),
         ]
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
@@ -45,8 +47,9 @@ def run_suite(name: str, small: bool) -> dict[str, Any] | None:
         return json.loads(output.read_text())  # type: ignore[no-any-return]
 
 
-def slim(benchmark: dict[str, Any], suite: str) -> dict[str, Any]:
-    """A benchmark without the times of its single rounds."""
+def slim(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark with the name of its suite and without the times of its single rounds."""
+    suite = Path(benchmark["fullname"].partition("::")[0]).stem.removeprefix("bench_")
     stats = {key: value for key, value in benchmark["stats"].items() if key != "data"}
     return {
         "suite": suite,
@@ -83,14 +86,17 @@ def main() -> int:
         "benchmarks": [],
     }
     failed = []
-    for suite in (name for name in SUITES if name in chosen.only):
-        print(f"--- {suite}", flush=True)
-        measured = run_suite(suite, chosen.small)
+    suites = [name for name in SUITES if name in chosen.only]
+    # A process each keeps the threads and caches of one suite's peers out of the next; a small run
+    # measures nothing and saves the imports.
+    for group in [suites] if chosen.small else [[name] for name in suites]:
+        print(f"--- {' '.join(group)}", flush=True)
+        measured = run_suites(group, chosen.small)
         if measured is None:
-            failed.append(suite)
+            failed += group
             continue
         run["machine"] = run["machine"] or measured["machine_info"]
-        run["benchmarks"] += [slim(benchmark, suite) for benchmark in measured["benchmarks"]]
+        run["benchmarks"] += [slim(benchmark) for benchmark in measured["benchmarks"]]
     if run["benchmarks"]:
         chosen.output.mkdir(parents=True, exist_ok=True)
         path = chosen.output / f"raw-{began:%Y%m%dT%H%M%SZ}.json"

@@ -25,6 +25,9 @@ GOALS: dict[int, list[Goal]] = {
     scaled(10_000, 30): [AtMost(11)],
 }
 
+#: Where what a call costs shows, not what a key costs.
+SMALL_COLUMNS = (10, 100, 1_000)
+
 
 def ours(name: str, on: HashRing, keys: np.ndarray, level: str) -> Contestant | Absent:
     """Ours with the instructions of `level`; its answers were compared with the reference."""
@@ -54,5 +57,22 @@ def test_bulk_u64(compare: Compare, node_count: int) -> None:
                 *(peer.enter(tokens, owners, keys) for peer in rivals),
             ],
             GOALS[node_count],
+        )
+    )
+
+
+@pytest.mark.parametrize("count", SMALL_COLUMNS)
+def test_small_column(compare: Compare, count: int) -> None:
+    node_count = min(GOALS)
+    keys = words(KEYS)[:count]
+    on = ring(node_count)
+    compare(
+        Case(
+            f"{count:,} uint64 keys, {node_count * VNODES:,} points",
+            "key",
+            [
+                ours("ringleader", on, keys, LEVELS[-1]),
+                peers.NUMPY.enter(on.tokens, on.token_owners, keys),
+            ],
         )
     )

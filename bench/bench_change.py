@@ -97,9 +97,8 @@ def test_change_one_node(compare: Compare, adds: bool) -> None:
         return changing(peer.name, on, peer.lookup(on), peer.keys(PROBES), do, undo)
 
     own = ring(NODES).copy()
-    do, undo = HashRing.add_node, HashRing.remove_node
+    do, undo = (HashRing.add_node, HashRing.remove_node)[:: 1 if adds else -1]
     if not adds:
-        do, undo = undo, do
         own.add_node(JOINS)
     compare(
         Case(

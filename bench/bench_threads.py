@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import yardstick
 from bench.cases import VNODES, arrow_texts, cpus, ring, scaled, verify_owners, words
 from bench.harness import Absent, Case, Compare, Contestant, Faster
 
@@ -63,6 +64,7 @@ def test_two_threads(
         ]
     else:
         contestants += [Absent(name, f"there is {cpus()} CPU") for name in (TWO, POOL)]
+    contestants += yardstick.threaded_floors(words(WORDS), pool, THREADS)
     compare(
         Case(
             f"{count:,} {kind}, {node_count * VNODES:,} points, {THREADS} threads",

@@ -7,19 +7,24 @@ another contestant each time, and what is reported is
     time     the median over the rounds of a contestant's time for one operation
     ratio    the median over the rounds of (its time / our time in the same round)
 
-with the quartiles of both.  A turn is one lap or more: as many as fill `TURN_SECONDS`.  Garbage
-collection is off during turns.  Every contestant's answers are summed up before the first turn
-and after the last one, and have to agree: what is measured is work that was really done.
+with the quartiles of both, and the share of the CPUs that other processes took meanwhile: where
+that is large even ratios are to be doubted, those of threads above all.
+
+A turn is one lap or more: as many as fill `TURN_SECONDS`.  Garbage collection is off during turns.
+Every contestant's answers are summed up before the first turn and after the last one, and have to
+agree: what is measured is work that was really done.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import ceil
+from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, Literal
@@ -106,7 +111,6 @@ class Case:
     unit: str
     contestants: Sequence[Contestant | Absent]
     goals: Sequence[Goal] = ()
-    note: str = ""
 
     @property
     def ours(self) -> Contestant:
@@ -156,7 +160,7 @@ class Result:
     scores: list[Score]
     absent: list[Absent]
     verdicts: list[Verdict] = field(default_factory=list)
-    note: str = ""
+    others: float | None = None  # share of all CPUs that other processes used; None: unknown
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -168,7 +172,7 @@ Compare = Callable[[Case], Result]
 def checksum(answers: Any) -> int:
     """A number that changes when any answer does."""
     if isinstance(answers, np.ndarray):
-        return zlib.crc32(np.ascontiguousarray(answers).view(np.uint8))
+        return zlib.crc32(answers.tobytes())
     if isinstance(answers, int):
         return answers
     if isinstance(answers, set | frozenset):
@@ -197,7 +201,7 @@ def measure(case: Case) -> Result:
     before = [checksum(_answers(entry)) for entry in entered]
     laps = [_laps_of(entry) for entry in entered]
     times: list[list[float]] = [[] for _ in entered]
-    began = perf_counter()
+    began, busy_before = perf_counter(), cpu_seconds()
     # What the case holds is not garbage: frozen, it makes the collections between rounds short.
     gc.collect()
     gc.freeze()
@@ -215,6 +219,7 @@ def measure(case: Case) -> Result:
     finally:
         gc.enable()
         gc.unfreeze()
+    others = _share_of_others(busy_before, cpu_seconds())
     scores = []
     for entry, first, count, own in zip(entered, before, laps, times, strict=True):
         last = checksum(_answers(entry))
@@ -224,7 +229,37 @@ def measure(case: Case) -> Result:
             Score(entry.name, entry.kind, Spread.of(own), Spread.of(ratios), entry.ops, count, last)
         )
     verdicts = [_verdict(goal, dict(zip(names, times, strict=True))) for goal in case.goals]
-    return Result(case.title, case.unit, len(times[0]), scores, absent, verdicts, case.note)
+    return Result(case.title, case.unit, len(times[0]), scores, absent, verdicts, others)
+
+
+@dataclass(frozen=True)
+class CpuSeconds:
+    """Since the machine started: of all CPUs, those of them not idle, and this process's own."""
+
+    total: float
+    busy: float
+    own: float
+
+
+def cpu_seconds() -> CpuSeconds | None:
+    """None where the system does not say."""
+    statistics = Path("/proc/stat")
+    if not statistics.exists():
+        return None
+    ticks = [int(field) for field in statistics.read_text().split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    own = os.times()
+    per_second = os.sysconf("SC_CLK_TCK")
+    return CpuSeconds(
+        sum(ticks) / per_second, (sum(ticks) - idle) / per_second, own.user + own.system
+    )
+
+
+def _share_of_others(before: CpuSeconds | None, after: CpuSeconds | None) -> float | None:
+    if before is None or after is None or after.total <= before.total:
+        return None
+    elsewhere = (after.busy - before.busy) - (after.own - before.own)
+    return min(1.0, max(0.0, elsewhere / (after.total - before.total)))
 
 
 def _answers(entry: Contestant) -> Any:

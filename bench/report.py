@@ -75,6 +75,10 @@ def reached(verdict: dict[str, Any]) -> str:
     return {True: "yes", False: "**no**", None: "—"}[verdict["reached"]]
 
 
+def percent(share: float | None) -> str:
+    return "—" if share is None else f"{share:.0%}"
+
+
 def best_peer(case: dict[str, Any]) -> dict[str, Any] | None:
     rivals = [score for score in case["scores"] if score["kind"] == "peer"]
     return min(rivals, key=lambda score: score["ratio"]["median"], default=None)
@@ -82,7 +86,7 @@ def best_peer(case: dict[str, Any]) -> dict[str, Any] | None:
 
 def goal_rows(run: dict[str, Any]) -> list[Row]:
     """One row for each goal of each case."""
-    rows = []
+    rows: list[Row] = []
     for suite in TITLES:
         for case in cases(run, suite):
             ours = case["scores"][0]
@@ -99,29 +103,31 @@ def goal_rows(run: dict[str, Any]) -> list[Row]:
                         f"{best['name']}: {factor(best['ratio']['median'])}"
                         if first and best
                         else "",
+                        percent(case["others"]) if first else "",
                     ]
                 )
     return rows
 
 
-GOAL_HEAD = ["case", "ours", "goal", "measured", "reached", "best peer, against ours"]
+GOAL_HEAD = ["case", "ours", "goal", "measured", "reached", "best peer, against ours", "others"]
 CASE_HEAD = ["case", "contestant", "time for one", "middle half", "against ours", "middle half"]
 CHURN_HEAD = ["ring", "lookups", "changes", "failed", "wrong", "lookups for one failed", "errors"]
 
 
 def case_rows(case: dict[str, Any]) -> list[Row]:
-    rows = []
+    heading = f"{case['title']}; one {case['unit']}; others {percent(case['others'])}"
+    rows: list[Row] = []
     for number, score in enumerate(case["scores"]):
         ns, ratio = score["ns"], score["ratio"]
         name = score["name"] if score["kind"] != "floor" else f"({score['name']})"
         rows.append(
             [
-                f"{case['title']}; one {case['unit']}" if number == 0 else "",
+                heading if number == 0 else "",
                 name,
                 duration(ns["median"]),
-                f"{duration(ns['low'])} – {duration(ns['high'])}",
+                f"{duration(ns['low'])} ... {duration(ns['high'])}",
                 factor(ratio["median"]) if number else "1",
-                f"{factor(ratio['low'])} – {factor(ratio['high'])}" if number else "",
+                f"{factor(ratio['low'])} ... {factor(ratio['high'])}" if number else "",
             ]
         )
     rows += [["", entry["name"], entry["reason"], "", "", ""] for entry in case["absent"]]
@@ -129,7 +135,7 @@ def case_rows(case: dict[str, Any]) -> list[Row]:
 
 
 def churn_rows(churn: dict[str, Any]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for tally in churn["tallies"]:
         failed = tally["failed"]
         errors = ", ".join(f"{count:,} {name}" for name, count in sorted(tally["errors"].items()))
@@ -172,6 +178,8 @@ def as_text(run: dict[str, Any]) -> str:
         f"\nChurn: {churn['title']}\n\n{text_table(CHURN_HEAD, churn_rows(churn))}"
         for churn in churns(run)
     ]
+    if run["small"]:
+        parts.append("\nA small run: it proves that the suites work; the times mean nothing.")
     goals = goal_rows(run)
     if goals:
         parts.append(f"\nGoals\n\n{text_table(GOAL_HEAD, goals)}")
@@ -294,6 +302,8 @@ def main() -> int:
     chosen = parser.parse_args()
     path = chosen.file or newest()
     run = load(path)
+    if run["small"] and chosen.page == PAGE:
+        raise SystemExit(f"{path.name} is of a small run, which measures nothing")
     plot = chosen.plot.name if draw(run, chosen.plot) else None
     chosen.page.write_text(rewrite(chosen.page.read_text(), as_markdown(run, plot)))
     print(f"{chosen.page} is now what {path.name} says")

@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -95,6 +96,36 @@ def floors(keys: NDArray[np.uint64]) -> list[Contestant | Absent]:
     return [
         Contestant(name, _lap(loaded, work, keys, table, out, count), count, "floor")
         for work, name in WORKS.items()
+    ]
+
+
+def threaded_floors(
+    keys: NDArray[np.uint64], pool: ThreadPoolExecutor, threads: int
+) -> list[Contestant | Absent]:
+    """Hash + load in one thread, and its halves in `threads` of them: what more cores are worth.
+
+    The C knows no GIL: where it gains little, the machine had little to give, cores or memory.
+    """
+    titles = [f"{WORKS['load']}, {count} thread{'s'[: count > 1]}" for count in (1, threads)]
+    loaded = library()
+    if isinstance(loaded, str):
+        return [Absent(title, loaded) for title in titles]
+    share = len(keys) // threads // STEP * STEP
+    count = share * threads
+    table = np.random.default_rng(0).integers(0, 2**32, 2**TABLE_BITS, dtype=np.uint32)
+    out = np.empty(count, np.uint32)
+    whole = _lap(loaded, "load", keys, table, out, count)
+    bounds = [slice(at, at + share) for at in range(0, count, share)]
+    parts = [_lap(loaded, "load", keys[part], table, out[part], share) for part in bounds]
+
+    def shared() -> NDArray[np.uint32]:
+        for done in [pool.submit(part) for part in parts]:
+            done.result()
+        return out
+
+    return [
+        Contestant(titles[0], whole, count, "floor"),
+        Contestant(titles[1], shared, count, "floor"),
     ]
 
 
