@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ringleader import HashRing
 
 from bench import peers, yardstick
 from bench.cases import LEVELS, VNODES, at_level, ring, scaled, verify_owners, words
 from bench.harness import Absent, AtMost, Case, Compare, Contestant, Faster, Goal, Within
+from ringleader import HashRing
 
 KEYS = scaled(10_000_000, 2_000)
 FORCED = {"avx2": "ringleader, AVX2 forced", "scalar": "ringleader, plain C forced"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ringleader import HashRing
 
 from bench import peers
 from bench.cases import VNODES, names, ring, scaled, user_keys
 from bench.harness import Absent, AtMost, Case, Compare, Contestant
+from ringleader import HashRing
 
 NODES = scaled(1_000, 20)
 JOINS = "node-that-joins"

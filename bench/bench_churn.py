@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, field
 from time import perf_counter, sleep
 from typing import Any
 
-from ringleader import HashRing
-
 from bench import peers
 from bench.cases import names, ring, scaled, user_keys
 from bench.harness import Absent
+from ringleader import HashRing
 
 NODES = scaled(100, 10)
 KEYS = user_keys(scaled(20_000, 300))

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ringleader import hashing
 
 from bench import peers, yardstick
 from bench.cases import SEED, arrow_texts, scaled, texts, words
 from bench.harness import Absent, Case, Compare, Contestant
+from ringleader import hashing
 
 CALLS = scaled(20_000, 50)
 LONG_CALLS = scaled(2_000, 20)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ringleader._reference import hashing as reference
 
 from bench import peers
 from bench.cases import SAMPLE_KEYS, VNODES, names, ring, scaled, user_keys, words
 from bench.harness import Absent, AtMost, Case, Compare, Contestant
+from ringleader._reference import hashing as reference
 
 NODES = scaled(1_000, 20)
 REPLICAS = 3

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ringleader.hashing import xxh3_64_column
 
 from bench import peers
 from bench.cases import (
@@ -26,6 +25,7 @@ from bench.cases import (
     verify_owners,
 )
 from bench.harness import Absent, AtMost, Case, Compare, Contestant, Faster
+from ringleader.hashing import xxh3_64_column
 
 NODES = scaled(100, 10)
 KEYS = scaled(1_000_000, 2_000)

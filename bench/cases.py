@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from ringleader import HashRing, kernels
 from ringleader._reference import hashing as reference
 

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import ringleader
-from ringleader import kernels
 
+import ringleader
 from bench import cases, peers, yardstick
+from ringleader import kernels
 
 
 def describe() -> dict[str, object]:

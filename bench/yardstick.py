@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from ringleader import kernels
-from ringleader._reference import hashing as reference
 
 from bench.harness import Absent, Contestant
+from ringleader import kernels
+from ringleader._reference import hashing as reference
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "bench" / "yardstick.c"

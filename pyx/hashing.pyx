@@ -450,6 +450,7 @@ def crc32c_column(
 
 rl_simd()  # decided here, under the import lock, and then only read
 
+
 def simd_supported():
     return rl_simd_supported()
 

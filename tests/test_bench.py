@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from ringleader import kernels
 
 pytest.importorskip("pytest_benchmark")
