@@ -269,7 +269,7 @@ def test_an_empty_ring_can_be_made_but_not_asked() -> None:
         2**64,
         -(2**63) - 1,
         "\udc80",
-        np.timedelta64(5),
+        np.timedelta64(5, "s"),
         np.bool_(1),
     ],
 )
