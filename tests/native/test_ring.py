@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from inverse import COLLIDING, around, undo
 
+from ringleader import hashing
 from ringleader._native import keys as native_keys
 from ringleader._native import ring as native
 from ringleader._reference import keys as reference_keys
@@ -50,12 +52,24 @@ def replicas(module: ModuleType, table: Any, keys: Any, wanted: int) -> list[lis
     return out.tolist()
 
 
+def successors(table: Any, hashes: Any) -> list[int]:
+    """The owners of hashes, by the definition."""
+    tokens = table.tokens()
+    return table.owners()[np.searchsorted(tokens, hashes) % len(tokens)].tolist()
+
+
 KEYS: list[Any] = [
     *(f"user:{i}" for i in range(300)),
     *range(-150, 150),
     *(bytes(i) for i in range(300)),
     2**63, 2**64 - 1, -(2**63), "", "naïve", "日本語", "🜁",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 - 1, 2**64 - 5])
+def test_xxh3_is_undone(seed: int) -> None:
+    hashes = around(np.random.default_rng(seed).integers(0, 2**64, 1000, dtype=np.uint64))
+    assert (hashing.xxh3_64_column(undo(hashes, seed), seed) == hashes).all()
 
 
 # --- one table ----------------------------------------------------------------------------------
@@ -101,30 +115,55 @@ def test_tables_of_every_size_find_the_successor(simd: str, points: int) -> None
     counts = [points // len(nodes)] * len(nodes)
     counts[0] += points - sum(counts)
     table = native.Table(XXH3, 0, 0, nodes, counts)
-    tokens, owner_of = table.tokens(), table.owners()
+    tokens = table.tokens()
     assert (tokens[1:] >= tokens[:-1]).all()
     rng = np.random.default_rng(points)
-    words = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
-    from ringleader import hashing
+    words = np.concatenate([rng.integers(0, 2**64, 20_000, dtype=np.uint64), undo(around(tokens))])
+    rng.shuffle(words)
+    want = successors(table, hashing.xxh3_64_column(words))
+    assert owners(native, table, words) == want
+    some = words[:2000].tolist()
+    assert owners(native, table, some) == want[:2000]
+    if points <= 1000:
+        twin = reference.Table(XXH3, 0, 0, nodes, counts)
+        assert owners(reference, twin, words[:5000]) == want[:5000]
 
-    hashes = hashing.xxh3_64_column(words)
-    want = owner_of[np.searchsorted(tokens, hashes) % len(tokens)]
-    got = np.empty(len(words), dtype=np.uint32)
-    table.lookup(native_keys.Column(words), got, 0, len(words))
-    assert (got == want).all()
+
+@pytest.mark.parametrize("counts", [[1, 1], [40, 40], [3, 160], [160, 3]])
+def test_equal_tokens_belong_to_the_first_name(simd: str, counts: list[int]) -> None:
+    """Pairs of names with one hash: each token of the smaller node is one of the larger, too."""
+    nodes = named(*(name for pair in COLLIDING for name in pair), "p")
+    given = {name: count for pair in COLLIDING for name, count in zip(pair, counts, strict=True)}
+    all_counts = [given.get(node.name, 20) for node in nodes]
+    table = native.Table(XXH3, 0, 0, nodes, all_counts)
+    twin = reference.Table(XXH3, 0, 0, nodes, all_counts)
+    tokens = table.tokens()
+    assert (tokens[1:] == tokens[:-1]).sum() == len(COLLIDING) * min(counts)
+    assert tokens.tolist() == twin.tokens().tolist()
+    assert table.owners().tolist() == twin.owners().tolist()
+    hashes = around(tokens)
+    words = undo(hashes)
+    want = successors(table, hashes)
+    assert owners(native, table, words) == owners(reference, twin, words) == want
+    for wanted in (2, len(nodes)):
+        assert replicas(native, table, words, wanted) == replicas(reference, twin, words, wanted)
+    arcs = table.arcs()
+    assert arcs == twin.arcs()
+    assert sum(arcs) == 2**64
+    for pair in COLLIDING:
+        first, second = (nodes.index(Named(name)) for name in sorted(pair))
+        if all_counts[second] <= all_counts[first]:
+            assert arcs[second] == 0
+            assert second not in want
 
 
 def test_more_ids_than_the_direct_table_holds(simd: str) -> None:
     nodes = named(*(f"n{i:06}" for i in range(70_000)))
     table = native.Table(XXH3, 0, 0, nodes, [1] * len(nodes))
-    from ringleader import hashing
-
     words = np.arange(10_000, dtype=np.uint64)
-    tokens, owner_of = table.tokens(), table.owners()
-    hashes = hashing.xxh3_64_column(words)
-    want = owner_of[np.searchsorted(tokens, hashes) % len(tokens)]
-    assert owners(native, table, words) == want.tolist()
-    assert want.max() > 65_535
+    want = successors(table, hashing.xxh3_64_column(words))
+    assert owners(native, table, words) == want
+    assert max(want) > 65_535
 
 
 def test_only_the_range_asked_for_is_written(ring: ModuleType) -> None:
@@ -180,7 +219,7 @@ def test_a_bad_key_in_a_column_names_its_position(ring: ModuleType) -> None:
 
 # --- changes: the state machine -----------------------------------------------------------------
 
-NAMES = [f"n{i}" for i in range(24)]
+NAMES = [*(f"n{i}" for i in range(18)), *(name for pair in COLLIDING for name in pair)]
 POINTS = st.sampled_from([0, 1, 2, 5, 40, 41, 160, 700])
 
 
@@ -193,8 +232,10 @@ class Rings(RuleBasedStateMachine):
         nodes = named(*start)
         counts = [start[node.name] for node in nodes]
         self.native, self.reference = native.RingBase(), reference.RingBase()
-        self.native._build(kind, 1, 0, nodes, counts)
-        self.reference._build(kind, 1, 0, nodes, counts)
+        self.kind = kind
+        seed = 0 if kind == XXH3 else 1  # names collide under xxh3's seed 0
+        self.native._build(kind, seed, 0, nodes, counts)
+        self.reference._build(kind, seed, 0, nodes, counts)
         self.kept: list[tuple[Any, list[int]]] = []
 
     def position(self, name: str) -> tuple[int, bool]:
@@ -245,10 +286,18 @@ class Rings(RuleBasedStateMachine):
             assert [self.native.get_nodes(key, wanted) for key in sample] == [
                 self.reference.get_nodes(key, wanted) for key in sample
             ]
-        # Every token, and what lies just before and after it, through the table and exactly.
         fresh = native.Table(*two.settings, two.nodes, two.counts())
         words = np.arange(3000, dtype=np.uint64)
         assert owners(native, one, words) == owners(native, fresh, words)
+        if self.kind != XXH3:
+            return
+        # Every token, and what lies just before and after it; through one-key lookups, some.
+        hashes = around(one.tokens())
+        words = undo(hashes)
+        want = successors(two, hashes)
+        assert owners(native, one, words) == want
+        for i in range(0, len(words), 1 + len(words) // 50):
+            assert self.native[int(words[i])] == two.nodes[want[i]].name
 
     @invariant()
     def snapshots_stand(self) -> None:
@@ -288,6 +337,33 @@ def test_only_the_changed_nodes_keys_move(names: list[str], seed: int) -> None:
         changed = set(before_names) ^ set(after_names)
         for old, new in zip(before, after, strict=True):
             assert old == new or old in changed or new in changed
+
+
+@pytest.mark.parametrize("pair", COLLIDING)
+@pytest.mark.parametrize("later", [0, 1])
+def test_changes_keep_equal_tokens_in_the_order_of_names(pair: tuple[str, str], later: int) -> None:
+    """Whichever of two names with one hash comes first, grows, shrinks or goes."""
+    given = {f"n{i}": 40 for i in range(20)}
+    base = native.RingBase()
+    nodes = named(*given)
+    base._build(XXH3, 0, 0, nodes, list(given.values()))
+    one, other = pair[1 - later], pair[later]
+    for name, count in ((one, 40), (other, 40), (one, 60), (other, 90), (one, 20), (other, 0),
+                        (other, 7), (one, None), (one, 40), (other, None)):  # fmt: skip
+        position = sum(node.name < name for node in nodes)
+        if count is None:
+            base._drop(position)
+            del given[name]
+        else:
+            (base._set if name in given else base._add)(position, Named(name), count)
+            given[name] = count
+        nodes = named(*given)
+        fresh = reference.Table(XXH3, 0, 0, nodes, [given[node.name] for node in nodes])
+        table = base.table
+        assert table.tokens().tolist() == fresh.tokens().tolist()
+        assert table.owners().tolist() == fresh.owners().tolist()
+        hashes = around(table.tokens())
+        assert owners(native, table, undo(hashes)) == successors(fresh, hashes)
 
 
 def test_long_growth_and_decline_crosses_every_table_size(simd: str) -> None:

@@ -28,6 +28,9 @@ RINGS = [
     {"hash": "xxh3", "seed": 2**64 - 1, "vnodes": 40, "weights": {"é": 1.0, "日本": 1.5, "z": 1.0}},
     {"hash": "xxh64", "seed": 42, "vnodes": 40, "weights": {"a": 1.0, "b": 1.0, "c": 1.0}},
     {"hash": "murmur3", "seed": 42, "vnodes": 40, "weights": {"a": 1.0, "b": 1.0, "c": 1.0}},
+    # Two names with one hash: the first 4 points of each are equal.
+    {"hash": "xxh3", "seed": 0, "vnodes": 4, "weights": {"node-15135532": 2.0, "5xra7sv5": 1.0,
+     "z": 1.0}},
 ]  # fmt: skip
 
 KEYS: list[str | int] = [
