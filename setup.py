@@ -19,9 +19,9 @@ PACKAGE = "ringleader._native"
 
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
-    "hashing": ["simd", "hash", "xxh3", "md5", "crc", "keys", "utf8"],
+    "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "keys": ["keys", "arrow", "utf8"],
-    "ring": ["simd", "hash", "xxh3", "ring", "keys", "utf8"],
+    "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }
 
 BUILD = os.environ.get("RINGLEADER_BUILD", "release")
@@ -30,8 +30,9 @@ if BUILD not in {"release", "debug", "trace", "sanitize"}:
 
 checked = BUILD != "release"
 # Each variant keeps its own build tree: setuptools compares timestamps, not flags,
-# so a shared tree would hand a sanitized object to a release build.
-build_base = f"build/{BUILD}"
+# so a shared tree would hand a sanitized object to a release build.  So do each Python and each
+# NumPy, whose declarations end up in the generated C.
+build_base = f"build/{BUILD}-{sys.implementation.cache_tag}-numpy-{numpy.__version__}"
 directives: dict[str, object] = {
     "language_level": 3,
     "freethreading_compatible": True,

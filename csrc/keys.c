@@ -8,12 +8,6 @@
 #include <emmintrin.h> /* SSE2: every x86-64 has it */
 #endif
 
-void rl_scratch_free(rl_scratch *scratch) {
-    free(scratch->bytes);
-    scratch->bytes = NULL;
-    scratch->capacity = 0;
-}
-
 uint8_t *rl_scratch_reserve(rl_scratch *scratch, size_t size, size_t index) {
     if (RL_LIKELY(size <= scratch->capacity && scratch->bytes != NULL)) return scratch->bytes;
     /* Not realloc: nothing in it is worth copying. */

@@ -6,6 +6,8 @@
 #ifndef RL_KEYS_H
 #define RL_KEYS_H
 
+#include <stdlib.h>
+
 #include "hash.h"
 
 /* Keys per block: 1024 spans (16 KiB) and hashes (8 KiB) stay in a 32 KiB first-level cache. */
@@ -30,7 +32,11 @@ typedef struct rl_scratch {
     size_t error_index;
 } rl_scratch;
 
-void rl_scratch_free(rl_scratch *scratch);
+RL_INLINE void rl_scratch_free(rl_scratch *scratch) {
+    free(scratch->bytes);
+    scratch->bytes = NULL;
+    scratch->capacity = 0;
+}
 
 /* A block's worth of transcoded text that still leaves room in a first-level cache. */
 #define RL_SCRATCH_BYTES 32768

@@ -13,6 +13,13 @@ from typing import Any
 from ringleader import limits
 from ringleader.errors import DuplicateNode, LimitError, NodeError, NodeTypeError, WeightError
 
+#: The fields that are text, and how long each may be.
+_TEXTS = (
+    ("name", limits.NODE_NAME_BYTES_MAX),
+    ("dc", limits.NODE_FIELD_BYTES_MAX),
+    ("zone", limits.NODE_FIELD_BYTES_MAX),
+    ("address", limits.NODE_FIELD_BYTES_MAX),
+)
 #: The tags of every node that has none: one object, so that rings of many nodes stay small.
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -85,16 +92,14 @@ class Node:
     tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS, hash=False)
 
     def __post_init__(self) -> None:
-        texts = {"name": _checked_text(self.name, "name", limits.NODE_NAME_BYTES_MAX)}
+        for field_name, bytes_max in _TEXTS:
+            given = getattr(self, field_name)
+            text = _checked_text(given, field_name, bytes_max)
+            if text is not given:
+                object.__setattr__(self, field_name, text)
         if not self.name:
             raise NodeError("a node's name is empty; give it one that no other node has")
         object.__setattr__(self, "weight", checked_weight(self.weight, self.name))
-        texts["dc"] = _checked_text(self.dc, "dc", limits.NODE_FIELD_BYTES_MAX)
-        texts["zone"] = _checked_text(self.zone, "zone", limits.NODE_FIELD_BYTES_MAX)
-        texts["address"] = _checked_text(self.address, "address", limits.NODE_FIELD_BYTES_MAX)
-        for field_name, text in texts.items():
-            if text is not getattr(self, field_name):
-                object.__setattr__(self, field_name, text)
         if self.tags is _NO_TAGS:
             return
         if not isinstance(self.tags, Mapping):
