@@ -697,7 +697,9 @@ print(next(line.split()[1] for line in status if line.startswith("VmHWM:")), fil
 def test_memory_does_not_grow_with_the_file(start: Start, tmp_path: Path, origin: str) -> None:
     """100 MB more of keys, and less than that more memory, for whatever is read ahead."""
     peaks = []
-    for number, count in enumerate((1_000_000, 4_000_000)):
+    # pyarrow reads CSV ahead up to a bound that one million keys do not reach: begin above it.
+    counts = (4_000_000, 8_000_000) if origin == "csv" else (1_000_000, 4_000_000)
+    for number, count in enumerate(counts):
         path = tmp_path / f"in-{number}.{origin}"
         keys = pa.array(np.arange(count)).cast(pa.string())
         keys = pa.compute.binary_join_element_wise("a key of some length", keys, "end", "-")
