@@ -106,3 +106,54 @@ class MissingExtra(RingleaderError, ImportError):
 
 class BuildError(RingleaderError, RuntimeError):
     """This installation, or the machine, lacks what was asked for (kernels, instructions)."""
+
+
+# --- consensus ------------------------------------------------------------------------------
+
+
+class BlockError(FormatError):
+    """Bytes that should be a block of log entries break one of a block's guarantees."""
+
+
+class LogIndexError(RingleaderError, IndexError):
+    """The log holds no entry of this index: it is past the end, or was compacted."""
+
+
+class LogError(RingleaderError, ValueError):
+    """A change of the log that its rules forbid: a gap, a term that goes back, a foreign block."""
+
+
+class QuorumError(RingleaderError, ValueError):
+    """A quorum system that cannot be used: no voters, or quorums that do not intersect."""
+
+
+class ConfigError(RingleaderError, ValueError):
+    """A setting of a consensus core, or a relation between two of them, is not possible."""
+
+
+class NotLeader(RingleaderError, RuntimeError):
+    """Only the leader can do this; `leader` is the one that this node knows of, or None."""
+
+    def __init__(self, message: str, leader: int | str | None = None) -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
+class ProposalRefused(RingleaderError, RuntimeError):
+    """The leader takes no proposal now; nothing was appended, and it may be tried again later."""
+
+
+class MembershipError(RingleaderError, ValueError):
+    """A change of membership that is not possible now, or never."""
+
+
+class MisuseError(RingleaderError, RuntimeError):
+    """A call out of order: the caller's mistake, not a peer's."""
+
+
+class StorageError(RingleaderError, OSError):
+    """What should be durable is damaged, foreign or could not be written."""
+
+
+class InvariantViolation(RingleaderError, AssertionError):
+    """The simulator saw one of the numbered invariants broken."""

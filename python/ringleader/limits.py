@@ -47,6 +47,28 @@ FILE_LINE_BYTES_MAX: Final = 2**26
 FILE_GROUP_ROWS: Final = 2**18
 FILE_GROUP_BYTES_MAX: Final = 2**26
 
+# --- the replicated log ---------------------------------------------------------------------
+#: Terms and indices stay below this, so that sums of two never leave 64 bits.  Bit 63 of a word
+#: in a column of terms marks a control entry (csrc/log.h has the same numbers).
+TERM_MAX: Final = 2**62 - 1
+INDEX_MAX: Final = 2**62 - 1
+PAYLOAD_BYTES_MAX: Final = 2**28
+#: Entries and bytes (header included) of one block.
+BLOCK_ENTRIES_MAX: Final = 2**20
+BLOCK_BYTES_MAX: Final = 2**30
+
+# --- consensus ------------------------------------------------------------------------------
+#: Voters of one configuration: a quorum's arithmetic is done in fixed room.
+VOTERS_MAX: Final = 127
+MEMBERS_MAX: Final = 1024
+NODE_ID_BYTES_MAX: Final = 255
+GROUPS_MAX: Final = 2**24
+#: Ticks that a timer may run.
+TIMER_TICKS_MAX: Final = 2**15 - 1
+
+assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
+assert VOTERS_MAX <= MEMBERS_MAX
+
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
 assert VNODES_MAX <= POINTS_MAX < NODES_MAX
