@@ -1,0 +1,76 @@
+# The types under which messages.py is compiled; the module itself runs without them.
+from libc.stdint cimport int64_t
+
+
+cdef class Message:
+    cdef public object sender
+    cdef public object to
+    cdef public int64_t term
+
+
+cdef class RequestVote(Message):
+    cdef public int64_t last_index
+    cdef public int64_t last_term
+    cdef public bint pre
+    cdef public bint transfer
+
+
+cdef class VoteReply(Message):
+    cdef public bint granted
+    cdef public bint pre
+
+
+cdef class AppendEntries(Message):
+    cdef public int64_t prev_index
+    cdef public int64_t prev_term
+    cdef public int64_t commit
+    cdef public int64_t round
+    cdef public object block
+
+
+cdef class AppendReply(Message):
+    cdef public int64_t match
+    cdef public int64_t round
+    cdef public bint refused
+    cdef public int64_t hint_index
+    cdef public int64_t hint_term
+
+
+cdef class InstallSnapshot(Message):
+    cdef public int64_t index
+    cdef public int64_t index_term
+    cdef public bytes membership
+    cdef public int64_t total_bytes
+    cdef public int64_t offset
+    cdef public bytes data
+    cdef public int64_t round
+
+
+cdef class SnapshotReply(Message):
+    cdef public int64_t index
+    cdef public int64_t offset
+    cdef public bint installed
+    cdef public int64_t round
+
+
+cdef class TimeoutNow(Message):
+    pass
+
+
+cdef class ReadRequest(Message):
+    cdef public bytes context
+
+
+cdef class ReadReply(Message):
+    cdef public bytes context
+    cdef public int64_t index
+
+
+cdef class Propose(Message):
+    cdef public int64_t ticket
+    cdef public tuple payloads
+
+
+cdef class ProposeReply(Message):
+    cdef public int64_t ticket
+    cdef public int64_t index

@@ -1,0 +1,280 @@
+"""What Raft's servers say to each other: figure 2 of the paper and the extensions that we use.
+
+    RequestVote, VoteReply              §5.2; `pre` marks the pre-vote of the dissertation's §9.6
+    AppendEntries, AppendReply          §5.3; without a block it is the heartbeat
+    InstallSnapshot, SnapshotReply      §7, in chunks
+    TimeoutNow                          dissertation §3.10, leadership transfer
+    ReadRequest, ReadReply              dissertation §6.4, a follower asks for a read index
+    Propose, ProposeReply               a follower forwards its clients' commands
+
+`term` is the sender's current term, but for a pre-vote: there it is the term that the sender
+would campaign in.  `round` numbers a leader's broadcasts: the reply carries it back, so that a
+quorum of replies proves that the leader was one when it sent that round (reads, leases).
+"""
+
+from __future__ import annotations
+
+from ringleader.consensus.log import Block
+
+#: How a node is named: a positive integer or a non-empty text; one kind in one group.
+NodeId = int | str
+
+
+class Message:
+    """What every message has: who sent it, to whom, and in which term."""
+
+    __slots__ = ("sender", "term", "to")
+
+    FIELDS: tuple[str, ...] = ("sender", "to", "term")
+
+    sender: NodeId
+    to: NodeId
+    term: int
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
+        return f"{type(self).__name__}({fields})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(
+            getattr(self, name) == getattr(other, name) for name in self.FIELDS
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *(getattr(self, name) for name in self.FIELDS)))
+
+    def __reduce__(self) -> tuple[type[Message], tuple[object, ...]]:
+        return type(self), tuple(getattr(self, name) for name in self.FIELDS)
+
+
+class RequestVote(Message):
+    """`last_index`, `last_term`: the candidate's last entry.  `transfer`: the leader asked for this
+    election, so voters do not protect the leader that they hear from (§4.2.3)."""
+
+    __slots__ = ("last_index", "last_term", "pre", "transfer")
+    FIELDS = ("sender", "to", "term", "last_index", "last_term", "pre", "transfer")
+
+    def __init__(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        term: int,
+        last_index: int,
+        last_term: int,
+        pre: bool = False,
+        transfer: bool = False,
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.last_index = last_index
+        self.last_term = last_term
+        self.pre = pre
+        self.transfer = transfer
+
+
+class VoteReply(Message):
+    __slots__ = ("granted", "pre")
+    FIELDS = ("sender", "to", "term", "granted", "pre")
+
+    def __init__(
+        self, sender: NodeId, to: NodeId, term: int, granted: bool, pre: bool = False
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.granted = granted
+        self.pre = pre
+
+
+class AppendEntries(Message):
+    """`block` follows the entry (`prev_index`, `prev_term`); None: nothing to append."""
+
+    __slots__ = ("block", "commit", "prev_index", "prev_term", "round")
+    FIELDS = ("sender", "to", "term", "prev_index", "prev_term", "commit", "round", "block")
+
+    def __init__(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        term: int,
+        prev_index: int,
+        prev_term: int,
+        commit: int,
+        round: int = 0,
+        block: Block | None = None,
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.prev_index = prev_index
+        self.prev_term = prev_term
+        self.commit = commit
+        self.round = round
+        self.block = block
+
+
+class AppendReply(Message):
+    """Accepted: the log equals the leader's up to `match`.  Refused: it does not hold the entry
+    `match` (the request's `prev_index`) in that term; (`hint_index`, `hint_term`) is its last
+    entry up to there whose term is not above the request's `prev_term` (§5.3, end)."""
+
+    __slots__ = ("hint_index", "hint_term", "match", "refused", "round")
+    FIELDS = ("sender", "to", "term", "match", "round", "refused", "hint_index", "hint_term")
+
+    def __init__(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        term: int,
+        match: int,
+        round: int = 0,
+        refused: bool = False,
+        hint_index: int = 0,
+        hint_term: int = 0,
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.match = match
+        self.round = round
+        self.refused = refused
+        self.hint_index = hint_index
+        self.hint_term = hint_term
+
+
+class InstallSnapshot(Message):
+    """The bytes from `offset` on of the snapshot at (`index`, `index_term`), `total_bytes` long.
+
+    `membership` is the configuration as of `index`, encoded.
+    """
+
+    __slots__ = ("data", "index", "index_term", "membership", "offset", "round", "total_bytes")
+    FIELDS = (
+        "sender",
+        "to",
+        "term",
+        "index",
+        "index_term",
+        "membership",
+        "total_bytes",
+        "offset",
+        "data",
+        "round",
+    )
+
+    def __init__(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        term: int,
+        index: int,
+        index_term: int,
+        membership: bytes,
+        total_bytes: int,
+        offset: int,
+        data: bytes,
+        round: int = 0,
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.index = index
+        self.index_term = index_term
+        self.membership = membership
+        self.total_bytes = total_bytes
+        self.offset = offset
+        self.data = data
+        self.round = round
+
+
+class SnapshotReply(Message):
+    """The follower holds the first `offset` bytes of the snapshot at `index`, and wants the rest;
+    `installed`: it needs none of it (any more), its log matches the leader's up to `index`."""
+
+    __slots__ = ("index", "installed", "offset", "round")
+    FIELDS = ("sender", "to", "term", "index", "offset", "installed", "round")
+
+    def __init__(
+        self,
+        sender: NodeId,
+        to: NodeId,
+        term: int,
+        index: int,
+        offset: int,
+        installed: bool = False,
+        round: int = 0,
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.index = index
+        self.offset = offset
+        self.installed = installed
+        self.round = round
+
+
+class TimeoutNow(Message):
+    """Campaign at once: you are the one that leadership goes to."""
+
+    __slots__ = ()
+
+    def __init__(self, sender: NodeId, to: NodeId, term: int) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+
+
+class ReadRequest(Message):
+    __slots__ = ("context",)
+    FIELDS = ("sender", "to", "term", "context")
+
+    def __init__(self, sender: NodeId, to: NodeId, term: int, context: bytes) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.context = context
+
+
+class ReadReply(Message):
+    """The read may be served from a state that has applied `index`; 0: refused, ask again."""
+
+    __slots__ = ("context", "index")
+    FIELDS = ("sender", "to", "term", "context", "index")
+
+    def __init__(self, sender: NodeId, to: NodeId, term: int, context: bytes, index: int) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.context = context
+        self.index = index
+
+
+class Propose(Message):
+    """`ticket` is the sender's own number for these payloads."""
+
+    __slots__ = ("payloads", "ticket")
+    FIELDS = ("sender", "to", "term", "ticket", "payloads")
+
+    def __init__(
+        self, sender: NodeId, to: NodeId, term: int, ticket: int, payloads: tuple[bytes, ...]
+    ) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.ticket = ticket
+        self.payloads = payloads
+
+
+class ProposeReply(Message):
+    """The payloads of `ticket` stand from (`index`, `term`) on; index 0: they were refused."""
+
+    __slots__ = ("index", "ticket")
+    FIELDS = ("sender", "to", "term", "ticket", "index")
+
+    def __init__(self, sender: NodeId, to: NodeId, term: int, ticket: int, index: int) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.ticket = ticket
+        self.index = index
