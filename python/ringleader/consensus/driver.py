@@ -26,8 +26,9 @@ NodeId = int | str
 class Recovered:
     """What a storage holds of an earlier life.
 
-    snapshot's `source` is set; `partial` says what has arrived of a snapshot that was being received:
-    (index, term, bytes), or None.  A storage that holds nothing gives the defaults.
+    `partial` says what has arrived of a snapshot that was being received: the number of bytes and the
+    snapshot's (index, term, total_bytes, checksum); or None.  A storage that holds nothing gives the
+    defaults.
     """
 
     __slots__ = ("hard_state", "log", "partial", "snapshot")
@@ -37,7 +38,7 @@ class Recovered:
         hard_state: HardState | None = None,
         log: Log | None = None,
         snapshot: Snapshot | None = None,
-        partial: tuple[int, int, int] | None = None,
+        partial: tuple[int, int, int, int, int] | None = None,
     ) -> None:
         self.hard_state = hard_state if hard_state is not None else HardState()
         self.log = log if log is not None else Log()

@@ -80,17 +80,27 @@ class BytesSource:
 
 
 class Snapshot:
-    """The state after entry `index` of `term`, and the membership in force there."""
+    """The state after entry `index` of `term`, and the membership in force there.
 
-    __slots__ = ("index", "membership", "source", "term")
+    `checksum` is the CRC32C of the source's bytes: with index, term and length it names the snapshot,
+    so that a transfer may go on with another sender, and never mixes two.
+    """
+
+    __slots__ = ("checksum", "index", "membership", "source", "term")
 
     def __init__(
-        self, index: int, term: int, membership: Membership, source: SnapshotSource | None = None
+        self,
+        index: int,
+        term: int,
+        membership: Membership,
+        source: SnapshotSource,
+        checksum: int,
     ) -> None:
         self.index = index
         self.term = term
         self.membership = membership
         self.source = source
+        self.checksum = checksum
 
     def __repr__(self) -> str:
         return f"Snapshot(index={self.index}, term={self.term}, membership={self.membership!r})"
@@ -102,13 +112,16 @@ class SnapshotChunk:
     Offset 0 begins anew: what was received of another snapshot is dropped.
     """
 
-    __slots__ = ("data", "index", "offset", "term", "total_bytes")
+    __slots__ = ("checksum", "data", "index", "offset", "term", "total_bytes")
 
-    def __init__(self, index: int, term: int, offset: int, total_bytes: int, data: bytes) -> None:
+    def __init__(
+        self, index: int, term: int, total_bytes: int, checksum: int, offset: int, data: bytes
+    ) -> None:
         self.index = index
         self.term = term
-        self.offset = offset
         self.total_bytes = total_bytes
+        self.checksum = checksum
+        self.offset = offset
         self.data = data
 
     def __repr__(self) -> str:
@@ -151,9 +164,10 @@ class Ready:
     number          1, 2, ...: the order in which they were taken.
     hard_state      to persist, or None when it has not changed.
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
-    snapshot        to install, or None: the chunks of it are complete.  The log on disk then begins
-                    after it (entries that `Ready.block` does not repeat are gone), the state machine
-                    is restored from it before anything in `committed` is applied.
+    snapshot        to install, or None: its chunks are complete (its `source` is empty; the bytes are
+                    with the storage).  The log on disk then begins after it (entries that
+                    `Ready.block` does not repeat are gone), and the state machine is restored from it
+                    before anything in `committed` is applied.
     block           entries to persist, or None.  Entries on disk from `block.first` on are replaced.
     messages        to send; the first `early` of them need not wait for the disk.
     committed       entries to apply, or None.
