@@ -31,12 +31,8 @@ class MemoryStorage:
 
     def load(self) -> Recovered:
         log = Log(self._log.base, self._log.base_term)
-        if self._log.last > self._log.base:
-            at = self._log.first
-            while at <= self._log.last:
-                block = self._log.block(at, self._log.last)
-                log.append_block(block)
-                at = block.last + 1
+        while log.last < self._log.last:
+            log.append_block(self._log.block(log.last + 1, self._log.last + 1))
         partial = None
         if (chunk := self._partial) is not None:
             partial = (
