@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"errors", "limits", "kernels"},
     "hashing": {"errors", "limits", "kernels", "keys"},
     "placement": {"errors", "limits", "kernels", "keys", "hashing"},
+    "consensus": {"errors", "limits", "kernels"},
     "cli": {"errors", "limits", "kernels", "keys", "hashing", "placement", "__init__"},
     "__main__": {"cli"},
     "__init__": {"placement"},

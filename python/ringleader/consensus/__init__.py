@@ -1,0 +1,1 @@
+"""The replicated log, the quorums, and the consensus cores that stand on them."""
