@@ -194,7 +194,6 @@ class Ready:
         "early",
         "hard_state",
         "last",
-        "last_term",
         "messages",
         "number",
         "placed",
@@ -213,9 +212,8 @@ class Ready:
         self.committed: Entries | None = None
         self.reads: list[ReadState] | None = None
         self.placed: list[Placed] | None = None
-        #: The log's last entry when this was taken: durable with it.
+        #: Entries up to here are durable with it; the core lowers it when they are replaced meanwhile.
         self.last = 0
-        self.last_term = 0
 
     @property
     def writes(self) -> bool:
