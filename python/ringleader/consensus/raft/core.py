@@ -8,18 +8,18 @@ What it guarantees (figure 3; the simulator checks each at every step):
 
     Election Safety       at most one leader is elected in a term
     Leader Append-Only    a leader never overwrites or deletes entries of its log
-    Log Matching          if two logs hold an entry of the same index and term, they are equal up to it
-    Leader Completeness   an entry committed in a term is in the log of the leaders of all later terms
+    Log Matching          two logs with an entry of the same index and term are equal up to it
+    Leader Completeness   an entry committed in a term is in the logs of the leaders of later terms
     State Machine Safety  no two nodes apply different commands at one index
 
 How it works.  The caller gives ticks, messages and proposals, and takes a `Ready`: what to persist,
 send and apply, in this order (`ringleader.consensus.ready` has the rules).  Everything between two
-`ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a round
-of messages.  Entries are never touched one by one here; the log's kernels do that.
+`ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a
+round of messages.  Entries are never touched one by one here; the log's kernels do that.
 
 The code is in the order of the paper:
 
-    Raft.tick, step         time and messages: what all roles have in common (figure 2, "All Servers")
+    Raft.tick, step         time and messages: what all roles have in common (figure 2)
     1  elections            §5.2, §5.4.1, pre-vote D§9.6, leader stickiness D§4.2.3
     2  replication          §5.3, commit rule §5.4.2, flow control
     3  snapshots            §7
@@ -28,18 +28,18 @@ The code is in the order of the paper:
     6  proposals
     7  Ready                what goes out, what comes back
 
-No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python; core.pxd
-gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
+No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
+core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, check_id
-from ringleader.consensus.quorum import Joint, Majority
+from ringleader.consensus.quorum import Joint, Majority, QuorumSystem, VoteResult
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
     AppendEntries,
@@ -123,9 +123,9 @@ class Raft:
 
     Args:
         id: this node's name, a positive int or a non-empty str.
-        voters: the group's first voters (or a `Membership`), the same on every node that starts with
-            it; empty for a node that joins a running group.  A snapshot's membership and those in the
-            log come later and win.
+        voters: the group's first voters (or a `Membership`), the same on every node that starts
+            with it; empty for a node that joins a running group.  A snapshot's membership and those
+            in the log come later and win.
         log: what was durable, or None for an empty one.  The core owns it from now on.
         config: see `Config`.
         seed: makes election timeouts differ; give every node and every life another one.
@@ -137,7 +137,8 @@ class Raft:
 
     State, in the names of figure 2:
 
-    term            latest term seen.  Never goes back; durable before anything that shows it is sent.
+    term            latest term seen.  Never goes back; durable before anything that shows it is
+                    sent.
     vote            whom this node voted for in `term`.  Invariant: changes once a term at most.
     log             Invariant: never truncated at or below `commit`; `_last` is its last index.
     commit          highest index known to be committed.  Never goes back.  Invariant: <= log.last.
@@ -204,7 +205,7 @@ class Raft:
         self.membership_index = start
         self._witness = False
         self._plain = False
-        self.quorum = None
+        self.quorum: QuorumSystem = _Nobody()
         self.progress: dict[NodeId, Progress] = {}
         self._peers: list[Progress] = []
 
@@ -248,8 +249,8 @@ class Raft:
         self._incoming: tuple[int, int, int, int] | None = None
         self._incoming_bytes = 0
         if partial is not None:
-            self._incoming = (partial[0], partial[1], partial[2], partial[3])
-            self._incoming_bytes = partial[4]
+            self._incoming_bytes = partial[0]
+            self._incoming = (partial[1], partial[2], partial[3], partial[4])
         self._chunks: list[SnapshotChunk] = []
         self._install: Snapshot | None = None
 
@@ -404,7 +405,9 @@ class Raft:
             MisuseError: it is no message at all.
         """
         if not isinstance(message, Message):
-            raise MisuseError(f"step() takes a message of ringleader.consensus.raft, not {message!r}")
+            raise MisuseError(
+                f"step() takes a message of ringleader.consensus.raft, not {message!r}"
+            )
         problem = self._implausible(message)
         if problem is not None:
             self._reject(problem)
@@ -434,10 +437,6 @@ class Raft:
                 self._reply(AppendReply(self.id, message.sender, self.term, 0, 0, True))
             elif isinstance(message, RequestVote):
                 self._reply(VoteReply(self.id, message.sender, self.term, False, message.pre))
-            elif isinstance(message, Propose):
-                self._reply(
-                    ProposeReply(self.id, message.sender, self.term, message.ticket, 0)
-                )
             elif isinstance(message, ReadRequest):
                 self._reply(ReadReply(self.id, message.sender, self.term, message.context, 0))
             return
@@ -513,9 +512,10 @@ class Raft:
         elif isinstance(message, SnapshotReply):
             if not 0 < message.index <= INDEX_MAX or message.offset < 0 or message.round < 0:
                 return "impossible snapshot"
-        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)):
-            if not 0 <= message.index <= INDEX_MAX:
-                return "impossible index"
+        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)) and not (
+            0 <= message.index <= INDEX_MAX
+        ):
+            return "impossible index"
         return None
 
     def _reject(self, reason: str) -> None:
@@ -583,7 +583,8 @@ class Raft:
 
         Raises:
             MembershipError: this node is no voter, or a witness.
-            ProposalRefused: leases are in use and this node hears a leader, whose lease it protects.
+            ProposalRefused: leases are in use and this node hears a leader, whose lease it
+            protects.
         """
         if self.role_number == LEADER:
             return
@@ -643,8 +644,8 @@ class Raft:
         self._count_ballots()
 
     def _on_request_vote(self, message: RequestVote) -> None:
-        # One vote a term (§5.2), and none against a leader that is known.  A pre-vote promises nothing:
-        # for a later term it is free.
+        # One vote a term (§5.2), and none against a leader that is known.  A pre-vote promises
+        # nothing: for a later term it is free.
         free = (
             self.vote == message.sender
             or (self.vote is None and self.leader is None)
@@ -718,7 +719,7 @@ class Raft:
                     AppendReply(self.id, message.sender, self.term, self.commit, message.round)
                 )
                 return
-            if block.term(self.commit) != self.log.term(self.commit):
+            if block is None or block.term(self.commit) != self.log.term(self.commit):
                 self._reject("conflicts with what is committed")
                 return
         try:
@@ -750,7 +751,8 @@ class Raft:
                 self._drop_memberships(written)
                 if block.has_control:
                     self._adopt_memberships(written)
-        # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)"
+        # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new
+        # entry)"
         if message.commit > self.commit and matched > self.commit:
             self._commit_to(min(message.commit, matched))
         if message.round != 0 or block is not None:
@@ -809,7 +811,8 @@ class Raft:
 
     def _advance_commit(self) -> None:
         """Figure 2, "Leaders": if a majority has replicated N > commitIndex and log[N].term is the
-        current one, set commitIndex = N.  Entries of earlier terms are committed by those (§5.4.2)."""
+        current one, set commitIndex = N.  Entries of earlier terms are committed by those
+                                           (§5.4.2)."""
         if self._plain:
             index = self._majority_match()
         else:
@@ -853,9 +856,7 @@ class Raft:
         if peer.state == PROBE:
             if not peer.paused:
                 peer.paused = True
-                block = (
-                    self._encode(peer.next, peer.witness) if peer.next <= self._last else None
-                )
+                block = self._encode(peer.next, peer.witness) if peer.next <= self._last else None
                 self._append_to(peer, block)
             elif peer.round_sent < self.round:
                 self._append_to(peer, None)
@@ -870,9 +871,9 @@ class Raft:
                 peer.sent_block(self._block_last, self._block_bytes)
             else:
                 peer.sent_block(block.last, block.nbytes)
-        if peer.round_sent < self.round:
-            self._append_to(peer, None)
-        elif config.eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1:
+        if peer.round_sent < self.round or (
+            config.eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1
+        ):
             self._append_to(peer, None)
 
     def _append_to(self, peer: Progress, block: Block | None) -> None:
@@ -895,14 +896,15 @@ class Raft:
             and self._block_bytes <= self.config.max_block_bytes
             and not bare
         ):
-            return self._block
+            kept: Block = self._block  # type: ignore[assignment]
+            return kept
         block = self.log.block(first, self._last + 1, self.config.max_block_bytes, bare)
         if not bare:
             self._keep_block(block)
         return block
 
     def _keep_block(self, block: Block | None) -> None:
-        """Invariant: `_block` holds entries `_block_first` ... `_block_last` of the log; 0, 0: none."""
+        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none."""
         self._block = block
         if block is not None:
             self._block_first = block.first
@@ -963,7 +965,7 @@ class Raft:
 
     def _begin_snapshot(self, peer: Progress) -> None:
         snapshot = self.snapshot
-        if not peer.active or snapshot is None or isinstance(snapshot.source, Received):
+        if snapshot is None or not peer.active or isinstance(snapshot.source, Received):
             # Not worth the bytes until it answers; a heartbeat keeps asking.
             if peer.round_sent < self.round:
                 self._heartbeat_below(peer)
@@ -993,6 +995,7 @@ class Raft:
 
     def _send_chunks(self, peer: Progress) -> None:
         snapshot = peer.snapshot
+        assert snapshot is not None
         source = snapshot.source
         total = source.total_bytes
         chunk_bytes = self.config.snapshot_chunk_bytes
@@ -1115,7 +1118,7 @@ class Raft:
                 self._count_rounds()
         if message.installed:
             moved = peer.acknowledged(message.index)
-            if peer.state == SNAPSHOT:
+            if peer.snapshot is not None:
                 if peer.match >= self.log.base:
                     peer.become_replicate()
                 elif peer.match >= peer.snapshot.index:
@@ -1124,7 +1127,7 @@ class Raft:
             if moved and peer.match > self.commit:
                 self._advance_commit()
             return
-        if peer.state != SNAPSHOT or message.index != peer.snapshot.index:
+        if peer.snapshot is None or message.index != peer.snapshot.index:
             return
         if message.offset > peer.snapshot.source.total_bytes:
             self._reject("impossible snapshot")
@@ -1133,24 +1136,24 @@ class Raft:
             peer.sent = max(peer.sent, peer.offset)
             peer.stalled = 0
             self._send_wanted = True
-        elif message.offset < peer.offset:
-            # It lost what it had (a restart), or this is late; ask from there, once for each stall.
-            if peer.stalled >= self.config.election_ticks // 2:
-                peer.offset = peer.sent = message.offset
-                peer.stalled = 0
-                self._send_wanted = True
+        elif message.offset < peer.offset and peer.stalled >= self.config.election_ticks // 2:
+            # It lost what it had (a restart), or this is late; go back once for each stall.
+            peer.offset = peer.sent = message.offset
+            peer.stalled = 0
+            self._send_wanted = True
 
     # --- 4  membership: §6, D§4 --------------------------------------------------------------
 
     def change_config(self, change: ConfChange) -> int:
-        """Propose a change of membership; the index of its entry.  It is in force here at once, and on
+        """Propose a change of membership; the index of its entry.  It is in force here at once, on
         each member as soon as it arrives (§6); done when that index is committed, and, for a joint
         one, when the entry that leaves it is.
 
         Raises:
             NotLeader: only the leader can.
-            ProposalRefused: another change is not committed yet, this leader has committed nothing of
-                its own term yet (the correction to D§4.1 of July 2015), or a transfer is under way.
+            ProposalRefused: another change is not committed yet, this leader has committed nothing
+                of its own term yet (the correction to D§4.1 of July 2015), or a transfer is under
+                way.
             MembershipError: the change is impossible from here.
         """
         self._require_leader("change the membership")
@@ -1165,9 +1168,7 @@ class Raft:
         return self._append_membership(self.membership.changed(change))
 
     def _append_membership(self, membership: Membership) -> int:
-        index: int = self.log.append(
-            self.term, [MEMBERSHIP + membership.to_bytes()], control=True
-        )
+        index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
         self._last = index
         self.memberships.append((index, membership))
         self._use_membership(index, membership)
@@ -1198,9 +1199,11 @@ class Raft:
             self.quorum = Joint(make(membership.voters), make(membership.outgoing))
         else:
             self.quorum = make(membership.voters)
-        self._plain = type(self.quorum) is Majority and len(membership.members) == len(
-            membership.voters
-        ) and membership.is_voter(self.id)
+        self._plain = (
+            type(self.quorum) is Majority
+            and len(membership.members) == len(membership.voters)
+            and membership.is_voter(self.id)
+        )
         if self.role_number == LEADER:
             self._adopt_progress()
             if self.transferee is not None and self.transferee not in self.progress:
@@ -1234,7 +1237,7 @@ class Raft:
         self._use_membership(since, membership)
 
     def _drop_memberships(self, first: int) -> None:
-        """Entries from `first` on are gone: the configuration before them is in force again (§6)."""
+        """Entries from `first` on are gone: the configuration before is in force again (§6)."""
         if self.membership_index < first:
             return
         while len(self.memberships) > 1 and self.memberships[-1][0] >= first:
@@ -1245,8 +1248,8 @@ class Raft:
     # --- 5  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
 
     def read_index(self, context: bytes) -> None:
-        """Ask for an index that a linearizable read may be served at; `Ready.reads` answers, with the
-        same `context`.  On a follower the leader is asked.
+        """Ask for an index that a linearizable read may be served at: `Ready.reads` answers with
+        the same `context`.  On a follower the leader is asked.
 
         Raises:
             NotLeader: no leader is known; nothing was asked.
@@ -1278,7 +1281,8 @@ class Raft:
         if self.quiesced:
             self.wake()
         if self.commit < self.term_start:
-            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step 1).
+            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step
+            # 1).
             self._reads_early.append((context, requester))
         elif self.has_lease or not self._peers:
             self._answer_read(context, requester, self.commit)
@@ -1340,6 +1344,7 @@ class Raft:
         self._try_transfer()
 
     def _try_transfer(self) -> None:
+        assert self.transferee is not None
         peer = self.progress[self.transferee]
         if peer.match == self._last:
             # From here on the target may campaign at any time, and voters will not protect us.
@@ -1393,9 +1398,9 @@ class Raft:
     # --- quiescence, for processes with very many groups -------------------------------------
 
     def quiesce(self) -> bool:
-        """Rest the timers of this group on all members, if a leader has nothing left to do; whether it
-        did.  Whatever happens to the group wakes it; someone else has to notice dead peers meanwhile
-        (`ringleader.consensus.raft.groups` does)."""
+        """Rest the timers of this group on all members, if there is nothing left to do; whether it
+        did.  Whatever happens to the group wakes it; someone else has to notice dead peers
+        meanwhile (`ringleader.consensus.raft.groups` does)."""
         last = self._last
         if (
             self.role_number != LEADER
@@ -1450,7 +1455,7 @@ class Raft:
             raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
 
     def propose(self, payloads: Sequence[bytes]) -> int:
-        """Append commands to the log; the index of the first.  They are committed, in this order and
+        """Append commands to the log; the index of the first.  They are committed, in order and
         next to each other, when `Ready.committed` shows them with this node's present term, or lost
         if another entry stands there.
 
@@ -1496,8 +1501,8 @@ class Raft:
         return first
 
     def forward(self, payloads: Sequence[bytes]) -> int:
-        """Send commands to the leader to be proposed there; a ticket.  `Ready.placed` answers with it,
-        if an answer comes at all: without one, nobody knows whether they will be committed.
+        """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
+        answer comes at all: without one, nobody knows whether they will be committed.
 
         Raises:
             NotLeader: no leader is known, or this is the leader: propose() here.
@@ -1514,22 +1519,24 @@ class Raft:
         if message.sender not in self.membership.members:
             self._reject("request of a non-member")
             return
+        # No answer leaves the outcome open.  A refusal is certain: only the leader of the ticket's
+        # term gives one, and remembers it: another copy may be under way, or have been taken.
+        if self.role_number != LEADER:
+            return
+        key = (message.sender, message.ticket)
+        if key in self._tickets:
+            return
         index = 0
-        if self.role_number == LEADER:
-            key = (message.sender, message.ticket)
-            if key in self._tickets:
-                return  # repeated by the network
-            try:
-                index = self.propose(message.payloads)
-            except (NotLeader, ProposalRefused):
-                index = 0
-            except (TypeError, LimitError, LogError):
-                self._reject("impossible proposal")
-                return
-            if index:
-                self._tickets[key] = None
-                if len(self._tickets) > TICKETS_KEPT:
-                    del self._tickets[next(iter(self._tickets))]
+        try:
+            index = self.propose(message.payloads)
+        except ProposalRefused:
+            pass
+        except (TypeError, LimitError, LogError):
+            self._reject("impossible proposal")
+            return
+        self._tickets[key] = None
+        if len(self._tickets) > TICKETS_KEPT:
+            del self._tickets[next(iter(self._tickets))]
         self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
 
     # --- 7  Ready ----------------------------------------------------------------------------
@@ -1679,14 +1686,15 @@ class Raft:
         """
         if not self.last_applied <= index <= self.applying:
             raise MisuseError(
-                f"applied({index}): entries were handed over up to {self.applying} and applied up to "
-                f"{self.last_applied}"
+                f"applied({index}): entries were handed over up to {self.applying} and applied up "
+                f"to {self.last_applied}"
             )
         self.last_applied = index
 
     def _forget_stable(self, index: int) -> None:
-        """Entries after `index` were replaced: what is on its way to the disk counts no further, even
-        when its write completes later (two truncations can bring back an old index and term)."""
+        """Entries after `index` were replaced: what is on its way to the disk counts no further,
+        even when its write completes later (two truncations can bring back an old index and
+        term)."""
         if index < self._handed:
             self._handed = index
         if index < self.stable:
@@ -1711,14 +1719,14 @@ def _controls_are_valid(block: Block) -> bool:
     return True
 
 
-class _Nobody:
+class _Nobody(QuorumSystem):
     """No voters are known yet: nothing is decided here."""
 
-    def committed(self, acked: dict[NodeId, int]) -> int:
+    def committed(self, match: Mapping[NodeId, int]) -> int:
         return 0
 
-    def vote(self, ballots: dict[NodeId, bool]) -> str:
+    def vote(self, votes: Mapping[NodeId, bool | None]) -> VoteResult:
         return "pending"
 
-    def has_quorum(self, nodes: object) -> bool:
+    def has_quorum(self, ids: Iterable[NodeId]) -> bool:
         return False

@@ -144,7 +144,7 @@ class AppendReply(Message):
 
 
 class InstallSnapshot(Message):
-    """The bytes from `offset` on of the snapshot at (`index`, `index_term`), which has `total_bytes`
+    """The bytes from `offset` on of the snapshot at (`index`, `index_term`): `total_bytes`
     with the CRC32C `checksum`.
 
     `membership` is the configuration as of `index`, encoded.
@@ -240,7 +240,8 @@ class TimeoutNow(Message):
 
 class Quiesce(Message):
     """All members hold and have committed everything up to `index`; the timers may rest until there
-    is something to do.  (For processes with very many groups; see `ringleader.consensus.raft.groups`.)
+    is something to do.  (For processes with very many groups; see
+                         `ringleader.consensus.raft.groups`.)
     """
 
     __slots__ = ("index",)
