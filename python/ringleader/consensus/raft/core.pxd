@@ -21,6 +21,11 @@ from ringleader.consensus.raft.messages cimport (
 from ringleader.consensus.raft.progress cimport Progress
 from ringleader.consensus.ready cimport HardState, Ready
 
+# Numbers in C; for Python they are in core.py alone.
+cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
+cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int64_t NEVER, RANDOM_MODULUS, ENTRY_BYTES
+
 
 cdef class Raft:
     cdef readonly object id
@@ -54,7 +59,7 @@ cdef class Raft:
     cdef readonly int64_t term_start
     cdef readonly int64_t round
     cdef readonly int64_t round_acked
-    cdef object _round_ticks
+    cdef list _round_ticks
     cdef int64_t _lease_from
     cdef bint _lease_lost
     cdef bint _round_wanted
@@ -63,11 +68,16 @@ cdef class Raft:
     cdef int64_t _transfer_deadline
     cdef object _preferred
     cdef int64_t _preferred_since
-    cdef readonly int64_t uncommitted_bytes
-    cdef object _uncommitted
+    cdef bint _eager_commit
+    cdef int64_t _max_block_bytes
+    cdef int64_t _max_inflight_entries
+    cdef int64_t _max_inflight_bytes
+    cdef int64_t _max_uncommitted_bytes
+    cdef int64_t _max_apply_bytes
+    cdef int64_t _base
     cdef dict _tickets
     cdef list _reads_early
-    cdef object _reads
+    cdef list _reads
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
     cdef list _chunks
@@ -85,7 +95,7 @@ cdef class Raft:
     cdef readonly int64_t applying
     cdef HardState _shown
     cdef int64_t _ready_number
-    cdef object _outstanding
+    cdef list _outstanding
     cdef readonly dict rejected
 
     cpdef tick(self, int64_t count=*)
@@ -122,6 +132,8 @@ cdef class Raft:
     cdef _advance_commit(self)
     cdef _commit_to(self, int64_t index)
     cdef _replicate(self, Progress peer)
+    cdef int64_t _inflight_bytes(self, Progress peer) except? -1
+    cdef bint _has_room(self, Progress peer) except? -1
     cdef _append_to(self, Progress peer, block)
     cdef _encode(self, int64_t first, bint bare)
     cdef _begin_snapshot(self, Progress peer)
