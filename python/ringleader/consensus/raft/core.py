@@ -79,7 +79,7 @@ from ringleader.errors import (
     NotLeader,
     ProposalRefused,
 )
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, INDEX_MAX, TERM_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 
 NodeId = int | str
 
@@ -420,7 +420,13 @@ class Raft:
             raise MisuseError(
                 f"step() takes a message of ringleader.consensus.raft, not {message!r}"
             )
-        problem = self._implausible(message)
+        self._step(message)
+
+    def _step(self, message: Message) -> None:
+        if message.to != self.id:
+            self._reject("not addressed to this node")
+            return
+        problem = message.problem()
         if problem is not None:
             self._reject(problem)
             return
@@ -479,56 +485,6 @@ class Raft:
             self._on_quiesce(message)
         else:
             self._reject("unknown message")
-
-    def _implausible(self, message: Message) -> str | None:
-        """Why no honest peer can have sent `message`, or None."""
-        if message.to != self.id:
-            return "not addressed to this node"
-        if message.sender == self.id:
-            return "sent by this node itself"
-        if not 0 <= message.term <= TERM_MAX:
-            return "impossible term"
-        if isinstance(message, AppendEntries):
-            prev = message.prev_index
-            block = message.block
-            if not (0 <= prev <= INDEX_MAX and 0 <= message.commit <= INDEX_MAX):
-                return "impossible index"
-            if not 0 <= message.prev_term <= message.term or message.round < 0:
-                return "impossible term"
-            if (prev == 0) != (message.prev_term == 0):
-                return "impossible term"
-            if block is not None:
-                if not isinstance(block, Block):
-                    return "not a block"
-                if block.last_term > message.term:
-                    return "impossible term"
-        elif isinstance(message, AppendReply):
-            if not (0 <= message.match <= INDEX_MAX and 0 <= message.hint_index <= INDEX_MAX):
-                return "impossible index"
-            if not 0 <= message.hint_term <= TERM_MAX or message.round < 0:
-                return "impossible term"
-        elif isinstance(message, RequestVote):
-            if not 0 <= message.last_index <= INDEX_MAX:
-                return "impossible index"
-            if not 0 <= message.last_term < message.term:
-                return "impossible term"
-        elif isinstance(message, InstallSnapshot):
-            if not 0 < message.index <= INDEX_MAX or not 0 < message.index_term <= message.term:
-                return "impossible snapshot"
-            if not 0 <= message.offset <= message.offset + len(message.data) <= message.total_bytes:
-                return "impossible snapshot"
-            if not message.data and message.total_bytes:
-                return "impossible snapshot"
-            if message.round < 0:
-                return "impossible term"
-        elif isinstance(message, SnapshotReply):
-            if not 0 < message.index <= INDEX_MAX or message.offset < 0 or message.round < 0:
-                return "impossible snapshot"
-        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)) and not (
-            0 <= message.index <= INDEX_MAX
-        ):
-            return "impossible index"
-        return None
 
     def _reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
