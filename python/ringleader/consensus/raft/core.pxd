@@ -111,7 +111,7 @@ cdef class Raft:
     cpdef persisted(self, Ready ready)
     cdef bint _has_ready(self)
     cdef int64_t _draw(self)
-    cdef _keep_block(self, block)
+    cdef _keep_block(self, block, int64_t first, int64_t last)
     @cython.locals(peer=Progress)
     cdef int64_t _majority_match(self)
     cpdef applied(self, int64_t index)

@@ -527,7 +527,7 @@ class Raft:
         self._end_transfer()
         self._preferred = None
         self._tickets.clear()
-        self._keep_block(None)
+        self._keep_block(None, 0, 0)
 
     def _become_leader(self) -> None:
         self._become(LEADER)
@@ -712,7 +712,10 @@ class Raft:
             self._last = self.log.last
             if written <= self._last:
                 # What goes to the disk are the bytes that came, if all of them are new.
-                self._keep_block(block if written == message.prev_index + 1 else None)
+                if written == message.prev_index + 1:
+                    self._keep_block(block, written, self._last)
+                else:
+                    self._keep_block(None, 0, 0)
                 self._forget_stable(written - 1)
                 self._drop_memberships(written)
                 if block.has_control:
@@ -873,18 +876,15 @@ class Raft:
             return kept
         block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
         if not bare:
-            self._keep_block(block)
+            self._keep_block(block, first, block.last)
         return block
 
-    def _keep_block(self, block: Block | None) -> None:
+    def _keep_block(self, block: Block | None, first: int, last: int) -> None:
         """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none."""
         self._block = block
-        if block is not None:
-            self._block_first = block.first
-            self._block_last = block.last
-            self._block_bytes = block.nbytes
-        else:
-            self._block_first = self._block_last = self._block_bytes = 0
+        self._block_first = first
+        self._block_last = last
+        self._block_bytes = block.nbytes if block is not None else 0
 
     # --- 3  snapshots: §7 --------------------------------------------------------------------
 
@@ -1067,7 +1067,7 @@ class Raft:
         self._incoming_bytes = 0
         self.log.restore(index, term)
         self._last = self._base = index
-        self._keep_block(None)
+        self._keep_block(None, 0, 0)
         self._forget_stable(0)
         self._handed = index
         self.commit = index
@@ -1569,11 +1569,7 @@ class Raft:
                 self._handed = ready.block.last
         ready.last = self._handed
         shown = self._shown
-        if (
-            shown.term != self.term
-            or shown.vote != self.vote
-            or (ready.block is not None and shown.commit != self.commit)
-        ):
+        if shown.term != self.term or shown.vote != self.vote:
             self._shown = ready.hard_state = HardState(self.term, self.vote, self.commit)
 
         ready.messages = self._early
@@ -1592,7 +1588,7 @@ class Raft:
         elif self.applying < ceiling:
             entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
             ready.committed = entries
-            self.applying = entries.last
+            self.applying = ready.applies = entries.last
         if self._read_states:
             ready.reads = self._read_states
             self._read_states = []
@@ -1615,8 +1611,8 @@ class Raft:
             raise MisuseError(f"advance({ready!r}) is out of order: earlier ones are outstanding")
         if self._outstanding and self._outstanding[0] is ready:
             self.persisted(ready)
-        if ready.committed is not None:
-            self.applied(ready.committed.last)
+        if ready.applies:
+            self.applied(ready.applies)
 
     def persisted(self, ready: Ready) -> None:
         """What `ready` persists is durable (its messages may leave).
