@@ -21,6 +21,7 @@ PACKAGE = "ringleader._native"
 KERNELS: dict[str, list[str]] = {
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "keys": ["keys", "arrow", "utf8"],
+    "log": ["simd", "crc", "arena", "log"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }
 

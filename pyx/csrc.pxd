@@ -209,3 +209,99 @@ cdef extern from "pycolumn.h":
     void rl_strings_init(
         rl_strings *column, object dtype, const void *cells, size_t count, ptrdiff_t stride
     ) noexcept
+
+cdef extern from "log.h" nogil:
+    uint64_t RL_LOG_CONTROL_BIT
+    uint64_t RL_LOG_TERM_MAX
+    uint64_t RL_LOG_INDEX_MAX
+    uint64_t RL_LOG_PAYLOAD_BYTES_MAX
+    uint64_t RL_BLOCK_ENTRIES_MAX
+    uint64_t RL_BLOCK_BYTES_MAX
+    enum: RL_BLOCK_HEADER_BYTES
+    enum: RL_BLOCK_ENTRY_BYTES
+    enum: RL_BLOCK_VERSION
+    ctypedef struct rl_block:
+        const uint8_t *data
+        uint64_t first
+        uint64_t count
+        uint64_t payload_bytes
+        uint32_t crc
+        int has_control
+    const uint8_t *rl_block_terms(const rl_block *b) noexcept
+    const uint8_t *rl_block_ends(const rl_block *b) noexcept
+    const uint8_t *rl_block_payload(const rl_block *b) noexcept
+    uint64_t rl_block_word(const rl_block *b, uint64_t at) noexcept
+    uint64_t rl_block_start(const rl_block *b, uint64_t at) noexcept
+    enum:
+        RL_BLOCK_OK
+        RL_BLOCK_SHORT
+        RL_BLOCK_MAGIC
+        RL_BLOCK_NEWER
+        RL_BLOCK_VERSION_0
+        RL_BLOCK_FLAGS
+        RL_BLOCK_COUNT
+        RL_BLOCK_INDEX
+        RL_BLOCK_SIZE
+        RL_BLOCK_CRC
+        RL_BLOCK_TERM
+        RL_BLOCK_CONTROL
+        RL_BLOCK_ENDS
+        RL_BLOCK_PAYLOAD
+    int rl_block_read(const uint8_t *data, size_t size, rl_block *block) noexcept
+    uint32_t rl_block_seal(uint8_t *data, size_t size) noexcept
+    void rl_block_header(
+        uint8_t *out, int has_control, uint64_t first, uint64_t count, uint64_t payload_bytes
+    ) noexcept
+    ctypedef struct rl_region:
+        uint8_t *data
+        size_t bytes
+    ctypedef struct rl_arena:
+        rl_region terms
+        rl_region ends
+        rl_region payload
+        uint64_t origin
+    void rl_arena_hold(rl_arena *a, size_t slots) noexcept
+    void rl_arena_unhold(rl_arena *a) noexcept
+    void rl_arena_free(rl_arena *arena) noexcept
+    ctypedef struct rl_log:
+        rl_arena *arena
+        uint64_t *terms
+        uint64_t *ends
+        size_t head
+        size_t count
+        uint64_t start
+        uint64_t end
+        uint64_t base
+        uint64_t base_term
+        uint64_t last_term
+    enum:
+        RL_RESERVE_OK
+        RL_RESERVE_NO_MEMORY
+        RL_RESERVE_NEEDS_FRESH
+    uint64_t rl_log_start(const rl_log *log, size_t at) noexcept
+    uint8_t *rl_log_payload(const rl_log *log, uint64_t position) noexcept
+    bint rl_log_has_room(const rl_log *log, size_t slots, size_t bytes) noexcept
+    int rl_log_reserve(rl_log *log, size_t slots, size_t bytes) noexcept
+    int rl_log_move(rl_log *log, rl_arena *fresh, size_t slots, size_t bytes) noexcept
+    void rl_log_append(
+        rl_log *log, uint64_t word, const rl_span *spans, size_t count, size_t bytes
+    ) noexcept
+    void rl_log_append_block(rl_log *log, const rl_block *block, uint64_t at) noexcept
+    size_t rl_log_conflict(
+        const rl_log *log, size_t at, const rl_block *block, uint64_t block_at, size_t count
+    ) noexcept
+    size_t rl_log_not_after(const rl_log *log, uint64_t term) noexcept
+    size_t rl_log_find_control(const rl_log *log, size_t at) noexcept
+    void rl_log_truncate(rl_log *log, size_t count) noexcept
+    void rl_log_compact(rl_log *log, size_t count) noexcept
+    size_t rl_log_fit(
+        const rl_log *log, size_t at, size_t count, uint64_t bytes_max, int bare, uint64_t *bytes
+    ) noexcept
+    void rl_log_write_block(
+        const rl_log *log, size_t at, size_t count, int bare, uint8_t *out, size_t bytes,
+        rl_block *block
+    ) noexcept
+    void rl_put_spans(
+        uint8_t *out, size_t bytes, uint64_t position, const rl_span *spans, size_t count,
+        uint64_t *ends
+    ) noexcept

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from ringleader.errors import BuildError, SettingError
 
-__all__ = ["PURE", "SIMD_LEVELS", "force_simd", "hashing", "keys", "ring", "simd", "simd_supported"]
+__all__ = [
+    "PURE",
+    "SIMD_LEVELS",
+    "force_simd",
+    "hashing",
+    "keys",
+    "log",
+    "ring",
+    "simd",
+    "simd_supported",
+]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
 if _flag not in {"", "0", "1"}:
@@ -25,7 +35,7 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING or not PURE:
     try:
-        from ringleader._native import hashing, keys, ring
+        from ringleader._native import hashing, keys, log, ring
     except ImportError as error:
         raise BuildError(
             f"ringleader's compiled kernels cannot be imported ({error}); reinstall it "
@@ -33,7 +43,7 @@ if TYPE_CHECKING or not PURE:
             "on the slow plain-Python twins"
         ) from error
 else:
-    from ringleader._reference import hashing, keys, ring
+    from ringleader._reference import hashing, keys, log, ring
 
 SIMD_LEVELS = ("scalar", "avx2", "avx512")
 
@@ -63,6 +73,7 @@ def force_simd(level: str) -> None:
     if number > ring.simd_supported():
         raise BuildError(f"SIMD level {level!r} is not supported here; {simd_supported()!r} is")
     hashing.simd_force(number)
+    log.simd_force(number)
     ring.simd_force(number)
 
 

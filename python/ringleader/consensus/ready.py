@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ringleader.consensus.log import Block, Entries
 from ringleader.consensus.membership import Membership
+from ringleader.errors import MisuseError
 
 NodeId = int | str
 
@@ -79,18 +80,39 @@ class BytesSource:
         return self.data[offset : offset + count]
 
 
-class Snapshot:
-    """The state after entry `index` of `term`, and the membership in force there."""
+class Received:
+    """Stands for the bytes of a snapshot that arrived: they are with the storage.  Whoever drives the
+    core puts `Storage.open_snapshot()` in its place before `persisted()`."""
 
-    __slots__ = ("index", "membership", "source", "term")
+    __slots__ = ()
+    total_bytes = 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        raise MisuseError("a received snapshot is read from the storage: open_snapshot()")
+
+
+class Snapshot:
+    """The state after entry `index` of `term`, and the membership in force there.
+
+    `checksum` is the CRC32C of the source's bytes: with index, term and length it names the snapshot,
+    so that a transfer may go on with another sender, and never mixes two.
+    """
+
+    __slots__ = ("checksum", "index", "membership", "source", "term")
 
     def __init__(
-        self, index: int, term: int, membership: Membership, source: SnapshotSource | None = None
+        self,
+        index: int,
+        term: int,
+        membership: Membership,
+        source: SnapshotSource,
+        checksum: int,
     ) -> None:
         self.index = index
         self.term = term
         self.membership = membership
         self.source = source
+        self.checksum = checksum
 
     def __repr__(self) -> str:
         return f"Snapshot(index={self.index}, term={self.term}, membership={self.membership!r})"
@@ -102,13 +124,16 @@ class SnapshotChunk:
     Offset 0 begins anew: what was received of another snapshot is dropped.
     """
 
-    __slots__ = ("data", "index", "offset", "term", "total_bytes")
+    __slots__ = ("checksum", "data", "index", "offset", "term", "total_bytes")
 
-    def __init__(self, index: int, term: int, offset: int, total_bytes: int, data: bytes) -> None:
+    def __init__(
+        self, index: int, term: int, total_bytes: int, checksum: int, offset: int, data: bytes
+    ) -> None:
         self.index = index
         self.term = term
-        self.offset = offset
         self.total_bytes = total_bytes
+        self.checksum = checksum
+        self.offset = offset
         self.data = data
 
     def __repr__(self) -> str:
@@ -151,9 +176,10 @@ class Ready:
     number          1, 2, ...: the order in which they were taken.
     hard_state      to persist, or None when it has not changed.
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
-    snapshot        to install, or None: the chunks of it are complete.  The log on disk then begins
-                    after it (entries that `Ready.block` does not repeat are gone), the state machine
-                    is restored from it before anything in `committed` is applied.
+    snapshot        to install, or None: its chunks are complete (its `source` is `Received()`; the
+                    bytes are with the storage).  The log on disk then begins after it (entries that
+                    `Ready.block` does not repeat are gone), and the state machine is restored from it
+                    before anything in `committed` is applied.
     block           entries to persist, or None.  Entries on disk from `block.first` on are replaced.
     messages        to send; the first `early` of them need not wait for the disk.
     committed       entries to apply, or None.

@@ -41,6 +41,7 @@ cdef class InstallSnapshot(Message):
     cdef public int64_t index_term
     cdef public bytes membership
     cdef public int64_t total_bytes
+    cdef public int64_t checksum
     cdef public int64_t offset
     cdef public bytes data
     cdef public int64_t round
@@ -55,6 +56,10 @@ cdef class SnapshotReply(Message):
 
 cdef class TimeoutNow(Message):
     pass
+
+
+cdef class Quiesce(Message):
+    cdef public int64_t index
 
 
 cdef class ReadRequest(Message):

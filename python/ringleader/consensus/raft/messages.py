@@ -144,12 +144,22 @@ class AppendReply(Message):
 
 
 class InstallSnapshot(Message):
-    """The bytes from `offset` on of the snapshot at (`index`, `index_term`), `total_bytes` long.
+    """The bytes from `offset` on of the snapshot at (`index`, `index_term`), which has `total_bytes`
+    with the CRC32C `checksum`.
 
     `membership` is the configuration as of `index`, encoded.
     """
 
-    __slots__ = ("data", "index", "index_term", "membership", "offset", "round", "total_bytes")
+    __slots__ = (
+        "checksum",
+        "data",
+        "index",
+        "index_term",
+        "membership",
+        "offset",
+        "round",
+        "total_bytes",
+    )
     FIELDS = (
         "sender",
         "to",
@@ -158,6 +168,7 @@ class InstallSnapshot(Message):
         "index_term",
         "membership",
         "total_bytes",
+        "checksum",
         "offset",
         "data",
         "round",
@@ -172,6 +183,7 @@ class InstallSnapshot(Message):
         index_term: int,
         membership: bytes,
         total_bytes: int,
+        checksum: int,
         offset: int,
         data: bytes,
         round: int = 0,
@@ -183,6 +195,7 @@ class InstallSnapshot(Message):
         self.index_term = index_term
         self.membership = membership
         self.total_bytes = total_bytes
+        self.checksum = checksum
         self.offset = offset
         self.data = data
         self.round = round
@@ -223,6 +236,21 @@ class TimeoutNow(Message):
         self.sender = sender
         self.to = to
         self.term = term
+
+
+class Quiesce(Message):
+    """All members hold and have committed everything up to `index`; the timers may rest until there
+    is something to do.  (For processes with very many groups; see `ringleader.consensus.raft.groups`.)
+    """
+
+    __slots__ = ("index",)
+    FIELDS = ("sender", "to", "term", "index")
+
+    def __init__(self, sender: NodeId, to: NodeId, term: int, index: int) -> None:
+        self.sender = sender
+        self.to = to
+        self.term = term
+        self.index = index
 
 
 class ReadRequest(Message):

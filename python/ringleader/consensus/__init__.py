@@ -1,0 +1,1 @@
+"""What all replicas agree on: the log, and the cores that decide its order."""
