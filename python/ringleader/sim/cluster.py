@@ -48,7 +48,9 @@ _DIGEST_BATCH = 4096
 CoreFactory = Callable[[NodeId, Membership, Recovered, Config, int], Any]
 
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
-_EXPECTED_REJECTIONS = frozenset({"vote of a non-member", "reply of a non-member"})
+_EXPECTED_REJECTIONS = frozenset(
+    {"vote of a non-member", "reply of a non-member", "request of a non-member"}
+)
 
 
 def raft_core(
@@ -440,8 +442,8 @@ class SimMachine:
         inner.chain = node.checker.applied(node.id, node.core, entries.first, entries.last, items)
         inner.index = entries.last
         run = inner.run
-        results = [run(payload) if len(payload) > 12 else None for _, payload in items]
-        node.cluster.executed(items, results)
+        results = [run(payload) for _, payload in items]
+        node.cluster.executed(entries.last, items, results)
         if node.fuse >= 0:
             node.burn()
         return results
@@ -738,14 +740,15 @@ class Cluster:
         """A write was answered: from now on every read sees it."""
         self.checker.acknowledge(self.nodes[pending.node].machine.index)
 
-    def executed(self, items: Sequence[tuple[int, bytes]], results: Sequence[Any]) -> None:
-        """A machine applied commands; the first to do so tells their results."""
-        last = items[-1][0]
+    def executed(
+        self, last: int, items: Sequence[tuple[int, bytes]], results: Sequence[Any]
+    ) -> None:
+        """A machine applied commands up to `last`; the first to do so tells their results."""
         if last <= self._executed:
             return
         known = self.results
         for (index, command), result in zip(items, results, strict=True):
-            if index > self._executed and len(command) > 12:
+            if index > self._executed:
                 if command in known:
                     self.checker.violate(
                         15, None, f"{describe(command)} is committed twice, again at {index}"

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, NoReturn
 
-from ringleader.consensus.log import CONTROL_BIT, Block, Entries
+from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.raft.messages import (
     AppendEntries,
@@ -33,8 +33,10 @@ from ringleader.consensus.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
+from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.ready import HardState, NodeId, Ready
-from ringleader.errors import FormatError, InvariantViolation
+from ringleader.errors import InvariantViolation
+from ringleader.sim.clock import Clock
 
 _TERM = CONTROL_BIT - 1
 #: Events that a violation tells of.
@@ -138,7 +140,14 @@ INVARIANTS: tuple[Invariant, ...] = (
         14,
         "composure",
         "nothing raises but what its interface names, and no peer's message is found malformed",
-        "design, section 3",
+        "docs/architecture.md",
+    ),
+    Invariant(
+        15,
+        "outcomes",
+        "what was refused never happens, what was acknowledged did, and each command takes effect "
+        "at most once",
+        "ringleader.consensus.driver",
     ),
 )
 
@@ -265,6 +274,7 @@ class Checker:
 
     Args:
         voters: those that the group begins with.
+        clock: gives the time that a violation names.
         pre_vote: whether the nodes are configured with it (invariant 11).
         describe: of an event of the trace, how the story tells it.
     """
@@ -272,6 +282,7 @@ class Checker:
     def __init__(
         self,
         voters: Membership,
+        clock: Clock,
         *,
         pre_vote: bool = True,
         describe: Callable[[tuple[Any, ...]], str] = repr,
@@ -279,7 +290,7 @@ class Checker:
         self.initial = voters
         self.pre_vote = pre_vote
         self.describe = describe
-        self.now = 0.0
+        self.clock = clock
         self.shadows: dict[NodeId, Shadow] = {}
         #: The committed entries' words, by index; [0] stands for the empty log.
         self.ledger: list[int] = [0]
@@ -312,12 +323,13 @@ class Checker:
 
     def violate(self, number: int, node: NodeId | None, text: str) -> NoReturn:
         story = tuple(self.describe(event) for event in self.trace)
-        where = "" if node is None else f" at node {node}"
+        where = "" if node is None else f" by node {node}"
+        time = self.clock.now_us / 1e6
         raise InvariantViolation(
-            f"invariant {number} ({_NAMES[number]}) broken{where} at {self.now:.6f} s: {text}",
+            f"invariant {number} ({_NAMES[number]}) broken{where} at {time:.6f} s: {text}",
             number=number,
             node=node,
-            time=self.now,
+            time=time,
             story=story,
         )
 
@@ -381,7 +393,8 @@ class Checker:
         s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
         s.configs = [entry for entry in s.configs if entry[0] <= base]
         if last > base:
-            self._check_run(s, base + 1, words[base + 1 :], list(log.entries(base + 1, last)))
+            items = [(index, bytes(log[index])) for index in range(base + 1, last + 1)]
+            self._check_run(s, base + 1, words[base + 1 :], items)
         s.term, s.vote = core.term, core.vote
         s.commit = core.commit
         s.last = last
@@ -465,13 +478,12 @@ class Checker:
     def _check_controls(self, s: Shadow, run: _Run, offset: int) -> None:
         """The leader appended entries: are any of them configurations, and allowed (invariant 8)?"""
         for place in range(offset, len(run.words)):
-            if not run.words[place] & CONTROL_BIT or not run.items[place][1]:
+            if not run.words[place] & CONTROL_BIT:
                 continue
             index, payload = run.items[place]
-            try:
-                after = Membership.from_bytes(payload)
-            except FormatError:
-                continue  # another kind of control entry
+            after = _membership(payload)
+            if after is None:
+                continue
             self.coverage["configurations"] += 1
             before = self.initial
             for at, membership in reversed(s.configs):
@@ -501,18 +513,17 @@ class Checker:
             elif before.joint and not after.joint:
                 self.coverage["joint configurations left"] += 1
 
-    def _note_configs(self, s: Shadow, first: int, words: list[int], items: Any) -> None:
+    def _note_configs(
+        self, s: Shadow, first: int, words: list[int], items: list[tuple[int, bytes]]
+    ) -> None:
         """Keep the configurations of a node's log as its entries from `first` on are replaced."""
         configs = s.configs
         while configs and configs[-1][0] >= first:
             configs.pop()
         if max(words, default=0) & CONTROL_BIT:
             for word, (index, payload) in zip(words, items, strict=True):
-                if word & CONTROL_BIT and payload:
-                    try:
-                        configs.append((index, Membership.from_bytes(payload)))
-                    except FormatError:
-                        continue
+                if word & CONTROL_BIT and (membership := _membership(payload)) is not None:
+                    configs.append((index, membership))
 
     # --- the disk ----------------------------------------------------------------------------
 
@@ -790,10 +801,10 @@ class Checker:
             if s.vote is not None:
                 self.violate(1, node, f"votes for {core.vote} in term {term}, after {s.vote}")
             s.vote = core.vote
-        if core.role != s.role:
-            self._learn_role(s, core)
         if core.commit != s.commit:
             self._learn_commit(s, core)
+        if core.role != s.role:
+            self._learn_role(s, core)
         if core.membership is not s.membership:
             self._learn_membership(s, core)
         log = core.log
@@ -821,7 +832,7 @@ class Checker:
         term = core.term
         if role != "leader":
             s.role = role
-            if s.leads == term:
+            if s.leads == term > 0:
                 self.coverage["leaders that stepped down"] += 1
             s.leads = 0
             return
@@ -861,12 +872,14 @@ class Checker:
             self.violate(7, s.id, f"its commit index goes back from {s.commit} to {commit}")
         words = s.words
         ledger = self.ledger
+        # A leader that is not in the configuration it commits stops leading at once.
+        is_leader = core.role == "leader" or s.leads == core.term > 0
+        if core.has_ready and not is_leader:
+            return  # looked at again once its log was handed to the disk
         if commit >= len(words):
-            if commit <= core.log.last and core.has_ready:
-                return  # seen again once its log was handed to the disk
             self.violate(7, s.id, f"commits {commit}; its log ends at {len(words) - 1}")
         s.commit = commit
-        if core.role != "leader":
+        if not is_leader:
             if commit >= len(ledger) or words[commit] != ledger[commit]:
                 self.violate(
                     7,
@@ -940,26 +953,29 @@ class Checker:
             self.violate(5, node, f"the snapshot at {index} is not the state after {index}")
         s.applied, s.chain = index, chain
 
-    def applied(self, node: NodeId, core: Any, entries: Entries) -> int:
-        """The state machine applies `entries`; returns the CRC of all that it has applied."""
+    def applied(
+        self, node: NodeId, core: Any, first: int, last: int, items: list[tuple[int, bytes]]
+    ) -> int:
+        """The state machine applies the commands `items` among the entries `first` ... `last`; returns
+        the CRC of all that it has applied."""
         s = self.shadows[node]
-        first, last = entries.first, entries.last
         if first != s.applied + 1:
             self.violate(5, node, f"applies {first}..{last} after {s.applied}")
         ledger = self.ledger
-        if last >= len(ledger) or last > s.commit:
-            self._learn_leader(s, core)
+        if last >= len(ledger):
             self._learn_commit(s, core)
-            if last >= len(ledger) or last > s.commit:
-                self.violate(5, node, f"applies {last}; its commit index is {s.commit}")
+        if last >= len(ledger) or last > core.commit:
+            self.violate(5, node, f"applies {last}; its commit index is {core.commit}")
         at = first
         chain = s.chain
         chains = self.chain
-        items = read_items(entries)
         for index, payload in items:
+            while at < index:
+                self._applied_control(s, at, chain)
+                at += 1
             word = ledger[at]
             run = self.runs[word & _TERM]
-            if index != at or run.items[at - run.start][1] != payload:
+            if word & CONTROL_BIT or run.items[at - run.start] != (index, payload):
                 self.violate(5, node, f"applies at {at} {payload!r}, which was not committed there")
             chain = zlib.crc32(payload, chain)
             if at == len(chains):
@@ -967,10 +983,17 @@ class Checker:
             elif chains[at] != chain:
                 self.violate(5, node, f"has applied other entries than others up to {at}")
             at += 1
-        if at != last + 1:
-            self.violate(5, node, f"applies {first}..{last}, of which {at - 1} is the last")
+        while at <= last:
+            self._applied_control(s, at, chain)
+            at += 1
         s.applied, s.chain = last, chain
         return chain
+
+    def _applied_control(self, s: Shadow, index: int, chain: int) -> None:
+        if not self.ledger[index] & CONTROL_BIT:
+            self.violate(5, s.id, f"does not apply the command at {index}")
+        if index == len(self.chain):
+            self.chain.append(chain)
 
     # --- clients -----------------------------------------------------------------------------
 
@@ -991,13 +1014,17 @@ class Checker:
 
 
 def read_block(block: Block) -> tuple[list[int], list[tuple[int, bytes]]]:
-    """The words of a block's column of terms, and its (index, payload) pairs."""
-    if len(block) == 1 and not block.has_control:
-        words = [block.last_term]
-    else:
-        words = block.terms.tolist()
-    return words, read_items(block)
+    """The words of a block's column of terms, and the (index, payload) of each entry."""
+    if block.has_control:
+        first = block.first
+        return block.terms.tolist(), [
+            (index, bytes(block[index])) for index in range(first, block.last + 1)
+        ]
+    if len(block) == 1:
+        return [block.last_term], list(block)
+    return block.terms.tolist(), list(block)
 
 
-def read_items(entries: Block | Entries) -> list[tuple[int, bytes]]:
-    return list(entries)
+def _membership(payload: bytes) -> Membership | None:
+    """The configuration that a control entry carries, or None."""
+    return Membership.from_bytes(payload[1:]) if payload[:1] == MEMBERSHIP else None
