@@ -156,9 +156,7 @@ class SimNode:
         )
         self.rejected = 0
         self.busy = True
-        self.checker.started(
-            self.id, self.core, hard_state, snapshot.index if snapshot is not None else 0, log
-        )
+        self.checker.started(self.id, self.core, hard_state, snapshot, log)
         self.machine = SimMachine(self)
         self.storage = SimStorage(self, inner)
         self.up = True

@@ -34,7 +34,7 @@ from ringleader.consensus.raft.messages import (
     VoteReply,
 )
 from ringleader.consensus.raft.core import MEMBERSHIP
-from ringleader.consensus.ready import HardState, NodeId, Ready
+from ringleader.consensus.ready import HardState, NodeId, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock
 
@@ -345,10 +345,11 @@ class Checker:
         self.shadows[node].up = False
 
     def started(
-        self, node: NodeId, core: Any, hard_state: HardState, snapshot_index: int, log: Any
+        self, node: NodeId, core: Any, hard_state: HardState, snapshot: Snapshot | None, log: Any
     ) -> None:
         """A node begins a life from what its disk gave back (invariant 6)."""
         s = self.shadow(node)
+        snapshot_index = snapshot.index if snapshot is not None else 0
         if hard_state.term < s.durable_term:
             self.violate(
                 6, node, f"restarts in term {hard_state.term}, was durable in {s.durable_term}"
@@ -391,10 +392,12 @@ class Checker:
         s.durable = words[:]
         s.snapshot = snapshot_index
         s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
-        s.configs = [entry for entry in s.configs if entry[0] <= base]
+        s.configs = [(snapshot_index, snapshot.membership)] if snapshot is not None else []
         if last > base:
             items = [(index, bytes(log[index])) for index in range(base + 1, last + 1)]
             self._check_run(s, base + 1, words[base + 1 :], items)
+            skip = snapshot_index - base  # what the snapshot covers is in its membership
+            self._note_configs(s, snapshot_index + 1, words[snapshot_index + 1 :], items[skip:])
         s.term, s.vote = core.term, core.vote
         s.commit = core.commit
         s.last = last
@@ -626,15 +629,14 @@ class Checker:
             check = checks.get(type(message))
             if check is not None:
                 check(s, core, message)
-            elif message.term > s.durable_term:
-                self._not_durable(s, message)
 
     def _not_durable(self, s: Shadow, message: Any) -> None:
         self.violate(6, s.id, f"sends {message!r}; durable is term {s.durable_term} only")
 
     def _sent_request_vote(self, s: Shadow, core: Any, message: RequestVote) -> None:
         term = message.term
-        if core.term == (term - 1 if message.pre else term) and not core.has_ready:
+        # Later, it may wait for the disk while another is followed already.
+        if core.role == ("pre-candidate" if message.pre else "candidate") and not core.has_ready:
             last = len(s.words) - 1
             if message.last_index != last or message.last_term != s.words[last] & _TERM:
                 self.violate(
@@ -779,9 +781,9 @@ class Checker:
         self.coverage["transfers sent"] += 1
 
     def _sent_read_reply(self, s: Shadow, core: Any, message: ReadReply) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
         if message.index:
+            if message.term > s.durable_term:
+                self._not_durable(s, message)
             self.coverage["read indices given to followers"] += 1
 
     # --- what the node says of itself --------------------------------------------------------
