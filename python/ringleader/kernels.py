@@ -21,6 +21,7 @@ __all__ = [
     "hashing",
     "keys",
     "log",
+    "quorum",
     "ring",
     "simd",
     "simd_supported",
@@ -35,7 +36,7 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING or not PURE:
     try:
-        from ringleader._native import hashing, keys, log, ring
+        from ringleader._native import hashing, keys, log, quorum, ring
     except ImportError as error:
         raise BuildError(
             f"ringleader's compiled kernels cannot be imported ({error}); reinstall it "
@@ -43,7 +44,7 @@ if TYPE_CHECKING or not PURE:
             "on the slow plain-Python twins"
         ) from error
 else:
-    from ringleader._reference import hashing, keys, log, ring
+    from ringleader._reference import hashing, keys, log, quorum, ring
 
 SIMD_LEVELS = ("scalar", "avx2", "avx512")
 
@@ -74,6 +75,7 @@ def force_simd(level: str) -> None:
         raise BuildError(f"SIMD level {level!r} is not supported here; {simd_supported()!r} is")
     hashing.simd_force(number)
     log.simd_force(number)
+    quorum.simd_force(number)
     ring.simd_force(number)
 
 
