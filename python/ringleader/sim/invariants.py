@@ -385,6 +385,8 @@ class Checker:
             self.violate(6, node, f"its log ends at {last}, but it never wrote past {furthest - 1}")
         if s.pending:
             self.coverage["restarts with writes under way"] += 1
+            if len(words) < len(s.words):
+                self.coverage["restarts that lost unsynced writes"] += 1
         s.begin()
         s.life += 1
         s.up = True
@@ -511,6 +513,10 @@ class Checker:
                 self.violate(
                     8, s.id, f"at {index} {after!r} follows {before!r}: their quorums may not meet"
                 )
+            if after.learners:
+                self.coverage["members with learners"] += 1
+            if after.witnesses:
+                self.coverage["members with witnesses"] += 1
             if after.joint and not before.joint:
                 self.coverage["joint configurations entered"] += 1
             elif before.joint and not after.joint:
@@ -865,6 +871,8 @@ class Checker:
             )
         s.leads = term
         self.coverage["elections won"] += 1
+        if (term - 1, s.id) in self.told:
+            self.coverage["transfers completed"] += 1
 
     def _learn_commit(self, s: Shadow, core: Any) -> None:
         commit = core.commit

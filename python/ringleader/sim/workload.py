@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ringleader.sim.clock import Clock, Timer
     from ringleader.sim.cluster import Cluster
 
-SET, CAS, APPEND, DELETE = 1, 2, 3, 4
+SET, CAS, APPEND, DELETE = b"SCAD"
 NAMES = {SET: "set", CAS: "cas", APPEND: "append", DELETE: "delete"}
 _ABSENT = 0xFFFF
 
@@ -88,10 +88,9 @@ class KeyValueMachine:
             return True
         if op == APPEND:
             data[key] = value = data.get(key, b"") + command[_COMMAND.size :]
-            return value
+            return len(value)
         if op == DELETE:
-            data.pop(key, None)
-            return None
+            return data.pop(key, None) is not None
         raise FormatError(f"a command of kind {op}")
 
     def snapshot(self) -> bytes:
@@ -123,12 +122,34 @@ class KeyValueMachine:
             at += length
 
 
+class Call:
+    """An operation as its client sees it; `closed` makes an `Operation` of the history of it."""
+
+    __slots__ = ("call", "client", "invoked", "key", "result", "returned")
+
+    def __init__(self, client: int, key: int, call: tuple[Any, ...], invoked: int) -> None:
+        self.client = client
+        self.key = key
+        self.call = call
+        self.invoked = invoked
+        self.result: Any = None
+        self.returned: int | None = None
+
+    def closed(self) -> Operation:
+        return Operation(
+            self.client, self.key, self.call, self.result, self.invoked, self.returned
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.call} on k{self.key}"
+
+
 class Pending:
     """One attempt of an operation; the driver calls it with the outcome."""
 
     __slots__ = ("client", "floor", "node", "operation", "serial", "settled")
 
-    def __init__(self, client: Client, operation: Operation, serial: int, node: NodeId) -> None:
+    def __init__(self, client: Client, operation: Call, serial: int, node: NodeId) -> None:
         self.client = client
         self.operation = operation
         self.serial = serial
@@ -172,7 +193,7 @@ class Client:
         self.name = number
         self.rng = Random(seed)
         self.serial = 0
-        self.operation: Operation | None = None
+        self.operation: Call | None = None
         self.command: bytes | None = None
         self.deadline: Timer | None = None
         self.waiting: Pending | None = None
@@ -324,10 +345,10 @@ class Workload:
         self.clients_max = 1000
         #: The last value that any client saw of a key: what it expects in a `cas`.
         self.seen: dict[int, bytes | None] = {}
-        self.history: dict[int, Operation] = {}
+        self.history: dict[int, Call] = {}
         #: Commands that were refused for good.
         self.refused: set[bytes] = set()
-        self._by_command: dict[bytes, Operation] = {}
+        self._by_command: dict[bytes, Call] = {}
         rng = Random(seed)
         self.clients = [Client(self, number, rng.getrandbits(64)) for number in range(clients)]
         for client in self.clients:
@@ -338,14 +359,14 @@ class Workload:
         for client in self.clients:
             client.stopped = True
 
-    def invoke(self, client: Client, key: int, call: tuple[Any, ...]) -> Operation:
-        operation = Operation(client.name, key, call, None, self.cluster.clock.now_us, None)
+    def invoke(self, client: Client, key: int, call: tuple[Any, ...]) -> Call:
+        operation = Call(client.name, key, call, self.cluster.clock.now_us)
         self.history[id(operation)] = operation
         if client.command is not None:
             self._by_command[client.command] = operation
         return operation
 
-    def forget(self, operation: Operation) -> None:
+    def forget(self, operation: Call) -> None:
         """It never happened, or says nothing."""
         self.history.pop(id(operation), None)
 
@@ -369,7 +390,10 @@ class Workload:
             if pending is not pending.client.waiting:
                 return
             self.cluster.checker.read_served(pending.node, pending.floor)
-            machine = self.cluster.nodes[pending.node].machine
+            node = self.cluster.nodes[pending.node]
+            machine = node.machine
+            if node.core.role != "leader":
+                self.cluster.checker.coverage["reads at followers"] += 1
             operation.result = self.seen[operation.key] = machine.data.get(operation.key)
             self.cluster.checker.coverage["reads answered"] += 1
         else:
@@ -378,8 +402,6 @@ class Workload:
             (operation.result,) = outcome.results
             if call[0] == "set":
                 self.seen[operation.key] = call[1]
-            elif call[0] == "append":
-                self.seen[operation.key] = operation.result
             elif call[0] == "delete":
                 self.seen[operation.key] = None
             self.cluster.acknowledged(pending)
@@ -391,23 +413,27 @@ class Workload:
         if pending.operation.call[0] != "get":
             self.forget(pending.operation)
 
-    def close(self, applied: Callable[[bytes], tuple[bool, Any]]) -> Sequence[Operation]:
-        """The history, in which every open write that happened has its result at the end of time.
+    def close(self, applied: Mapping[bytes, tuple[Any, int]]) -> Sequence[Operation]:
+        """The history.  A write that was never answered stands in it if it happened, as if it had been
+        answered when the first node applied it: from then on the others see it.  So the search for an
+        order has little to guess.
 
         Args:
-            applied: whether a command is in the committed log, and its result.
+            applied: of each committed command, its result and when a node first applied it.
         """
         for command, operation in self._by_command.items():
             if operation.returned is not None:
                 continue
-            happened, result = applied(command)
-            if not happened:
+            if command not in applied:
                 self.forget(operation)
             elif id(operation) not in self.history:
                 self.cluster.checker.violate(
                     15, None, f"{describe(command)} was refused, and happened"
                 )
             else:
-                operation.result = result
-                operation.returned = self.cluster.clock.now_us
-        return [operation for operation in self.history.values() if operation.returned is not None]
+                operation.result, operation.returned = applied[command]
+        return [
+            operation.closed()
+            for operation in self.history.values()
+            if operation.returned is not None
+        ]
