@@ -28,6 +28,7 @@ KERNELS: dict[str, list[str]] = {
 
 # Plain Python that is compiled as it stands, under the types of the .pxd beside it.
 COMPILED: list[str] = [
+    "ringleader.consensus.ready",
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",

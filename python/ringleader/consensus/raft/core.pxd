@@ -15,8 +15,11 @@ from ringleader.consensus.raft.messages cimport (
     SnapshotReply,
     TimeoutNow,
     VoteReply,
+    accepted,
+    append_entries,
 )
 from ringleader.consensus.raft.progress cimport Progress
+from ringleader.consensus.ready cimport HardState, Ready
 
 
 cdef class Raft:
@@ -41,7 +44,11 @@ cdef class Raft:
     cdef readonly int64_t heard
     cdef readonly int64_t quorum_due
     cdef readonly bint quiesced
-    cdef object _random
+    cdef int64_t _random
+    cdef int64_t _timeout
+    cdef int64_t _last
+    cdef bint _witness
+    cdef bint _plain
     cdef int64_t _sworn_until
     cdef readonly dict ballots
     cdef readonly int64_t term_start
@@ -70,10 +77,13 @@ cdef class Raft:
     cdef list _read_states
     cdef list _placed
     cdef object _block
+    cdef int64_t _block_first
+    cdef int64_t _block_last
+    cdef int64_t _block_bytes
     cdef readonly int64_t stable
     cdef int64_t _handed
     cdef readonly int64_t applying
-    cdef object _shown
+    cdef HardState _shown
     cdef int64_t _ready_number
     cdef object _outstanding
     cdef readonly dict rejected
@@ -81,9 +91,13 @@ cdef class Raft:
     cpdef tick(self, int64_t count=*)
     cpdef step(self, message)
     cpdef propose(self, payloads)
-    cpdef ready(self)
-    cpdef advance(self, ready)
-    cpdef persisted(self, ready)
+    cpdef Ready ready(self)
+    cpdef advance(self, Ready ready)
+    cpdef persisted(self, Ready ready)
+    cdef bint _has_ready(self)
+    cdef int64_t _draw(self)
+    cdef _keep_block(self, block)
+    cdef int64_t _majority_match(self)
     cpdef applied(self, int64_t index)
     cdef _on_deadline(self)
     cdef _on_leader_deadline(self)

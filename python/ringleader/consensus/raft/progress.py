@@ -1,12 +1,13 @@
 """What a leader knows of one other member, and how it sends to it.
 
-    probe       the leader does not know where the logs agree: one message at a time, until it is
-                accepted (§5.3: nextIndex is decremented after a refusal)
-    replicate   the logs agree: messages follow one another without waiting, as many as the window has
-                room for
-    snapshot    the entries it needs are compacted: it is being sent a snapshot instead (§7)
+probe       the leader does not know where the logs agree: one message at a time, until it is
+            accepted (§5.3: nextIndex is decremented after a refusal)
+replicate   the logs agree: messages follow one another without waiting, as many as the window has
+            room for
+snapshot    the entries it needs are compacted: it is being sent a snapshot instead (§7)
 
-    probe ──accepted──► replicate ──refused──► probe ──entry compacted──► snapshot ──installed──► replicate
+probe ──accepted──► replicate ──refused──► probe ──entry compacted──► snapshot ──installed──►
+replicate
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ STATES = ("probe", "replicate", "snapshot")
 class Progress:
     """One member as its leader sees it.
 
-    match       its log equals the leader's up to here, durably.  Advanced by accepted replies of this
-                term only.  Invariant: match < next; match never goes back.
+    match       its log equals the leader's up to here, durably.  Advanced by accepted replies of
+                this term only.  Invariant: match < next; match never goes back.
     next        the first entry not sent yet (probe: the one whose predecessor is being tried).
     state       see above.
     paused      probe: a message is under way; released by its reply, or by the next heartbeat.
     inflight    replicate: (last index, bytes) of each message sent and not acknowledged, in order.
     commit      the highest commit index sent to it.
-    round       the highest of the leader's rounds that it answered.  Invariant: at most the leader's.
+    round       the highest of the leader's rounds that it answered.  Invariant: at most the
+                leader's.
     round_sent  the round that the last message to it carried.
     active      it was heard since the last time the leader counted its quorum.
     witness     it gets entries without payloads.
