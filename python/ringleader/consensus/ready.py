@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ringleader.consensus.log import Block, Entries
 from ringleader.consensus.membership import Membership
+from ringleader.errors import MisuseError
 
 NodeId = int | str
 
@@ -77,6 +78,17 @@ class BytesSource:
 
     def read(self, offset: int, count: int) -> bytes:
         return self.data[offset : offset + count]
+
+
+class Received:
+    """Stands for the bytes of a snapshot that arrived: they are with the storage.  Whoever drives the
+    core puts `Storage.open_snapshot()` in its place before `persisted()`."""
+
+    __slots__ = ()
+    total_bytes = 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        raise MisuseError("a received snapshot is read from the storage: open_snapshot()")
 
 
 class Snapshot:
@@ -164,8 +176,8 @@ class Ready:
     number          1, 2, ...: the order in which they were taken.
     hard_state      to persist, or None when it has not changed.
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
-    snapshot        to install, or None: its chunks are complete (its `source` is empty; the bytes are
-                    with the storage).  The log on disk then begins after it (entries that
+    snapshot        to install, or None: its chunks are complete (its `source` is `Received()`; the
+                    bytes are with the storage).  The log on disk then begins after it (entries that
                     `Ready.block` does not repeat are gone), and the state machine is restored from it
                     before anything in `committed` is applied.
     block           entries to persist, or None.  Entries on disk from `block.first` on are replaced.

@@ -1,0 +1,9 @@
+"""Raft: `core` is the algorithm, `messages` what its nodes say, `config` its settings."""
+
+from ringleader.consensus.membership import ConfChange, Membership
+from ringleader.consensus.raft.config import Config
+from ringleader.consensus.raft.core import Raft
+from ringleader.consensus.raft.messages import Message
+from ringleader.consensus.raft.status import PeerStatus, Status
+
+__all__ = ["ConfChange", "Config", "Membership", "Message", "PeerStatus", "Raft", "Status"]

@@ -1,0 +1,140 @@
+# The types under which core.py is compiled; its text says what each field means.
+from libc.stdint cimport int64_t
+
+from ringleader.consensus.raft.messages cimport (
+    AppendEntries,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    Propose,
+    ProposeReply,
+    Quiesce,
+    ReadReply,
+    ReadRequest,
+    RequestVote,
+    SnapshotReply,
+    TimeoutNow,
+    VoteReply,
+)
+from ringleader.consensus.raft.progress cimport Progress
+
+
+cdef class Raft:
+    cdef readonly object id
+    cdef readonly object config
+    cdef readonly object log
+    cdef readonly int64_t term
+    cdef readonly object vote
+    cdef readonly int64_t commit
+    cdef readonly int64_t last_applied
+    cdef readonly int role_number
+    cdef readonly object leader
+    cdef readonly object snapshot
+    cdef readonly list memberships
+    cdef readonly object membership
+    cdef readonly int64_t membership_index
+    cdef readonly object quorum
+    cdef readonly dict progress
+    cdef list _peers
+    cdef readonly int64_t now
+    cdef readonly int64_t deadline
+    cdef readonly int64_t heard
+    cdef readonly int64_t quorum_due
+    cdef readonly bint quiesced
+    cdef object _random
+    cdef int64_t _sworn_until
+    cdef readonly dict ballots
+    cdef readonly int64_t term_start
+    cdef readonly int64_t round
+    cdef readonly int64_t round_acked
+    cdef object _round_ticks
+    cdef int64_t _lease_from
+    cdef bint _lease_lost
+    cdef bint _round_wanted
+    cdef bint _send_wanted
+    cdef readonly object transferee
+    cdef int64_t _transfer_deadline
+    cdef object _preferred
+    cdef int64_t _preferred_since
+    cdef readonly int64_t uncommitted_bytes
+    cdef object _uncommitted
+    cdef dict _tickets
+    cdef list _reads_early
+    cdef object _reads
+    cdef tuple _incoming
+    cdef int64_t _incoming_bytes
+    cdef list _chunks
+    cdef object _install
+    cdef list _early
+    cdef list _waiting
+    cdef list _read_states
+    cdef list _placed
+    cdef object _block
+    cdef readonly int64_t stable
+    cdef int64_t _handed
+    cdef readonly int64_t applying
+    cdef object _shown
+    cdef int64_t _ready_number
+    cdef object _outstanding
+    cdef readonly dict rejected
+
+    cpdef tick(self, int64_t count=*)
+    cpdef step(self, message)
+    cpdef propose(self, payloads)
+    cpdef ready(self)
+    cpdef advance(self, ready)
+    cpdef persisted(self, ready)
+    cpdef applied(self, int64_t index)
+    cdef _on_deadline(self)
+    cdef _on_leader_deadline(self)
+    cdef _set_election_deadline(self)
+    cdef _implausible(self, Message message)
+    cdef _reject(self, str reason)
+    cdef _reply(self, Message message)
+    cdef _become(self, int role)
+    cdef _become_follower(self, int64_t term, leader)
+    cdef _stop_leading(self)
+    cdef _become_leader(self)
+    cdef bint _promotable(self)
+    cdef bint _hears_leader(self)
+    cdef _campaign(self, bint pre, bint transfer)
+    cdef _on_request_vote(self, RequestVote message)
+    cdef _on_vote_reply(self, VoteReply message)
+    cdef _count_ballots(self)
+    cdef bint _hear_leader(self, sender)
+    cdef _on_append_entries(self, AppendEntries message)
+    cdef _on_append_reply(self, AppendReply message)
+    cdef _on_refusal(self, Progress peer, AppendReply message)
+    cdef _advance_commit(self)
+    cdef _commit_to(self, int64_t index)
+    cdef _replicate(self, Progress peer)
+    cdef _append_to(self, Progress peer, block)
+    cdef _encode(self, int64_t first, bint bare)
+    cdef _begin_snapshot(self, Progress peer)
+    cdef _heartbeat_below(self, Progress peer)
+    cdef _send_chunks(self, Progress peer)
+    cdef _on_install_snapshot(self, InstallSnapshot message)
+    cdef _install_snapshot(self, InstallSnapshot message)
+    cdef _on_snapshot_reply(self, SnapshotReply message)
+    cdef int64_t _append_membership(self, membership)
+    cdef _on_membership_committed(self)
+    cdef _use_membership(self, int64_t index, membership)
+    cdef _adopt_progress(self)
+    cdef _adopt_memberships(self, int64_t first)
+    cdef _drop_memberships(self, int64_t first)
+    cdef _on_read_request(self, ReadRequest message)
+    cdef _begin_read(self, bytes context, requester)
+    cdef _answer_read(self, bytes context, requester, int64_t index)
+    cdef _refuse_read(self, bytes context, requester)
+    cdef _begin_round(self)
+    cdef _count_rounds(self)
+    cdef _try_transfer(self)
+    cdef _end_transfer(self)
+    cdef _on_timeout_now(self, TimeoutNow message)
+    cdef bint _outranked(self, node)
+    cdef _prefer_leader(self)
+    cdef _rest(self)
+    cdef _on_quiesce(self, Quiesce message)
+    cdef _require_leader(self, str what)
+    cdef _on_propose(self, Propose message)
+    cdef _forget_stable(self, int64_t index)

@@ -1,0 +1,1677 @@
+"""Raft, without input or output: figure 2 of the paper, and what a production system adds to it.
+
+Sources: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm (Extended
+Version)", 2014, cited as §n; Ongaro's dissertation "Consensus: Bridging Theory and Practice", 2014,
+cited as D§n.
+
+What it guarantees (figure 3; the simulator checks each at every step):
+
+    Election Safety       at most one leader is elected in a term
+    Leader Append-Only    a leader never overwrites or deletes entries of its log
+    Log Matching          if two logs hold an entry of the same index and term, they are equal up to it
+    Leader Completeness   an entry committed in a term is in the log of the leaders of all later terms
+    State Machine Safety  no two nodes apply different commands at one index
+
+How it works.  The caller gives ticks, messages and proposals, and takes a `Ready`: what to persist,
+send and apply, in this order (`ringleader.consensus.ready` has the rules).  Everything between two
+`ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a round
+of messages.  Entries are never touched one by one here; the log's kernels do that.
+
+The code is in the order of the paper:
+
+    Raft.tick, step         time and messages: what all roles have in common (figure 2, "All Servers")
+    1  elections            §5.2, §5.4.1, pre-vote D§9.6, leader stickiness D§4.2.3
+    2  replication          §5.3, commit rule §5.4.2, flow control
+    3  snapshots            §7
+    4  membership           §6, D§4
+    5  reads and transfer   D§6.4, D§3.10
+    6  proposals
+    7  Ready                what goes out, what comes back
+
+No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python; core.pxd
+gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ringleader.consensus.log import Block, Log
+from ringleader.consensus.membership import ConfChange, Membership, check_id
+from ringleader.consensus.quorum import Joint
+from ringleader.consensus.raft.config import Config
+from ringleader.consensus.raft.messages import (
+    AppendEntries,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    Propose,
+    ProposeReply,
+    Quiesce,
+    ReadReply,
+    ReadRequest,
+    RequestVote,
+    SnapshotReply,
+    TimeoutNow,
+    VoteReply,
+)
+from ringleader.consensus.raft.progress import PROBE, REPLICATE, SNAPSHOT, STATES, Progress
+from ringleader.consensus.raft.status import PeerStatus, Status
+from ringleader.consensus.ready import (
+    BytesSource,
+    HardState,
+    Placed,
+    ReadState,
+    Ready,
+    Received,
+    Snapshot,
+    SnapshotChunk,
+)
+from ringleader.errors import (
+    ConfigError,
+    FormatError,
+    LimitError,
+    LogError,
+    MembershipError,
+    MisuseError,
+    NotLeader,
+    ProposalRefused,
+)
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, INDEX_MAX, TERM_MAX
+
+NodeId = int | str
+
+FOLLOWER = 0
+PRE_CANDIDATE = 1
+CANDIDATE = 2
+LEADER = 3
+ROLES = ("follower", "pre-candidate", "candidate", "leader")
+
+#: Every change of role, with its cause (figure 4 and D§9.6); docs/ draws the diagram from it.
+TRANSITIONS: dict[tuple[int, int], str] = {
+    (FOLLOWER, FOLLOWER): "sees a higher term, or a leader of its own",
+    (FOLLOWER, PRE_CANDIDATE): "hears no leader: would I win?",
+    (FOLLOWER, CANDIDATE): "is told to (transfer), or runs without pre-vote",
+    (PRE_CANDIDATE, PRE_CANDIDATE): "no answer: asks again",
+    (PRE_CANDIDATE, CANDIDATE): "a quorum would vote for it",
+    (PRE_CANDIDATE, FOLLOWER): "a quorum would not, or there is a leader or a higher term",
+    (CANDIDATE, PRE_CANDIDATE): "split vote: asks again",
+    (CANDIDATE, CANDIDATE): "split vote, without pre-vote",
+    (CANDIDATE, LEADER): "a quorum voted for it",
+    (CANDIDATE, FOLLOWER): "a quorum refused, or there is a leader or a higher term",
+    (LEADER, FOLLOWER): "sees a higher term, hears no quorum, or left the group",
+}
+
+#: The first byte of a control entry's payload.
+NO_OP = b"\0"
+MEMBERSHIP = b"\1"
+
+#: What an entry takes in the log besides its payload.
+ENTRY_BYTES = 16
+#: A deadline that no tick reaches.
+NEVER = 2**62
+#: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
+TICKETS_KEPT = 2**16
+
+
+class Raft:
+    """One node of one group.
+
+    Args:
+        id: this node's name, a positive int or a non-empty str.
+        voters: the group's first voters (or a `Membership`), the same on every node that starts with
+            it; empty for a node that joins a running group.  A snapshot's membership and those in the
+            log come later and win.
+        log: what was durable, or None for an empty one.  The core owns it from now on.
+        config: see `Config`.
+        seed: makes election timeouts differ; give every node and every life another one.
+        hard_state, snapshot, partial: what `Storage.load()` gave.
+
+    Raises:
+        ConfigError, MembershipError: an argument cannot be used.
+        LogError: log, snapshot and hard state do not fit together.
+
+    State, in the names of figure 2:
+
+    term            latest term seen.  Never goes back; durable before anything that shows it is sent.
+    vote            whom this node voted for in `term`.  Invariant: changes once a term at most.
+    log             Invariant: never truncated at or below `commit`.
+    commit          highest index known to be committed.  Never goes back.  Invariant: <= log.last.
+    last_applied    highest index that the caller has reported as applied.  Invariant: <= commit.
+    stable          highest index that is durable here with all before it.  Invariant: <= log.last.
+    leader          who leads `term`, as far as known.
+    progress        leader: what it knows of each other member.
+    """
+
+    def __init__(
+        self,
+        id: NodeId,
+        voters: Iterable[NodeId] | Membership = (),
+        *,
+        log: Log | None = None,
+        config: Config | None = None,
+        seed: int = 0,
+        hard_state: HardState | None = None,
+        snapshot: Snapshot | None = None,
+        partial: tuple[int, int, int, int, int] | None = None,
+    ) -> None:
+        self.id = check_id(id)
+        if config is None:
+            config = Config()
+        elif not isinstance(config, Config):
+            raise ConfigError(f"config={config!r} is no Config")
+        self.config = config
+        self.log = log if log is not None else Log()
+        hard_state = hard_state if hard_state is not None else HardState()
+        first = voters if isinstance(voters, Membership) else Membership(voters)
+        base = self.log.base
+        if snapshot is not None:
+            first = snapshot.membership
+            if not base <= snapshot.index <= self.log.last:
+                raise LogError(
+                    f"the snapshot's index {snapshot.index} lies outside the log, which has "
+                    f"entries {base + 1} ... {self.log.last}"
+                )
+            if self.log.term(snapshot.index) != snapshot.term:
+                raise LogError(f"the snapshot at {snapshot.index} is of another term than the log")
+        elif base:
+            raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
+        if hard_state.term < self.log.last_term:
+            raise LogError(
+                f"the hard state's term {hard_state.term} is below the log's {self.log.last_term}"
+            )
+
+        # Figure 2, persistent state.
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        # Figure 2, volatile state.
+        start = snapshot.index if snapshot is not None else 0
+        self.commit = max(start, min(hard_state.commit, self.log.last))
+        self.last_applied = start
+        self.role_number = FOLLOWER
+        self.leader: NodeId | None = None
+        self.snapshot = snapshot
+
+        # Membership: (index, configuration) of each that stands in the log, oldest first; the first
+        # is the one in force where the log (or the snapshot) begins.
+        self.memberships: list[tuple[int, Membership]] = [(start, first)]
+        self.membership = first
+        self.membership_index = start
+        self.quorum = None
+        self.progress: dict[NodeId, Progress] = {}
+        self._peers: list[Progress] = []
+
+        # Time, in ticks since this object was made.
+        self.now = 0
+        self.deadline = NEVER
+        self.heard = 0
+        self.quorum_due = NEVER
+        self.quiesced = False
+        self._random = (seed * 2 + 1) & (2**63 - 1)
+        # A lease that this node granted in an earlier life may still run (D§6.4.1).
+        self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
+
+        # Elections.
+        self.ballots: dict[NodeId, bool] = {}
+
+        # The leader's bookkeeping.
+        self.term_start = 0
+        self.round = 0
+        self.round_acked = 0
+        self._round_ticks: deque[tuple[int, int]] = deque()
+        self._lease_from = -NEVER
+        self._lease_lost = False
+        self._round_wanted = False
+        self._send_wanted = False
+        self.transferee: NodeId | None = None
+        self._transfer_deadline = NEVER
+        self._preferred: NodeId | None = None
+        self._preferred_since = 0
+        self.uncommitted_bytes = 0
+        self._uncommitted: deque[tuple[int, int]] = deque()
+        self._tickets: dict[tuple[NodeId, int], None] = {}
+
+        # Reads: those that wait for the first commit of this term, and (round, index, context,
+        # requester) of those that wait for their round.
+        self._reads_early: list[tuple[bytes, NodeId]] = []
+        self._reads: deque[tuple[int, int, bytes, NodeId]] = deque()
+
+        # A snapshot that is arriving: its name, and the bytes received.
+        self._incoming: tuple[int, int, int, int] | None = None
+        self._incoming_bytes = 0
+        if partial is not None:
+            self._incoming = (partial[0], partial[1], partial[2], partial[3])
+            self._incoming_bytes = partial[4]
+        self._chunks: list[SnapshotChunk] = []
+        self._install: Snapshot | None = None
+
+        # What goes out.
+        self._early: list[Message] = []
+        self._waiting: list[Message] = []
+        self._read_states: list[ReadState] = []
+        self._placed: list[Placed] = []
+        self._block: Block | None = None
+        self.stable = self.log.last
+        self._handed = self.log.last
+        self.applying = start
+        self._shown = HardState(self.term, self.vote, self.commit)
+        self._ready_number = 0
+        self._outstanding: deque[Ready] = deque()
+        self.rejected: dict[str, int] = {}
+
+        self._adopt_memberships(start + 1)
+        self._set_election_deadline()
+
+    # --- views -------------------------------------------------------------------------------
+
+    @property
+    def role(self) -> str:
+        return ROLES[self.role_number]
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether this leader may serve reads without asking anyone (D§6.4.1)."""
+        return (
+            self.role_number == LEADER
+            and self.config.lease
+            and not self._lease_lost
+            and self.commit >= self.term_start
+            and self.now - self._lease_from <= self.config.lease_ticks
+        )
+
+    def status(self) -> Status:
+        """Everything that an operator may want to see, as values that no longer change."""
+        peers = tuple(
+            PeerStatus(
+                id=peer.id,
+                state=STATES[peer.state],
+                match=peer.match,
+                next=peer.next,
+                lag=self.log.last - peer.match,
+                inflight_blocks=len(peer.inflight),
+                inflight_bytes=peer.inflight_bytes,
+                active=peer.active,
+                paused=peer.paused,
+                witness=peer.witness,
+                snapshot_bytes_sent=peer.offset,
+            )
+            for peer in self._peers
+        )
+        return Status(
+            id=self.id,
+            role=self.role,
+            term=self.term,
+            vote=self.vote,
+            leader=self.leader,
+            membership=self.membership,
+            membership_index=self.membership_index,
+            commit=self.commit,
+            last_applied=self.last_applied,
+            stable=self.stable,
+            first=self.log.first,
+            last=self.log.last,
+            last_term=self.log.last_term,
+            log_bytes=self.log.nbytes,
+            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
+            uncommitted_bytes=self.uncommitted_bytes,
+            pending_reads=len(self._reads) + len(self._reads_early),
+            has_lease=self.has_lease,
+            transferee=self.transferee,
+            quiesced=self.quiesced,
+            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
+            ticks=self.now,
+            peers=peers,
+            rejected=dict(self.rejected),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Raft {self.id!r}: {self.role} of term {self.term}, commit {self.commit}, "
+            f"log {self.log.first}..{self.log.last}>"
+        )
+
+    # --- time --------------------------------------------------------------------------------
+
+    def tick(self, count: int = 1) -> None:
+        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call."""
+        self.now += count
+        if self.now >= self.deadline:
+            self._on_deadline()
+
+    def _on_deadline(self) -> None:
+        if self.role_number == LEADER:
+            self._on_leader_deadline()
+        elif self._promotable():
+            self._campaign(self.config.pre_vote, False)
+        else:
+            self._set_election_deadline()
+
+    def _on_leader_deadline(self) -> None:
+        config = self.config
+        if self.now >= self.quorum_due:
+            self.quorum_due = self.now + config.election_ticks
+            # D§6.2: a leader that reaches no quorum steps down.
+            active = {peer.id for peer in self._peers if peer.active}
+            active.add(self.id)
+            if config.check_quorum and not self.quorum.has_quorum(active):
+                self._become_follower(self.term, None)
+                return
+            for peer in self._peers:
+                peer.active = False
+        if self.now >= self._transfer_deadline:
+            self._end_transfer()
+        self._prefer_leader()
+        self.deadline = self.now + config.heartbeat_ticks
+        self._round_wanted = True
+        for peer in self._peers:
+            peer.paused = False
+            if peer.state == SNAPSHOT:
+                peer.stalled += config.heartbeat_ticks
+                if peer.stalled >= config.election_ticks:
+                    peer.sent = peer.offset  # lost on the way: go back
+                    peer.stalled = 0
+
+    def _set_election_deadline(self) -> None:
+        """§5.2: election timeouts are drawn anew each time, from [election_ticks, twice that)."""
+        self.quiesced = False
+        ticks = self.config.election_ticks
+        # Knuth's multiplicative congruential step; the high bits are the random ones.
+        self._random = (self._random * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
+        self.deadline = self.now + ticks + (self._random >> 33) % ticks
+        # Those who should rather not lead let the others go first.
+        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
+            self.deadline += ticks
+
+    # --- messages: figure 2, "Rules for All Servers" -----------------------------------------
+
+    def step(self, message: Message) -> None:
+        """Take in a message.  One that is impossible is counted in `rejected` and changes nothing.
+
+        Raises:
+            MisuseError: it is no message at all.
+        """
+        if not isinstance(message, Message):
+            raise MisuseError(f"step() takes a message of ringleader.consensus.raft, not {message!r}")
+        problem = self._implausible(message)
+        if problem is not None:
+            self._reject(problem)
+            return
+        if message.term > self.term:
+            if (
+                isinstance(message, (VoteReply, AppendReply, SnapshotReply))
+                and message.sender not in self.membership.members
+            ):
+                self._reject("reply of a non-member")
+                return
+            if isinstance(message, RequestVote):
+                # D§4.2.3: who hears a leader does not help to depose it.
+                if not message.transfer and self._hears_leader():
+                    return
+                if not message.pre:
+                    self._become_follower(message.term, None)
+            elif isinstance(message, VoteReply) and message.pre and message.granted:
+                pass  # it answers for the term that a candidacy would have
+            elif isinstance(message, (AppendEntries, InstallSnapshot)):
+                self._become_follower(message.term, message.sender)
+            else:
+                self._become_follower(message.term, None)
+        elif message.term < self.term:
+            # A leader or candidate of the past learns so (§5.1); answers to the past mean nothing.
+            if isinstance(message, (AppendEntries, InstallSnapshot)):
+                self._reply(AppendReply(self.id, message.sender, self.term, 0, 0, True))
+            elif isinstance(message, RequestVote):
+                self._reply(VoteReply(self.id, message.sender, self.term, False, message.pre))
+            elif isinstance(message, Propose):
+                self._reply(
+                    ProposeReply(self.id, message.sender, self.term, message.ticket, 0)
+                )
+            elif isinstance(message, ReadRequest):
+                self._reply(ReadReply(self.id, message.sender, self.term, message.context, 0))
+            return
+
+        if isinstance(message, AppendEntries):
+            self._on_append_entries(message)
+        elif isinstance(message, AppendReply):
+            self._on_append_reply(message)
+        elif isinstance(message, RequestVote):
+            self._on_request_vote(message)
+        elif isinstance(message, VoteReply):
+            self._on_vote_reply(message)
+        elif isinstance(message, InstallSnapshot):
+            self._on_install_snapshot(message)
+        elif isinstance(message, SnapshotReply):
+            self._on_snapshot_reply(message)
+        elif isinstance(message, ReadRequest):
+            self._on_read_request(message)
+        elif isinstance(message, ReadReply):
+            self._read_states.append(ReadState(message.context, message.index))
+        elif isinstance(message, Propose):
+            self._on_propose(message)
+        elif isinstance(message, ProposeReply):
+            self._placed.append(Placed(message.ticket, message.index, message.term))
+        elif isinstance(message, TimeoutNow):
+            self._on_timeout_now(message)
+        elif isinstance(message, Quiesce):
+            self._on_quiesce(message)
+        else:
+            self._reject("unknown message")
+
+    def _implausible(self, message: Message) -> str | None:
+        """Why no honest peer can have sent `message`, or None."""
+        if message.to != self.id:
+            return "not addressed to this node"
+        if message.sender == self.id:
+            return "sent by this node itself"
+        if not 0 <= message.term <= TERM_MAX:
+            return "impossible term"
+        if isinstance(message, AppendEntries):
+            prev = message.prev_index
+            block = message.block
+            if not (0 <= prev <= INDEX_MAX and 0 <= message.commit <= INDEX_MAX):
+                return "impossible index"
+            if not 0 <= message.prev_term <= message.term or message.round < 0:
+                return "impossible term"
+            if (prev == 0) != (message.prev_term == 0):
+                return "impossible term"
+            if block is not None:
+                if not isinstance(block, Block):
+                    return "not a block"
+                if block.first != prev + 1:
+                    return "block does not follow its predecessor"
+                if block.last_term > message.term or block.term(block.first) < message.prev_term:
+                    return "impossible term"
+        elif isinstance(message, AppendReply):
+            if not (0 <= message.match <= INDEX_MAX and 0 <= message.hint_index <= INDEX_MAX):
+                return "impossible index"
+            if not 0 <= message.hint_term <= TERM_MAX or message.round < 0:
+                return "impossible term"
+        elif isinstance(message, RequestVote):
+            if not 0 <= message.last_index <= INDEX_MAX:
+                return "impossible index"
+            if not 0 <= message.last_term < message.term:
+                return "impossible term"
+        elif isinstance(message, InstallSnapshot):
+            if not 0 < message.index <= INDEX_MAX or not 0 < message.index_term <= message.term:
+                return "impossible snapshot"
+            if not 0 <= message.offset <= message.offset + len(message.data) <= message.total_bytes:
+                return "impossible snapshot"
+            if not message.data and message.total_bytes:
+                return "impossible snapshot"
+            if message.round < 0:
+                return "impossible term"
+        elif isinstance(message, SnapshotReply):
+            if not 0 < message.index <= INDEX_MAX or message.offset < 0 or message.round < 0:
+                return "impossible snapshot"
+        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)):
+            if not 0 <= message.index <= INDEX_MAX:
+                return "impossible index"
+        return None
+
+    def _reject(self, reason: str) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+    def _reply(self, message: Message) -> None:
+        """A message that shows durable state: it leaves after what is being persisted."""
+        self._waiting.append(message)
+
+    # --- roles -------------------------------------------------------------------------------
+
+    def _become(self, role: int) -> None:
+        if (self.role_number, role) not in TRANSITIONS:
+            raise MisuseError(f"a {self.role} cannot become {ROLES[role]}")
+        self.role_number = role
+
+    def _become_follower(self, term: int, leader: NodeId | None) -> None:
+        if self.role_number == LEADER:
+            self._stop_leading()
+        self._become(FOLLOWER)
+        if term > self.term:
+            self.term = term
+            self.vote = None
+        self.leader = leader
+        self.ballots = {}
+        self._set_election_deadline()
+
+    def _stop_leading(self) -> None:
+        """The log stays as it is: what was not committed may still be."""
+        for context, requester in self._reads_early:
+            self._refuse_read(context, requester)
+        for _, _, context, requester in self._reads:
+            self._refuse_read(context, requester)
+        self._reads_early.clear()
+        self._reads.clear()
+        self.progress = {}
+        self._peers = []
+        self._round_ticks.clear()
+        self._lease_from = -NEVER
+        self._round_wanted = self._send_wanted = False
+        self._end_transfer()
+        self._preferred = None
+        self.uncommitted_bytes = 0
+        self._uncommitted.clear()
+        self._tickets.clear()
+        self._block = None
+
+    def _become_leader(self) -> None:
+        self._become(LEADER)
+        self.leader = self.id
+        self.ballots = {}
+        self.round = self.round_acked = 0
+        self._lease_lost = False
+        self._adopt_progress()
+        self.quorum_due = self.now + self.config.election_ticks
+        # §8: an entry of its own term, so that what earlier leaders left can be committed (§5.4.2).
+        self.term_start = self.log.append(self.term, [NO_OP], control=True)
+        self.deadline = self.now + self.config.heartbeat_ticks
+        self._round_wanted = self._send_wanted = True
+
+    # --- 1  elections: §5.2, §5.4.1, D§9.6, D§4.2.3 ------------------------------------------
+
+    def campaign(self) -> None:
+        """Stand for election now, as if the election timeout had passed.
+
+        Raises:
+            MembershipError: this node is no voter, or a witness.
+            ProposalRefused: leases are in use and this node hears a leader, whose lease it protects.
+        """
+        if self.role_number == LEADER:
+            return
+        if not self._promotable():
+            raise MembershipError(
+                f"{self.id!r} cannot lead: only voters that are no witnesses can, once a snapshot "
+                "that they are receiving is installed"
+            )
+        if self.config.lease and self._hears_leader():
+            raise ProposalRefused(
+                f"{self.id!r} still protects the lease of {self.leader!r}; ask it to transfer()"
+            )
+        self._campaign(self.config.pre_vote, False)
+
+    def _promotable(self) -> bool:
+        return (
+            self.membership.is_voter(self.id)
+            and not self.membership.is_witness(self.id)
+            and self._install is None
+        )
+
+    def _hears_leader(self) -> bool:
+        if not self.config.check_quorum:
+            return False
+        if self.role_number == LEADER or self.now < self._sworn_until:
+            return True
+        return self.leader is not None and self.now - self.heard < self.config.election_ticks
+
+    def _campaign(self, pre: bool, transfer: bool) -> None:
+        if pre:
+            self._become(PRE_CANDIDATE)
+            term = self.term + 1
+            self.ballots = {self.id: True}
+        else:
+            self._become(CANDIDATE)
+            self.term += 1
+            self.vote = self.id
+            term = self.term
+            self.ballots = {}  # its own vote counts once it is durable
+        self.leader = None
+        self._set_election_deadline()
+        for voter in self.membership.members:
+            if voter != self.id and self.membership.is_voter(voter):
+                request = RequestVote(
+                    self.id,
+                    voter,
+                    term,
+                    self.log.last,
+                    self.log.last_term,
+                    pre,
+                    transfer,
+                )
+                if pre:
+                    self._early.append(request)
+                else:
+                    self._waiting.append(request)
+        self._count_ballots()
+
+    def _on_request_vote(self, message: RequestVote) -> None:
+        # One vote a term (§5.2), and none against a leader that is known.  A pre-vote promises nothing:
+        # for a later term it is free.
+        free = (
+            self.vote == message.sender
+            or (self.vote is None and self.leader is None)
+            or (message.pre and message.term > self.term)
+        )
+        # §5.4.1: the candidate's log is at least as up-to-date as this one.
+        last_term = self.log.last_term
+        up_to_date = message.last_term > last_term or (
+            message.last_term == last_term and message.last_index >= self.log.last
+        )
+        if free and up_to_date:
+            if not message.pre:
+                self.vote = message.sender
+                self._set_election_deadline()
+            self._reply(VoteReply(self.id, message.sender, message.term, True, message.pre))
+        else:
+            self._reply(VoteReply(self.id, message.sender, self.term, False, message.pre))
+
+    def _on_vote_reply(self, message: VoteReply) -> None:
+        if self.role_number != (PRE_CANDIDATE if message.pre else CANDIDATE):
+            return
+        if message.granted and message.term != self.term + (1 if message.pre else 0):
+            return
+        if not self.membership.is_voter(message.sender):
+            self._reject("vote of a non-member")
+            return
+        self.ballots.setdefault(message.sender, message.granted)
+        self._count_ballots()
+
+    def _count_ballots(self) -> None:
+        outcome = self.quorum.vote(self.ballots)
+        if outcome == "won":
+            if self.role_number == PRE_CANDIDATE:
+                self._campaign(False, False)
+            else:
+                self._become_leader()
+        elif outcome == "lost":
+            self._become_follower(self.term, None)
+
+    # --- 2  replication: §5.3, §5.4.2 --------------------------------------------------------
+
+    def _hear_leader(self, sender: NodeId) -> bool:
+        """A message of this term's leader came; whether it can be one."""
+        if self.role_number == LEADER:
+            self._reject("a second leader in one term")
+            return False
+        if self.leader is not None and self.leader != sender:
+            self._reject("a second leader in one term")
+            return False
+        if self.role_number != FOLLOWER or self.leader is None:
+            self._become_follower(self.term, sender)
+        else:
+            self._set_election_deadline()
+        self.heard = self.now
+        return True
+
+    def _on_append_entries(self, message: AppendEntries) -> None:
+        """Figure 2, "AppendEntries RPC, receiver implementation"."""
+        if not self._hear_leader(message.sender):
+            return
+        block = message.block
+        if block is not None and block.has_control and not _controls_are_valid(block):
+            self._reject("unknown control entry")
+            return
+        if message.prev_index < self.commit:
+            # What is committed here, the leader has too (Leader Completeness): a late or repeated
+            # message may not touch it.
+            last = block.last if block is not None else message.prev_index
+            if last <= self.commit:
+                self._reply(
+                    AppendReply(self.id, message.sender, self.term, self.commit, message.round)
+                )
+                return
+            if block.term(self.commit) != self.log.term(self.commit):
+                self._reject("conflicts with what is committed")
+                return
+        try:
+            matched = self.log.try_append(message.prev_index, message.prev_term, block)
+        except (LogError, FormatError, LimitError):
+            self._reject("block that breaks the log's rules")
+            return
+        if isinstance(matched, tuple):
+            self._reply(
+                AppendReply(
+                    self.id,
+                    message.sender,
+                    self.term,
+                    message.prev_index,
+                    message.round,
+                    True,
+                    matched[0],
+                    matched[1],
+                )
+            )
+            return
+        if block is not None:
+            written = self.log.written_from
+            if written <= self.log.last:
+                self._forget_stable(written - 1)
+                self._drop_memberships(written)
+                if block.has_control:
+                    self._adopt_memberships(written)
+        # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)"
+        if message.commit > self.commit and matched > self.commit:
+            self._commit_to(min(message.commit, matched))
+        if message.round != 0 or block is not None:
+            self._reply(AppendReply(self.id, message.sender, self.term, matched, message.round))
+
+    def _on_append_reply(self, message: AppendReply) -> None:
+        if self.role_number != LEADER:
+            return
+        peer = self.progress.get(message.sender)
+        if peer is None:
+            self._reject("reply of a non-member")
+            return
+        if message.round > self.round:
+            self._reject("answer to a round that was never sent")
+            return
+        if not message.refused and message.match > self.log.last:
+            self._reject("match beyond the log")
+            return
+        peer.active = True
+        if message.round > peer.round:
+            peer.round = message.round
+            if peer.round > self.round_acked:
+                self._count_rounds()
+        if message.refused:
+            self._on_refusal(peer, message)
+            return
+        moved = peer.acknowledged(message.match)
+        if peer.state == PROBE:
+            if message.match >= peer.next - 1:
+                peer.become_replicate()
+                self._send_wanted = True
+        elif peer.state == SNAPSHOT:
+            if peer.match >= self.log.base:
+                peer.become_replicate()
+                self._send_wanted = True
+        elif peer.next <= self.log.last:
+            self._send_wanted = True
+        if moved:
+            if peer.match > self.commit:
+                self._advance_commit()
+            if message.sender == self.transferee:
+                self._try_transfer()
+
+    def _on_refusal(self, peer: Progress, message: AppendReply) -> None:
+        """§5.3: decrement nextIndex and try again, by whole terms rather than by entries."""
+        refused = message.match
+        if peer.state == SNAPSHOT or refused <= peer.match:
+            return  # late: accepted since
+        if peer.state == PROBE and refused != peer.next - 1:
+            return  # not the one that is being tried
+        hint = min(message.hint_index, refused - 1)
+        if hint >= self.log.base:
+            hint = self.log.last_not_after(hint, message.hint_term)[0]
+        peer.become_probe(max(hint, peer.match) + 1)
+        self._send_wanted = True
+
+    def _advance_commit(self) -> None:
+        """Figure 2, "Leaders": if a majority has replicated N > commitIndex and log[N].term is the
+        current one, set commitIndex = N.  Entries of earlier terms are committed by those (§5.4.2)."""
+        acked = {peer.id: peer.match for peer in self._peers}
+        acked[self.id] = self.stable
+        index = self.quorum.committed(acked)
+        if index > self.commit and index >= self.term_start:
+            self._commit_to(index)
+
+    def _commit_to(self, index: int) -> None:
+        self.commit = index
+        if self.role_number != LEADER:
+            return
+        while self._uncommitted and self._uncommitted[0][0] <= index:
+            self.uncommitted_bytes -= self._uncommitted.popleft()[1]
+        self._send_wanted = True
+        if self._reads_early and index >= self.term_start:
+            for context, requester in self._reads_early:
+                self._begin_read(context, requester)
+            self._reads_early.clear()
+        if self.membership_index <= index and (
+            self.membership.joint or not self.membership.is_voter(self.id)
+        ):
+            self._on_membership_committed()
+
+    def _replicate(self, peer: Progress) -> None:
+        """Send `peer` what it lacks, as far as its window has room."""
+        log = self.log
+        if peer.state == SNAPSHOT:
+            self._send_chunks(peer)
+            return
+        if peer.next <= log.base:
+            self._begin_snapshot(peer)
+            return
+        if peer.state == PROBE:
+            if not peer.paused:
+                peer.paused = True
+                block = self._encode(peer.next, peer.witness) if peer.next <= log.last else None
+                self._append_to(peer, block)
+            elif peer.round_sent < self.round:
+                self._append_to(peer, None)
+            return
+        config = self.config
+        while peer.next <= log.last and peer.has_room(
+            config.max_inflight_blocks, config.max_inflight_bytes
+        ):
+            block = self._encode(peer.next, peer.witness)
+            self._append_to(peer, block)
+            peer.sent_block(block.last, block.nbytes)
+        if peer.round_sent < self.round:
+            self._append_to(peer, None)
+        elif config.eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1:
+            self._append_to(peer, None)
+
+    def _append_to(self, peer: Progress, block: Block | None) -> None:
+        """Round 0 asks for no answer unless the message is refused."""
+        prev = peer.next - 1
+        round = 0 if block is None and peer.round_sent == self.round else self.round
+        peer.round_sent = self.round
+        peer.commit = self.commit
+        self._early.append(
+            AppendEntries(
+                self.id, peer.id, self.term, prev, self.log.term(prev), self.commit, round, block
+            )
+        )
+
+    def _encode(self, first: int, bare: bool) -> Block:
+        """Entries from `first` on as one block; peers (and the disk) share its bytes."""
+        block = self._block
+        if (
+            block is not None
+            and not bare
+            and block.first == first
+            and block.last == self.log.last
+            and block.nbytes <= self.config.max_block_bytes
+        ):
+            return block
+        block = self.log.block(first, self.log.last + 1, self.config.max_block_bytes, bare)
+        if not bare:
+            self._block = block
+        return block
+
+    # --- 3  snapshots: §7 --------------------------------------------------------------------
+
+    def compact(self, snapshot: Snapshot, keep_from: int | None = None) -> None:
+        """There is a durable snapshot of the state machine; the log may forget what it covers.
+
+        Args:
+            snapshot: what was applied up to `snapshot.index`.
+            keep_from: entries from here on stay, for followers that are not far behind; by default
+                the first after the snapshot.
+
+        Raises:
+            MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
+                would drop entries that it does not cover.
+        """
+        if not self.log.base <= snapshot.index <= self.last_applied:
+            raise MisuseError(
+                f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
+                f"log, {self.log.base} ... {self.last_applied}: take it after applied()"
+            )
+        if self.snapshot is not None and snapshot.index < self.snapshot.index:
+            raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
+        if snapshot.term != self.log.term(snapshot.index):
+            raise MisuseError(
+                f"entry {snapshot.index} is of term {self.log.term(snapshot.index)}, not "
+                f"{snapshot.term}"
+            )
+        if keep_from is None:
+            keep_from = snapshot.index + 1
+        if keep_from > snapshot.index + 1:
+            raise MisuseError(
+                f"keep_from={keep_from} would drop entries after {snapshot.index}, which the "
+                "snapshot does not cover"
+            )
+        self.snapshot = snapshot
+        # Entries that no one was given yet to persist are not forgotten.
+        drop = min(keep_from - 1, self._handed)
+        if drop > self.log.base:
+            self.log.compact(drop)
+            kept = 0
+            while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= drop:
+                kept += 1
+            del self.memberships[:kept]
+
+    def membership_at(self, index: int) -> Membership:
+        """The configuration in force at `index`; for taking a snapshot there."""
+        for since, membership in reversed(self.memberships):
+            if since <= index:
+                return membership
+        return self.memberships[0][1]
+
+    def _begin_snapshot(self, peer: Progress) -> None:
+        snapshot = self.snapshot
+        if not peer.active or snapshot is None or isinstance(snapshot.source, Received):
+            # Not worth the bytes until it answers; a heartbeat keeps asking.
+            if peer.round_sent < self.round:
+                self._heartbeat_below(peer)
+            return
+        if peer.witness:  # it has no state machine
+            snapshot = Snapshot(
+                snapshot.index, snapshot.term, snapshot.membership, BytesSource(b""), 0
+            )
+        peer.become_snapshot(snapshot)
+        self._send_chunks(peer)
+
+    def _heartbeat_below(self, peer: Progress) -> None:
+        """To a member whose next entry is compacted: the question is where it stands."""
+        peer.round_sent = self.round
+        self._early.append(
+            AppendEntries(
+                self.id,
+                peer.id,
+                self.term,
+                self.log.base,
+                self.log.base_term,
+                self.commit,
+                self.round,
+                None,
+            )
+        )
+
+    def _send_chunks(self, peer: Progress) -> None:
+        snapshot = peer.snapshot
+        source = snapshot.source
+        total = source.total_bytes
+        chunk_bytes = self.config.snapshot_chunk_bytes
+        window = chunk_bytes * self.config.max_inflight_chunks
+        sent_any = False
+        while peer.sent - peer.offset < window and (
+            peer.sent < total or (total == 0 and peer.round_sent < self.round)
+        ):
+            data = source.read(peer.sent, min(chunk_bytes, total - peer.sent))
+            peer.round_sent = self.round
+            sent_any = True
+            self._early.append(
+                InstallSnapshot(
+                    self.id,
+                    peer.id,
+                    self.term,
+                    snapshot.index,
+                    snapshot.term,
+                    snapshot.membership.to_bytes(),
+                    total,
+                    snapshot.checksum,
+                    peer.sent,
+                    data,
+                    self.round,
+                )
+            )
+            if not data:
+                break
+            peer.sent += len(data)
+        if not sent_any and peer.round_sent < self.round:
+            self._heartbeat_below(peer)
+
+    def _on_install_snapshot(self, message: InstallSnapshot) -> None:
+        if not self._hear_leader(message.sender):
+            return
+        index = message.index
+        if index > self.commit and self.log.match(index, message.index_term):
+            # §7: "if existing log entry has same index and term as snapshot's last included entry,
+            # retain log entries following it".
+            self._commit_to(index)
+        if index <= self.commit:
+            # Older than what is here already.
+            self._incoming = None
+            self._reply(
+                SnapshotReply(self.id, message.sender, self.term, index, 0, True, message.round)
+            )
+            return
+        name = (index, message.index_term, message.total_bytes, message.checksum)
+        if self._incoming != name:
+            try:
+                Membership.from_bytes(message.membership)
+            except FormatError:
+                self._reject("impossible snapshot")
+                return
+            self._incoming = name
+            self._incoming_bytes = 0
+            self._chunks.clear()
+        if message.offset == self._incoming_bytes:
+            self._incoming_bytes += len(message.data)
+            self._chunks.append(
+                SnapshotChunk(
+                    index,
+                    message.index_term,
+                    message.total_bytes,
+                    message.checksum,
+                    message.offset,
+                    message.data,
+                )
+            )
+            if self._incoming_bytes == message.total_bytes:
+                self._install_snapshot(message)
+                self._reply(
+                    SnapshotReply(self.id, message.sender, self.term, index, 0, True, message.round)
+                )
+                return
+        self._reply(
+            SnapshotReply(
+                self.id,
+                message.sender,
+                self.term,
+                index,
+                self._incoming_bytes,
+                False,
+                message.round,
+            )
+        )
+
+    def _install_snapshot(self, message: InstallSnapshot) -> None:
+        """§7: "discard the entire log; reset state machine using snapshot contents (and load
+        snapshot's cluster configuration)"."""
+        index, term = message.index, message.index_term
+        membership = Membership.from_bytes(message.membership)
+        self._install = Snapshot(index, term, membership, Received(), message.checksum)
+        self._incoming = None
+        self._incoming_bytes = 0
+        self.log.restore(index, term)
+        self._forget_stable(0)
+        self._handed = index
+        self.commit = index
+        self.applying = index
+        self.memberships = [(index, membership)]
+        self._use_membership(index, membership)
+
+    def _on_snapshot_reply(self, message: SnapshotReply) -> None:
+        if self.role_number != LEADER:
+            return
+        peer = self.progress.get(message.sender)
+        if peer is None:
+            self._reject("reply of a non-member")
+            return
+        if message.round > self.round or (message.installed and message.index > self.log.last):
+            self._reject("impossible snapshot")
+            return
+        peer.active = True
+        if message.round > peer.round:
+            peer.round = message.round
+            if peer.round > self.round_acked:
+                self._count_rounds()
+        if message.installed:
+            moved = peer.acknowledged(message.index)
+            if peer.state == SNAPSHOT:
+                if peer.match >= self.log.base:
+                    peer.become_replicate()
+                elif peer.match >= peer.snapshot.index:
+                    peer.become_probe(peer.match + 1)  # compacted since: it needs a newer one
+            self._send_wanted = True
+            if moved and peer.match > self.commit:
+                self._advance_commit()
+            return
+        if peer.state != SNAPSHOT or message.index != peer.snapshot.index:
+            return
+        if message.offset > peer.snapshot.source.total_bytes:
+            self._reject("impossible snapshot")
+        elif message.offset > peer.offset:
+            peer.offset = message.offset
+            peer.sent = max(peer.sent, peer.offset)
+            peer.stalled = 0
+            self._send_wanted = True
+        elif message.offset < peer.offset:
+            # It lost what it had (a restart), or this is late; ask from there, once for each stall.
+            if peer.stalled >= self.config.election_ticks // 2:
+                peer.offset = peer.sent = message.offset
+                peer.stalled = 0
+                self._send_wanted = True
+
+    # --- 4  membership: §6, D§4 --------------------------------------------------------------
+
+    def change_config(self, change: ConfChange) -> int:
+        """Propose a change of membership; the index of its entry.  It is in force here at once, and on
+        each member as soon as it arrives (§6); done when that index is committed, and, for a joint
+        one, when the entry that leaves it is.
+
+        Raises:
+            NotLeader: only the leader can.
+            ProposalRefused: another change is not committed yet, this leader has committed nothing of
+                its own term yet (the correction to D§4.1 of July 2015), or a transfer is under way.
+            MembershipError: the change is impossible from here.
+        """
+        self._require_leader("change the membership")
+        if self.membership_index > self.commit:
+            raise ProposalRefused(
+                f"the change at index {self.membership_index} is not committed yet; try again later"
+            )
+        if self.commit < self.term_start:
+            raise ProposalRefused("nothing of this term is committed yet; try again later")
+        if self.transferee is not None:
+            raise ProposalRefused(f"leadership is being handed to {self.transferee!r}")
+        return self._append_membership(self.membership.changed(change))
+
+    def _append_membership(self, membership: Membership) -> int:
+        index = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
+        self.memberships.append((index, membership))
+        self._use_membership(index, membership)
+        self._send_wanted = True
+        return index
+
+    def _on_membership_committed(self) -> None:
+        if self.membership.joint:
+            if self.membership.auto_leave:
+                # §6: once C_old,new is committed, the leader may go on to C_new.
+                self._append_membership(self.membership.left())
+        elif not self.membership.is_voter(self.id):
+            # §6: a leader that is not in C_new steps down once that is committed; first, one more
+            # message to each, so that they know.
+            for peer in self._peers:
+                if peer.state != SNAPSHOT and peer.next > self.log.base:
+                    self._append_to(peer, None)
+            self._become_follower(self.term, None)
+
+    def _use_membership(self, index: int, membership: Membership) -> None:
+        self.membership = membership
+        self.membership_index = index
+        make = self.config.quorum
+        if not membership.voters:
+            self.quorum = _Nobody()
+        elif membership.joint:
+            self.quorum = Joint(make(membership.voters), make(membership.outgoing))
+        else:
+            self.quorum = make(membership.voters)
+        if self.role_number == LEADER:
+            self._adopt_progress()
+            if self.transferee is not None and self.transferee not in self.progress:
+                self._end_transfer()
+
+    def _adopt_progress(self) -> None:
+        """One `Progress` for each other member; those that stay keep theirs."""
+        before = self.progress
+        self.progress = {}
+        for node in self.membership.members:
+            if node != self.id:
+                peer = before.get(node)
+                if peer is None:
+                    peer = Progress(node, self.log.last + 1, False)
+                peer.witness = self.membership.is_witness(node)
+                self.progress[node] = peer
+        self._peers = list(self.progress.values())
+        # Counted under the quorums that are in force now: a lease of the old ones is none.
+        self._lease_from = -NEVER
+        self._count_rounds()
+
+    def _adopt_memberships(self, first: int) -> None:
+        """Take up the configurations among the entries from `first` on."""
+        index = self.log.find_control(first)
+        while index:
+            payload = bytes(self.log[index])
+            if payload[:1] == MEMBERSHIP:
+                self.memberships.append((index, Membership.from_bytes(payload[1:])))
+            index = self.log.find_control(index + 1) if index < self.log.last else 0
+        since, membership = self.memberships[-1]
+        self._use_membership(since, membership)
+
+    def _drop_memberships(self, first: int) -> None:
+        """Entries from `first` on are gone: the configuration before them is in force again (§6)."""
+        if self.membership_index < first:
+            return
+        while len(self.memberships) > 1 and self.memberships[-1][0] >= first:
+            self.memberships.pop()
+        since, membership = self.memberships[-1]
+        self._use_membership(since, membership)
+
+    # --- 5  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
+
+    def read_index(self, context: bytes) -> None:
+        """Ask for an index that a linearizable read may be served at; `Ready.reads` answers, with the
+        same `context`.  On a follower the leader is asked.
+
+        Raises:
+            NotLeader: no leader is known; nothing was asked.
+            ProposalRefused: too many reads are waiting.
+        """
+        if self.role_number == LEADER:
+            if len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads:
+                raise ProposalRefused(
+                    f"{self.config.max_pending_reads} reads are waiting already; try again later"
+                )
+            self._begin_read(context, self.id)
+        elif self.leader is None:
+            raise NotLeader("no leader is known; try again later", None)
+        else:
+            self._early.append(ReadRequest(self.id, self.leader, self.term, context))
+
+    def _on_read_request(self, message: ReadRequest) -> None:
+        if message.sender not in self.membership.members:
+            self._reject("request of a non-member")
+        elif (
+            self.role_number != LEADER
+            or len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
+        ):
+            self._refuse_read(message.context, message.sender)
+        else:
+            self._begin_read(message.context, message.sender)
+
+    def _begin_read(self, context: bytes, requester: NodeId) -> None:
+        if self.quiesced:
+            self.wake()
+        if self.commit < self.term_start:
+            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step 1).
+            self._reads_early.append((context, requester))
+        elif self.has_lease or not self._peers:
+            self._answer_read(context, requester, self.commit)
+        else:
+            # The next round, not one that is under way: it has to begin after the read.
+            self._reads.append((self.round + 1, self.commit, context, requester))
+            self._round_wanted = True
+
+    def _answer_read(self, context: bytes, requester: NodeId, index: int) -> None:
+        if requester == self.id:
+            self._read_states.append(ReadState(context, index))
+        else:
+            self._early.append(ReadReply(self.id, requester, self.term, context, index))
+
+    def _refuse_read(self, context: bytes, requester: NodeId) -> None:
+        self._answer_read(context, requester, 0)
+
+    def _begin_round(self) -> None:
+        self._round_wanted = False
+        self.round += 1
+        if self.config.lease:
+            self._round_ticks.append((self.round, self.now))
+        self._send_wanted = True
+        self._count_rounds()  # alone among learners, it is a quorum already
+
+    def _count_rounds(self) -> None:
+        """A quorum answered round r: whoever sent it was the leader when it did."""
+        acked = {peer.id: peer.round for peer in self._peers}
+        acked[self.id] = self.round
+        round = self.quorum.committed(acked)
+        while self._round_ticks and self._round_ticks[0][0] <= round:
+            self._lease_from = self._round_ticks.popleft()[1]
+        if round <= self.round_acked:
+            return
+        self.round_acked = round
+        while self._reads and self._reads[0][0] <= round:
+            _, index, context, requester = self._reads.popleft()
+            self._answer_read(context, requester, index)
+
+    def transfer(self, to: NodeId) -> None:
+        """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
+        refused meanwhile; given up after `election_ticks`.
+
+        Raises:
+            NotLeader: only the leader can.
+            MembershipError: `to` is no voter that can lead.
+        """
+        self._require_leader("transfer leadership")
+        if to == self.id:
+            return
+        if to not in self.progress or not self.membership.is_voter(to):
+            raise MembershipError(f"{to!r} is no voter of this group")
+        if self.membership.is_witness(to):
+            raise MembershipError(f"{to!r} is a witness and cannot lead")
+        if self.quiesced:
+            self.wake()
+        self.transferee = to
+        self._transfer_deadline = self.now + self.config.election_ticks
+        self._try_transfer()
+
+    def _try_transfer(self) -> None:
+        peer = self.progress[self.transferee]
+        if peer.match == self.log.last:
+            # From here on the target may campaign at any time, and voters will not protect us.
+            self._lease_lost = True
+            self._early.append(TimeoutNow(self.id, peer.id, self.term))
+        else:
+            self._send_wanted = True
+
+    def _end_transfer(self) -> None:
+        self.transferee = None
+        self._transfer_deadline = NEVER
+
+    def _on_timeout_now(self, message: TimeoutNow) -> None:
+        if self.role_number != FOLLOWER or message.sender != self.leader:
+            return
+        if self._promotable():
+            self._campaign(False, True)
+
+    def _outranked(self, node: NodeId) -> bool:
+        priorities = self.config.priorities
+        own = priorities.get(node, 0)
+        return any(
+            priorities.get(voter, 0) > own and not self.membership.is_witness(voter)
+            for voter in self.membership.voters
+        )
+
+    def _prefer_leader(self) -> None:
+        """Give way to a voter of higher priority that has been up to date for a while."""
+        priorities = self.config.priorities
+        if not priorities or self.transferee is not None or self.membership.joint:
+            return
+        own = priorities.get(self.id, 0)
+        best: Progress | None = None
+        for peer in self._peers:
+            if (
+                priorities.get(peer.id, 0) > own
+                and peer.state == REPLICATE
+                and peer.match >= self.commit
+                and self.membership.is_voter(peer.id)
+                and not peer.witness
+            ):
+                own = priorities.get(peer.id, 0)
+                best = peer
+        if best is None or best.id != self._preferred:
+            self._preferred = best.id if best is not None else None
+            self._preferred_since = self.now
+        elif self.now - self._preferred_since >= self.config.priority_ticks:
+            self._preferred_since = self.now  # should it fail, wait as long again
+            self.transfer(best.id)
+
+    # --- quiescence, for processes with very many groups -------------------------------------
+
+    def quiesce(self) -> bool:
+        """Rest the timers of this group on all members, if a leader has nothing left to do; whether it
+        did.  Whatever happens to the group wakes it; someone else has to notice dead peers meanwhile
+        (`ringleader.consensus.raft.groups` does)."""
+        last = self.log.last
+        if (
+            self.role_number != LEADER
+            or self.quiesced
+            or not self.commit == self.last_applied == last
+            or self._reads
+            or self._reads_early
+            or self.transferee is not None
+            or self.membership.joint
+        ):
+            return False
+        for peer in self._peers:
+            if peer.match != last or peer.state != REPLICATE or peer.commit != last:
+                return False
+        for peer in self._peers:
+            self._early.append(Quiesce(self.id, peer.id, self.term, last))
+        self._rest()
+        return True
+
+    def _rest(self) -> None:
+        self.quiesced = True
+        self.deadline = NEVER
+
+    def wake(self) -> None:
+        """End the rest of `quiesce()`; a follower begins to wait for its leader anew."""
+        if not self.quiesced:
+            return
+        self.quiesced = False
+        if self.role_number == LEADER:
+            self.deadline = self.now + self.config.heartbeat_ticks
+            self.quorum_due = self.now + self.config.election_ticks
+            self._round_wanted = True
+            for peer in self._peers:
+                peer.active = True
+        else:
+            self._set_election_deadline()
+
+    def _on_quiesce(self, message: Quiesce) -> None:
+        if self.role_number != FOLLOWER or message.sender != self.leader:
+            return
+        self.heard = self.now
+        if self.log.last == message.index == self.commit:
+            self._rest()
+        else:
+            self._set_election_deadline()
+
+    # --- 6  proposals ------------------------------------------------------------------------
+
+    def _require_leader(self, what: str) -> None:
+        if self.role_number != LEADER:
+            known = f"; {self.leader!r} is" if self.leader is not None else ""
+            raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
+
+    def propose(self, payloads: Sequence[bytes]) -> int:
+        """Append commands to the log; the index of the first.  They are committed, in this order and
+        next to each other, when `Ready.committed` shows them with this node's present term, or lost
+        if another entry stands there.
+
+        Raises:
+            NotLeader: only the leader can; its `leader` says who is.
+            ProposalRefused: too many bytes are uncommitted, or leadership is being handed over.
+            LimitError: more or larger payloads than one block takes.
+            SettingTypeError: a payload is not bytes.
+        """
+        if self.role_number != LEADER:
+            self._require_leader("take proposals")
+        if self.transferee is not None:
+            raise ProposalRefused(
+                f"leadership is being handed to {self.transferee!r}; try again there"
+            )
+        if not isinstance(payloads, (list, tuple)):
+            payloads = list(payloads)
+        count = len(payloads)
+        if count > BLOCK_ENTRIES_MAX:
+            raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        if not self.membership.is_voter(self.id):
+            raise ProposalRefused("this leader has left the group and takes no more proposals")
+        before = self.log.payload_bytes
+        first: int = self.log.append(self.term, payloads)
+        if not count:
+            return first
+        nbytes = self.log.payload_bytes - before + ENTRY_BYTES * count
+        if self.uncommitted_bytes and (
+            self.uncommitted_bytes + nbytes > self.config.max_uncommitted_bytes
+        ):
+            self.log.truncate(first)  # nobody has seen it
+            raise ProposalRefused(
+                f"{self.uncommitted_bytes} bytes are uncommitted, {nbytes} more would pass "
+                f"max_uncommitted_bytes={self.config.max_uncommitted_bytes}; try again later"
+            )
+        if self.quiesced:
+            self.wake()
+        self.uncommitted_bytes += nbytes
+        self._uncommitted.append((first + count - 1, nbytes))
+        self._send_wanted = True
+        return first
+
+    def forward(self, payloads: Sequence[bytes]) -> int:
+        """Send commands to the leader to be proposed there; a ticket.  `Ready.placed` answers with it,
+        if an answer comes at all: without one, nobody knows whether they will be committed.
+
+        Raises:
+            NotLeader: no leader is known, or this is the leader: propose() here.
+        """
+        if self.role_number == LEADER:
+            raise NotLeader("this is the leader: propose() here", self.id)
+        if self.leader is None:
+            raise NotLeader("no leader is known; try again later", None)
+        self._random = (self._random * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
+        ticket = self._random >> 1
+        self._early.append(Propose(self.id, self.leader, self.term, ticket, tuple(payloads)))
+        return ticket
+
+    def _on_propose(self, message: Propose) -> None:
+        if message.sender not in self.membership.members:
+            self._reject("request of a non-member")
+            return
+        index = 0
+        if self.role_number == LEADER:
+            key = (message.sender, message.ticket)
+            if key in self._tickets:
+                return  # repeated by the network
+            try:
+                index = self.propose(message.payloads)
+            except (NotLeader, ProposalRefused):
+                index = 0
+            except (TypeError, LimitError, LogError):
+                self._reject("impossible proposal")
+                return
+            if index:
+                self._tickets[key] = None
+                if len(self._tickets) > TICKETS_KEPT:
+                    del self._tickets[next(iter(self._tickets))]
+        self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
+
+    # --- 7  Ready ----------------------------------------------------------------------------
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether `ready()` has anything to give."""
+        return bool(
+            self._send_wanted
+            or self._round_wanted
+            or self._early
+            or self._waiting
+            or self._handed < self.log.last
+            or self.applying < min(self.commit, self.stable)
+            or self._shown.term != self.term
+            or self._shown.vote != self.vote
+            or self._read_states
+            or self._placed
+            or self._chunks
+            or self._install is not None
+        )
+
+    def ready(self) -> Ready:
+        """What there is to do now.
+
+        Raises:
+            MisuseError: there is nothing; see `has_ready`.
+        """
+        if not self.has_ready:
+            raise MisuseError("ready() without has_ready: there is nothing to do")
+        self._ready_number += 1
+        ready = Ready(self._ready_number)
+        log = self.log
+        if self.role_number == LEADER:
+            if self._round_wanted:
+                self._begin_round()
+            if self._send_wanted:
+                self._send_wanted = False
+                for peer in self._peers:
+                    self._replicate(peer)
+
+        if self._chunks:
+            ready.chunks = self._chunks
+            self._chunks = []
+        if self._install is not None:
+            ready.snapshot = self._install
+            self._install = None
+        last = log.last
+        if self._handed < last:
+            block = self._block
+            if block is None or block.first != self._handed + 1 or block.last != last:
+                block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
+            ready.block = block
+            self._handed = block.last
+            ready.last = block.last
+        else:
+            ready.last = self._handed
+        shown = self._shown
+        if (
+            shown.term != self.term
+            or shown.vote != self.vote
+            or (ready.block is not None and shown.commit != self.commit)
+        ):
+            self._shown = ready.hard_state = HardState(self.term, self.vote, self.commit)
+
+        ready.messages = self._early
+        self._early = []
+        ready.early = len(ready.messages)
+        # Replies wait for every entry that they speak of.
+        if self._waiting and self._handed == last:
+            ready.messages.extend(self._waiting)
+            self._waiting = []
+            if not ready.writes and not self._outstanding:
+                ready.early = len(ready.messages)
+
+        ceiling = min(self.commit, self.stable)
+        if self.applying < ceiling and self.membership.is_witness(self.id):
+            self.applying = self.last_applied = ceiling  # it runs no state machine
+        elif self.applying < ceiling:
+            entries = log.entries(self.applying + 1, ceiling + 1, self.config.max_apply_bytes)
+            ready.committed = entries
+            self.applying = entries.last
+        if self._read_states:
+            ready.reads = self._read_states
+            self._read_states = []
+        if self._placed:
+            ready.placed = self._placed
+            self._placed = []
+        if ready.writes or self._outstanding:
+            self._outstanding.append(ready)
+        return ready
+
+    def advance(self, ready: Ready) -> None:
+        """`ready` is persisted, sent and applied.
+
+        Raises:
+            MisuseError: it is not the oldest that is outstanding, or was not taken from here.
+        """
+        if ready.number > self._ready_number or (
+            self._outstanding and self._outstanding[0].number < ready.number
+        ):
+            raise MisuseError(f"advance({ready!r}) is out of order: earlier ones are outstanding")
+        if self._outstanding and self._outstanding[0] is ready:
+            self.persisted(ready)
+        if ready.committed is not None:
+            self.applied(ready.committed.last)
+
+    def persisted(self, ready: Ready) -> None:
+        """What `ready` persists is durable (its messages may leave).
+
+        Raises:
+            MisuseError: an earlier one is not durable yet, or this one was reported before.
+        """
+        if not self._outstanding:
+            if ready.writes or ready.number > self._ready_number:
+                raise MisuseError(f"persisted({ready!r}): it is not outstanding")
+            return
+        if self._outstanding[0] is not ready:
+            if not ready.writes and ready.number < self._outstanding[0].number:
+                return
+            raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
+        self._outstanding.popleft()
+        if ready.snapshot is not None:
+            self.snapshot = ready.snapshot
+            if self.last_applied < ready.snapshot.index:
+                self.last_applied = ready.snapshot.index
+        if ready.last > self.stable:
+            self.stable = ready.last
+            if self.role_number == LEADER and self.stable > self.commit:
+                self._advance_commit()
+        if (
+            self.role_number == CANDIDATE
+            and ready.hard_state is not None
+            and ready.hard_state.term == self.term
+            and ready.hard_state.vote == self.id
+        ):
+            self.ballots[self.id] = True
+            self._count_ballots()
+
+    def applied(self, index: int) -> None:
+        """The state machine has applied everything up to `index`.
+
+        Raises:
+            MisuseError: that was never handed over, or the index goes back.
+        """
+        if not self.last_applied <= index <= self.applying:
+            raise MisuseError(
+                f"applied({index}): entries were handed over up to {self.applying} and applied up to "
+                f"{self.last_applied}"
+            )
+        self.last_applied = index
+
+    def _forget_stable(self, index: int) -> None:
+        """Entries after `index` were replaced: what is on its way to the disk counts no further, even
+        when its write completes later (two truncations can bring back an old index and term)."""
+        if index < self._handed:
+            self._handed = index
+        if index < self.stable:
+            self.stable = index
+        for ready in self._outstanding:
+            if ready.last > index:
+                ready.last = index
+
+
+def _controls_are_valid(block: Block) -> bool:
+    """Whether this version knows every control entry of `block`."""
+    for index in range(block.first, block.last + 1):
+        if block.is_control(index):
+            payload = bytes(block[index])
+            if payload[:1] == MEMBERSHIP:
+                try:
+                    Membership.from_bytes(payload[1:])
+                except FormatError:
+                    return False
+            elif payload != NO_OP:
+                return False
+    return True
+
+
+class _Nobody:
+    """No voters are known yet: nothing is decided here."""
+
+    def committed(self, acked: dict[NodeId, int]) -> int:
+        return 0
+
+    def vote(self, ballots: dict[NodeId, bool]) -> str:
+        return "pending"
+
+    def has_quorum(self, nodes: object) -> bool:
+        return False

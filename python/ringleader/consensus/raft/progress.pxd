@@ -1,0 +1,27 @@
+# The types under which progress.py is compiled.
+from libc.stdint cimport int64_t
+
+
+cdef class Progress:
+    cdef public object id
+    cdef public int64_t match
+    cdef public int64_t next
+    cdef public int state
+    cdef public bint paused
+    cdef public object inflight
+    cdef public int64_t inflight_bytes
+    cdef public int64_t commit
+    cdef public int64_t round
+    cdef public int64_t round_sent
+    cdef public bint active
+    cdef public bint witness
+    cdef public object snapshot
+    cdef public int64_t offset
+    cdef public int64_t sent
+    cdef public int64_t stalled
+    cpdef void become_probe(self, int64_t next)
+    cpdef void become_replicate(self)
+    cpdef void become_snapshot(self, object snapshot)
+    cpdef bint has_room(self, int64_t blocks_max, int64_t bytes_max)
+    cpdef void sent_block(self, int64_t last, int64_t nbytes)
+    cpdef bint acknowledged(self, int64_t match)

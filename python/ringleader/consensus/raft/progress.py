@@ -1,0 +1,128 @@
+"""What a leader knows of one other member, and how it sends to it.
+
+    probe       the leader does not know where the logs agree: one message at a time, until it is
+                accepted (§5.3: nextIndex is decremented after a refusal)
+    replicate   the logs agree: messages follow one another without waiting, as many as the window has
+                room for
+    snapshot    the entries it needs are compacted: it is being sent a snapshot instead (§7)
+
+    probe ──accepted──► replicate ──refused──► probe ──entry compacted──► snapshot ──installed──► replicate
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ringleader.consensus.ready import Snapshot
+
+NodeId = int | str
+
+PROBE = 0
+REPLICATE = 1
+SNAPSHOT = 2
+STATES = ("probe", "replicate", "snapshot")
+
+
+class Progress:
+    """One member as its leader sees it.
+
+    match       its log equals the leader's up to here, durably.  Advanced by accepted replies of this
+                term only.  Invariant: match < next; match never goes back.
+    next        the first entry not sent yet (probe: the one whose predecessor is being tried).
+    state       see above.
+    paused      probe: a message is under way; released by its reply, or by the next heartbeat.
+    inflight    replicate: (last index, bytes) of each message sent and not acknowledged, in order.
+    commit      the highest commit index sent to it.
+    round       the highest of the leader's rounds that it answered.  Invariant: at most the leader's.
+    round_sent  the round that the last message to it carried.
+    active      it was heard since the last time the leader counted its quorum.
+    witness     it gets entries without payloads.
+    snapshot    the one being sent, held so that it stays readable while newer ones are taken.
+    offset      bytes of it that the member has acknowledged.
+    sent        bytes of it that were sent.  Invariant: offset <= sent.
+    stalled     ticks since `offset` moved.
+    """
+
+    __slots__ = (
+        "active",
+        "commit",
+        "id",
+        "inflight",
+        "inflight_bytes",
+        "match",
+        "next",
+        "offset",
+        "paused",
+        "round",
+        "round_sent",
+        "sent",
+        "snapshot",
+        "stalled",
+        "state",
+        "witness",
+    )
+
+    def __init__(self, id: NodeId, next: int, witness: bool) -> None:
+        self.id = id
+        self.match = 0
+        self.next = next
+        self.state = PROBE
+        self.paused = False
+        self.inflight: deque[tuple[int, int]] = deque()
+        self.inflight_bytes = 0
+        self.commit = 0
+        self.round = 0
+        self.round_sent = 0
+        self.active = True
+        self.witness = witness
+        self.snapshot: Snapshot | None = None
+        self.offset = 0
+        self.sent = 0
+        self.stalled = 0
+
+    def become_probe(self, next: int) -> None:
+        self.state = PROBE
+        self.paused = False
+        self.inflight.clear()
+        self.inflight_bytes = 0
+        self.snapshot = None
+        self.next = next
+
+    def become_replicate(self) -> None:
+        self.state = REPLICATE
+        self.paused = False
+        self.snapshot = None
+        self.next = self.match + 1
+
+    def become_snapshot(self, snapshot: Snapshot) -> None:
+        self.state = SNAPSHOT
+        self.paused = False
+        self.inflight.clear()
+        self.inflight_bytes = 0
+        self.snapshot = snapshot
+        self.next = snapshot.index + 1
+        self.offset = self.sent = self.stalled = 0
+
+    def has_room(self, blocks_max: int, bytes_max: int) -> bool:
+        """Whether the window takes one more message (a single one of any size always fits)."""
+        return not self.inflight or (
+            len(self.inflight) < blocks_max and self.inflight_bytes < bytes_max
+        )
+
+    def sent_block(self, last: int, nbytes: int) -> None:
+        self.inflight.append((last, nbytes))
+        self.inflight_bytes += nbytes
+        self.next = last + 1
+
+    def acknowledged(self, match: int) -> bool:
+        """Take note of an accepted message; whether `match` moved."""
+        while self.inflight and self.inflight[0][0] <= match:
+            self.inflight_bytes -= self.inflight.popleft()[1]
+        if match <= self.match:
+            return False
+        self.match = match
+        if self.next <= match:
+            self.next = match + 1
+        return True
