@@ -1,22 +1,25 @@
-"""Records: how bytes are framed in a log, so that what is read is what was written, or known not to be.
+"""Records: how bytes are framed in a log, so that what is read is what was written, or known not
+to be.
 
-A record is a header of 32 bytes, a payload, and zeros up to a multiple of 8 (docs/formats.md, "Record
-log").  What a record that parses guarantees:
+A record is a header of 32 bytes, a payload, and zeros up to a multiple of 8 (docs/formats.md,
+"Record log").  What a record that parses guarantees:
 
  1. Its CRC32C covers all of it, length, padding and header included.
- 2. It was written by this log: `tag` is the CRC32C of the log's identity.  A record of another node,
-    group, cluster or incarnation does not parse.
- 3. `sequence` counts all records of a log, over all its files and lives.  A reader that wants the next
-    one takes nothing that an earlier use of the same bytes left there.
+ 2. It was written by this log: `tag` is the CRC32C of the log's identity.  A record of another
+    node, group, cluster or incarnation does not parse.
+ 3. `sequence` counts all records of a log, over all its files and lives.  A reader that wants the
+    next one takes nothing that an earlier use of the same bytes left there.
  4. `durable` is the last sequence that was durable when the record was written.
 
-The fourth tells damage from a torn write.  A crash may take, cut or spoil whatever was written after
-the last completed sync, and only that.  So a record that does not parse is the log's end, *unless* a
-record behind it says that it was durable: then the disk lost what it had promised to keep.
+The fourth tells damage from a torn write.  A crash may take, cut or spoil whatever was written
+after the last completed sync, and only that.  So a record that does not parse is the log's end,
+*unless* a record behind it says that it was durable: then the disk lost what it had promised to
+keep.
 
 Its limit: the records of the very last sync have no witness behind them until the next batch, or
-`GroupStorage.mark`, writes one.  If the disk spoils exactly these, after it said that they are durable
-and before the witness is, recovery cannot tell this from a torn write, and takes it for one.
+`GroupStorage.mark`, writes one.  If the disk spoils exactly these, after it said that they are
+durable and before the witness is, recovery cannot tell this from a torn write, and takes it for
+one.
 
 Zeros are no record: kind 0 does not exist, and neither does tag 0.
 """
@@ -199,7 +202,8 @@ def parse(data: memoryview, at: int) -> Record | None:
 
 
 def find_witness(data: memoryview, start: int, tag: int, sequence: int) -> Record | None:
-    """The first record from byte `start` on which says that `sequence` was durable, if there is one.
+    """The first record from byte `start` on which says that `sequence` was durable, if there is
+    one.
 
     Looks at every place where a record can begin, so that damage in between hides nothing.
     """
