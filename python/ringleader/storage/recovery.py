@@ -125,9 +125,13 @@ class Recovery:
                     f"{name}: the log is damaged at byte {end}: record {self.sequence + 1} is "
                     f"missing, and the next segment begins with record {limit}"
                 )
-            self._refuse_damage(number, view, end)
-            for later in numbers[place + 1 :]:
-                self._refuse_damage(later, memoryview(self._load(later)), 0)
+            later = numbers[place + 1 :]
+            where = f"{name}: the log is damaged at byte {end}"
+            if end == len(data) and later:
+                where = f"{layout.log_name(later[0])}: the log is damaged at byte 0"
+            self._refuse_damage(where, number, view, end)
+            for other in later:
+                self._refuse_damage(where, other, memoryview(self._load(other)), 0)
             if end == 0:
                 if place == 0 and number > 1:
                     raise StorageError(
@@ -192,20 +196,16 @@ class Recovery:
             at = found.end
         return at
 
-    def _refuse_damage(self, number: int, view: memoryview, start: int) -> None:
-        """Raise when the log's next record was durable once."""
-        witness = record.find_witness(view, start, self.identity.tag, self.sequence + 1)
-        if witness is None:
-            return
-        at = witness.end - record.HEADER_BYTES - len(witness.payload)
-        at -= -len(witness.payload) % record.ALIGN_BYTES
-        last = self.segments[-1]
-        place = start if number == last else "its end"
-        raise StorageError(
-            f"{layout.log_name(last)}: the log is damaged at byte {place}: record "
-            f"{self.sequence + 1} was durable, says record {witness.sequence} at byte {at} of "
-            f"{layout.log_name(number)}"
-        )
+    def _refuse_damage(self, where: str, number: int, view: memoryview, start: int) -> None:
+        """Raise when a record from byte `start` of a segment on says that the log's next record,
+        which is not there, was durable."""
+        missing = self.sequence + 1
+        witness = record.find_witness(view, start, self.identity.tag, missing)
+        if witness is not None:
+            raise StorageError(
+                f"{where}: record {missing} was durable, says record {witness.sequence} in "
+                f"{layout.log_name(number)}"
+            )
 
     def _begin(self, number: int, found: Record) -> None:
         head = self._own(number, found)
