@@ -38,6 +38,7 @@ from ringleader.sim.nemesis import Decision, Nemesis, schedule
 from ringleader.sim.network import Network
 from ringleader.sim.profiles import DiskFaults, Faults, Profile
 from ringleader.sim.workload import KeyValueMachine, Pending, Workload, describe
+from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
 #: Integers that are collected before they go into the digest.
@@ -101,6 +102,7 @@ class SimNode:
         "rejected",
         "storage",
         "ticker",
+        "ticks",
         "up",
         "waiting",
     )
@@ -136,7 +138,13 @@ class SimNode:
         self.fuse_down_us = 0
         self.power = True
         self.rejected = 0
+        self.ticks = 0
         self.waiting: dict[Pending, None] = {}
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it is lost, or will be when it reads what a fault has damaged."""
+        return self.lost or bool(self.disk.flipped)
 
     # --- its life ----------------------------------------------------------------------------
 
@@ -144,7 +152,12 @@ class SimNode:
         """Begin a life with what the disk holds."""
         cluster = self.cluster
         self.life += 1
-        inner = GroupStorage(self.disk)
+        inner = GroupStorage(
+            self.disk,
+            LogIdentity(cluster="simulated", node=self.id),
+            segment_bytes=cluster.segment_bytes,
+            on_failure=self.fail,
+        )
         recovered = inner.load()
         log = recovered.log
         hard_state = recovered.hard_state
@@ -263,7 +276,6 @@ class SimNode:
         if isinstance(error, _Crash):
             self.cluster.crash(self, self.fuse_down_us)
         elif isinstance(error, StorageError):
-            self.cluster.checker.coverage["nodes stopped by their disk"] += 1
             self.cluster.crash(self, self.cluster.disk_restart_us)
         elif isinstance(error, InvariantViolation) or not isinstance(error, Exception):
             raise error
@@ -283,8 +295,27 @@ class SimNode:
             self.checker.coverage["nodes stopped by their disk"] += 1
             self.cluster.crash(self, self.cluster.disk_restart_us)
 
+    def fail(self, error: StorageError) -> None:
+        """The disk failed: the node stops, once it has left what it is doing."""
+        self.checker.coverage["nodes stopped by their disk"] += 1
+        life = self.life
+        self.cluster.clock.after(
+            0,
+            lambda _: (
+                self.cluster.crash(self, self.cluster.disk_restart_us)
+                if self.life == life
+                else None
+            ),
+        )
+
     def tick(self, count: int) -> None:
-        self.run(self.driver.tick, count)
+        self.run(self._tick, count)
+
+    def _tick(self, count: int) -> None:
+        self.driver.tick(count)
+        self.ticks += count
+        if self.ticks % 16 == 0:
+            self.storage.inner.mark()
 
     def catch_up(self) -> None:
         """A lease is only as good as the node's idea of the time: no tick may be overdue."""
@@ -515,6 +546,7 @@ class Cluster:
         self.keep_entries = random.choice((0, 5, 50))
         #: Bytes of filling in a snapshot.
         self.ballast = random.choice((0, 200, 3000))
+        self.segment_bytes = random.choice((1000, 20_000, 2**20))
         self.duration_us = duration_us
         self.until_us = duration_us if until_us is None else min(until_us, duration_us)
         self.clock = Clock()
@@ -741,7 +773,8 @@ class Cluster:
     def _keeps_quorum(self, membership: Membership, node: NodeId | None) -> bool:
         for voters in (membership.voters, membership.outgoing):
             gone = sum(
-                voter == node or (voter in self.nodes and self.nodes[voter].lost)
+                voter == node
+                or (voter in self.nodes and self.nodes[voter].damaged)
                 for voter in voters
             )
             if voters and 2 * gone >= len(voters):
