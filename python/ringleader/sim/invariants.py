@@ -277,6 +277,7 @@ class Checker:
         clock: gives the time that a violation names.
         pre_vote: whether the nodes are configured with it (invariant 11).
         describe: of an event of the trace, how the story tells it.
+        elected: called when a node was elected.
     """
 
     def __init__(
@@ -286,10 +287,12 @@ class Checker:
         *,
         pre_vote: bool = True,
         describe: Callable[[tuple[Any, ...]], str] = repr,
+        elected: Callable[[], None] | None = None,
     ) -> None:
         self.initial = voters
         self.pre_vote = pre_vote
         self.describe = describe
+        self.elected = elected
         self.clock = clock
         self.shadows: dict[NodeId, Shadow] = {}
         #: The committed entries' words, by index; [0] stands for the empty log.
@@ -572,6 +575,8 @@ class Checker:
                     self.violate(5, node, f"overwrites entry {first}; {s.commit} is committed")
                 self.coverage["conflicting tails replaced"] += 1
             self._learn_leader(s, core)
+            if s.leads and core.commit != s.commit:
+                self._learn_commit(s, core)
             if words[-1] & _TERM > core.term:
                 self.violate(3, node, f"writes an entry of term {words[-1] & _TERM} in an earlier")
             self._check_run(s, first, words, items)
@@ -642,7 +647,8 @@ class Checker:
     def _sent_request_vote(self, s: Shadow, core: Any, message: RequestVote) -> None:
         term = message.term
         # Later, it may wait for the disk while another is followed already.
-        if core.role == ("pre-candidate" if message.pre else "candidate") and not core.has_ready:
+        stands = core.role == ("pre-candidate" if message.pre else "candidate")
+        if stands and core.term == term - message.pre and not core.has_ready:
             last = len(s.words) - 1
             if message.last_index != last or message.last_term != s.words[last] & _TERM:
                 self.violate(
@@ -661,7 +667,7 @@ class Checker:
         if self.pre_vote and (term - 1, s.id) not in self.told:
             membership = core.membership
             would = self.pre_grants.get((term, s.id), set()) | {s.id}
-            if not has_quorum(membership, would) and core.term == term:
+            if core.role == "candidate" and not has_quorum(membership, would):
                 self.violate(
                     11,
                     s.id,
@@ -725,8 +731,12 @@ class Checker:
                     )
             elif prev < len(words):
                 # Sent before it was handed to the disk: its followers may hold it first.
-                some_words, items = read_block(block)
-                self._check_run(s, block.first, some_words, items)
+                run = self.runs.get(block.last_term)
+                if run is None or last >= run.start + len(run.words):
+                    if core.commit != s.commit:
+                        self._learn_commit(s, core)
+                    some_words, items = read_block(block)
+                    self._check_run(s, block.first, some_words, items)
 
     def _sent_append_reply(self, s: Shadow, core: Any, message: AppendReply) -> None:
         if message.term > s.durable_term:
@@ -873,6 +883,8 @@ class Checker:
         self.coverage["elections won"] += 1
         if (term - 1, s.id) in self.told:
             self.coverage["transfers completed"] += 1
+        if self.elected is not None:
+            self.elected()
 
     def _learn_commit(self, s: Shadow, core: Any) -> None:
         commit = core.commit
@@ -976,6 +988,8 @@ class Checker:
             self._learn_commit(s, core)
         if last >= len(ledger) or last > core.commit:
             self.violate(5, node, f"applies {last}; its commit index is {core.commit}")
+        if last >= len(s.durable) or s.durable[last] != ledger[last]:
+            self.violate(6, node, f"applies {last}, which is not durable here")
         at = first
         chain = s.chain
         chains = self.chain

@@ -51,6 +51,7 @@ def schedule(seed: int, faults: Faults, until_us: int) -> list[Decision]:
         ("clog", network.clog_every_us, network.clog_us),
         ("slow", network.slow_every_us, network.slow_us),
         ("crash", crash.every_us, crash.down_us),
+        ("stall", 6 * disk.stall_us[1] if disk.stall_rate else 0, disk.stall_us),
         ("full", disk.full_every_us, disk.full_us),
         ("flip", crash.every_us * 10 if disk.flip_synced_rate else 0, crash.down_us),
         ("drift", clock.redraw_every_us, none),
@@ -135,10 +136,10 @@ class Nemesis:
         if len(nodes) < 2:
             return
         one_way = random.random() < faults.asymmetric_rate
-        shape = random.randrange(5)
+        shape = random.choice((0, 0, 0, 1, 1, 2, 3, 4))
         cuts: list[tuple[list[NodeId], list[NodeId]]] = []
-        if shape == 0:  # one node alone
-            node = self._some(random)
+        if shape == 0:  # one node alone, the leader for choice
+            node = cluster.leader() if random.random() < 0.6 else self._some(random)
             alone = [node.id] if node is not None else nodes[:1]
             others = [other for other in nodes if other not in alone]
             cuts = [(alone, others), (others, alone)]
@@ -226,6 +227,14 @@ class Nemesis:
             else:
                 cluster.crash(node, decision.lasts_us)
 
+    def _stall(self, decision: Decision, random: Random) -> None:
+        """A disk on which every sync takes long, so that much is under way at any time."""
+        node = self._some(random)
+        if node is not None:
+            node.disk.slow_us = random.randrange(1, 2 * self.cluster.election_us)
+            self.cluster.checker.coverage["disks slow"] += 1
+            self._end(setattr, decision, node.disk, "slow_us", 0)
+
     def _full(self, decision: Decision, random: Random) -> None:
         node = self._some(random)
         if node is not None:
@@ -282,6 +291,24 @@ class Nemesis:
             leader.transfer(random.choice(voters))
 
     def _change(self, decision: Decision, random: Random) -> None:
+        """Changes of membership: one, several in a hurry, or one as soon as there is another leader."""
+        clock = self.cluster.clock
+        tick_us = self.cluster.profile.tick_us
+
+        def again(_: None) -> None:
+            if not self._healed:
+                self._change_once(random)
+
+        how = random.randrange(4)
+        if how == 0:
+            self.cluster.on_leader.append(again)
+            return
+        again(None)
+        if how == 1:
+            for _ in range(4):
+                clock.after(random.randrange(3 * tick_us), again)
+
+    def _change_once(self, random: Random) -> None:
         leader = self.cluster.leader()
         if leader is None:
             return

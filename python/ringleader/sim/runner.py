@@ -45,6 +45,7 @@ STATES: tuple[str, ...] = (
     "durable bits flipped",
     "damaged disks refused",
     "disks full",
+    "disks slow",
     "nodes stopped by their disk",
     "snapshots taken",
     "snapshot chunks sent",
