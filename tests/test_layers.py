@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hashing": {"errors", "limits", "kernels", "keys"},
     "placement": {"errors", "limits", "kernels", "keys", "hashing"},
     "consensus": {"errors", "limits", "kernels"},
+    "sim": {"errors", "limits", "kernels", "consensus", "storage"},
     "cli": {"errors", "limits", "kernels", "keys", "hashing", "placement", "__init__"},
     "__main__": {"cli"},
     "__init__": {"placement"},

@@ -68,6 +68,10 @@ GROUPS_MAX: Final = 2**24
 #: Ticks that a timer may run.
 TIMER_TICKS_MAX: Final = 2**15 - 1
 
+# --- simulation -----------------------------------------------------------------------------
+#: Calls that the linearizability checker tries on one key before it gives up.
+LINEARIZABILITY_STEPS_MAX: Final = 2**21
+
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert VOTERS_MAX <= MEMBERS_MAX
 
