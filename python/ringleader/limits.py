@@ -79,6 +79,10 @@ SNAPSHOT_PIECE_BYTES: Final = 2**22
 SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
 
+# --- simulation -----------------------------------------------------------------------------
+#: Calls that the linearizability checker tries on one key before it gives up.
+LINEARIZABILITY_STEPS_MAX: Final = 2**21
+
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
