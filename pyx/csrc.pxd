@@ -2,7 +2,7 @@
 # run-time module, so cimporting this file never imports anything.
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t, size_t
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "base.h" nogil:
     uint64_t rl_load64(const void *p) noexcept
@@ -94,6 +94,29 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+
+cdef extern from "quorum.h" nogil:
+    enum: RL_VOTERS_MAX
+    enum: RL_TIMER_TICKS_MAX
+    ctypedef struct rl_timers:
+        uint8_t *soon
+        uint16_t *later
+    void rl_quorum_committed(
+        const uint64_t *match, size_t groups, size_t voters, size_t quorum, uint64_t *out
+    ) noexcept
+    uint64_t rl_quorum_committed_one(uint64_t *values, size_t voters, size_t quorum) noexcept
+    void rl_quorum_committed_joint(
+        const uint64_t *incoming, size_t incoming_voters, size_t incoming_quorum,
+        const uint64_t *outgoing, size_t outgoing_voters, size_t outgoing_quorum, size_t groups,
+        uint64_t *out
+    ) noexcept
+    void rl_quorum_votes(
+        const int8_t *ballots, size_t groups, size_t voters, size_t quorum, int8_t *out
+    ) noexcept
+    size_t rl_timers_room(size_t rows) noexcept
+    void rl_timers_set(const rl_timers *timers, size_t row, uint32_t ticks) noexcept
+    uint32_t rl_timers_remaining(const rl_timers *timers, size_t row) noexcept
+    size_t rl_timers_tick(const rl_timers *timers, size_t rows, uint32_t *fired) noexcept
 
 cdef extern from "ring.h" nogil:
     enum: RL_DIRECT_PAD

@@ -127,6 +127,10 @@ class QuorumError(RingleaderError, ValueError):
     """A quorum system that cannot be used: no voters, or quorums that do not intersect."""
 
 
+class RowError(RingleaderError, IndexError):
+    """A table of timers has no such row."""
+
+
 class ConfigError(RingleaderError, ValueError):
     """A setting of a consensus core, or a relation between two of them, is not possible."""
 

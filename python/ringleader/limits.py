@@ -60,6 +60,8 @@ BLOCK_BYTES_MAX: Final = 2**30
 # --- consensus ------------------------------------------------------------------------------
 #: Voters of one configuration: a quorum's arithmetic is done in fixed room.
 VOTERS_MAX: Final = 127
+#: Quorums enumerated to prove that those of two systems of different shape always meet.
+QUORUMS_CHECKED_MAX: Final = 2**16
 MEMBERS_MAX: Final = 1024
 NODE_ID_BYTES_MAX: Final = 255
 GROUPS_MAX: Final = 2**24

@@ -7,8 +7,8 @@ both.  It owns none of its surroundings; it reaches them through three small int
     Transport      sends messages, and may lose, delay, repeat or reorder them
     StateMachine   what is being replicated
 
-Nothing here blocks, and nothing here knows the time: `tick()` is called by a clock, `receive()` by a
-network, and the callback of `Storage.write` by a disk.
+Nothing here blocks, and nothing here knows the time: `tick()` is called by a clock, `receive()` by
+a network, and the callback of `Storage.write` by a disk.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ NodeId = int | str
 class Recovered:
     """What a storage holds of an earlier life.
 
-    `partial` says what has arrived of a snapshot that was being received: the number of bytes and the
-    snapshot's (index, term, total_bytes, checksum); or None.  A storage that holds nothing gives the
-    defaults.
+    `partial` says what has arrived of a snapshot that was being received: the number of bytes and
+    the snapshot's (index, term, total_bytes, checksum); or None.  A storage that holds nothing
+    gives the defaults.
     """
 
     __slots__ = ("hard_state", "log", "partial", "snapshot")
@@ -69,7 +69,7 @@ class Storage(Protocol):
         ...
 
     def write(self, ready: Ready, done: Callable[[Ready], None]) -> None:
-        """Make `ready.hard_state`, `.chunks`, `.snapshot` and `.block` durable, in this order, after
+        """Make `ready.hard_state`, `.chunks`, `.snapshot`, `.block` durable, in this order, after
         all that was handed over before; then call `done(ready)`, at once or later.
 
         A `Ready` that persists nothing is done when all before it are.  After an error nothing is
@@ -78,7 +78,7 @@ class Storage(Protocol):
         ...
 
     def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
-        """Make a snapshot of the own state durable (from `snapshot.source`), then forget log entries
+        """Make a snapshot of the own state durable (`snapshot.source`), then forget log entries
         below `keep_from`; then call `done()`."""
         ...
 
@@ -183,9 +183,10 @@ class Driver:
         forward: send proposals to the leader when this node is not it, instead of refusing them.
         snapshot_bytes: take a snapshot when the log holds so many bytes; None: only by
             `take_snapshot()`.
-        keep_entries: entries that stay in the log behind a snapshot, for followers that lag a little.
-        patience_ticks: after so many ticks a read or a forwarded proposal that got no answer is given
-            up, as refused or unknown.
+        keep_entries: entries that stay in the log behind a snapshot, for followers that lag a
+            little.
+        patience_ticks: after so many ticks a read or a forwarded proposal that got no answer is
+            given up, as refused or unknown.
 
     Once storage or state machine has failed, `failed` holds the error and nothing is done any more:
     what they hold is unclear.
@@ -266,7 +267,7 @@ class Driver:
         self.pump()
 
     def read(self, done: Done) -> None:
-        """Ask for a linearizable read; when `done` gets "applied", read the state machine at once."""
+        """Ask for a linearizable read: when `done` gets "applied", read the state machine then."""
         self._sequence += 1
         context = self._sequence.to_bytes(8, "little")
         self._reads[context] = (self.core.now, done)
@@ -443,8 +444,10 @@ class Driver:
     # --- snapshots ---------------------------------------------------------------------------
 
     def take_snapshot(self) -> None:
-        """Save the state machine's state, then let the log forget what it covers.  One at a time: while
-        one is being saved, nothing happens."""
+        """Save the state machine's state, then let the log forget what it covers.
+
+        One at a time: while one is being saved, nothing happens.
+        """
         core = self.core
         index = core.last_applied
         if self._saving or self.machine is None or self.failed is not None:

@@ -93,7 +93,9 @@ class Membership:
         if strange := {*self.witnesses} - every_voter:
             raise MembershipError(f"{sorted(strange, key=_order)} are witnesses but no voters")
         if self.voters and {*self.voters} <= {*self.witnesses}:
-            raise MembershipError("witnesses alone cannot elect a leader: one voter must store data")
+            raise MembershipError(
+                "witnesses alone cannot elect a leader: one voter must store data"
+            )
 
     @property
     def joint(self) -> bool:
@@ -129,11 +131,9 @@ class Membership:
     # --- on disk and on the wire -------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """Version and flags, four counts (u16), then the ids: 0 and a u64, or 1, a length and UTF-8."""
+        """Version, flags, four counts (u16), the ids: 0 and a u64, or 1, a length and UTF-8."""
         lists = (self.voters, self.outgoing, self.learners, self.witnesses)
-        parts = [
-            _HEADER.pack(_VERSION, _AUTO_LEAVE if self.auto_leave else 0, *map(len, lists))
-        ]
+        parts = [_HEADER.pack(_VERSION, _AUTO_LEAVE if self.auto_leave else 0, *map(len, lists))]
         for node in (node for nodes in lists for node in nodes):
             if isinstance(node, str):
                 text = node.encode()
@@ -188,8 +188,8 @@ class Membership:
     # --- the steps between configurations ----------------------------------------------------
 
     def changed(self, change: ConfChange) -> Membership:
-        """The configuration that comes after `change`: the final one when a single voter comes, goes
-        or stays, else the joint one on the way to it.
+        """The configuration that comes after `change`: the final one when at most one voter comes
+        or goes, else the joint one on the way to it.
 
         Raises:
             MembershipError: the change is impossible from here, or changes nothing.

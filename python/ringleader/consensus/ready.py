@@ -81,7 +81,7 @@ class BytesSource:
 
 
 class Received:
-    """Stands for the bytes of a snapshot that arrived: they are with the storage.  Whoever drives the
+    """Stands for the bytes of a snapshot that arrived: they are with the storage.  Who drives the
     core puts `Storage.open_snapshot()` in its place before `persisted()`."""
 
     __slots__ = ()
@@ -94,8 +94,8 @@ class Received:
 class Snapshot:
     """The state after entry `index` of `term`, and the membership in force there.
 
-    `checksum` is the CRC32C of the source's bytes: with index, term and length it names the snapshot,
-    so that a transfer may go on with another sender, and never mixes two.
+    `checksum` is the CRC32C of the source's bytes: with index, term and length it names the
+    snapshot, so that a transfer may go on with another sender, and never mixes two.
     """
 
     __slots__ = ("checksum", "index", "membership", "source", "term")
@@ -178,9 +178,10 @@ class Ready:
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
     snapshot        to install, or None: its chunks are complete (its `source` is `Received()`; the
                     bytes are with the storage).  The log on disk then begins after it (entries that
-                    `Ready.block` does not repeat are gone), and the state machine is restored from it
-                    before anything in `committed` is applied.
-    block           entries to persist, or None.  Entries on disk from `block.first` on are replaced.
+                    `Ready.block` does not repeat are gone), and the state machine is restored from
+                    it before anything in `committed` is applied.
+    block           entries to persist, or None.  Entries on disk from `block.first` on are
+                    replaced.
     messages        to send; the first `early` of them need not wait for the disk.
     committed       entries to apply, or None.
     reads           reads that may be served as soon as their index is applied.
@@ -194,7 +195,6 @@ class Ready:
         "early",
         "hard_state",
         "last",
-        "last_term",
         "messages",
         "number",
         "placed",
@@ -213,9 +213,9 @@ class Ready:
         self.committed: Entries | None = None
         self.reads: list[ReadState] | None = None
         self.placed: list[Placed] | None = None
-        #: The log's last entry when this was taken: durable with it.
+        #: Entries up to here are durable with it; the core lowers it when they are replaced
+        #: meanwhile.
         self.last = 0
-        self.last_term = 0
 
     @property
     def writes(self) -> bool:

@@ -15,8 +15,16 @@ from ringleader.consensus.raft.messages cimport (
     SnapshotReply,
     TimeoutNow,
     VoteReply,
+    accepted,
+    append_entries,
 )
 from ringleader.consensus.raft.progress cimport Progress
+from ringleader.consensus.ready cimport HardState, Ready
+
+# Numbers in C; for Python they are in core.py alone.
+cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
+cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int64_t NEVER, RANDOM_MODULUS, ENTRY_BYTES
 
 
 cdef class Raft:
@@ -41,13 +49,17 @@ cdef class Raft:
     cdef readonly int64_t heard
     cdef readonly int64_t quorum_due
     cdef readonly bint quiesced
-    cdef object _random
+    cdef int64_t _random
+    cdef int64_t _timeout
+    cdef int64_t _last
+    cdef bint _witness
+    cdef bint _plain
     cdef int64_t _sworn_until
     cdef readonly dict ballots
     cdef readonly int64_t term_start
     cdef readonly int64_t round
     cdef readonly int64_t round_acked
-    cdef object _round_ticks
+    cdef list _round_ticks
     cdef int64_t _lease_from
     cdef bint _lease_lost
     cdef bint _round_wanted
@@ -56,11 +68,16 @@ cdef class Raft:
     cdef int64_t _transfer_deadline
     cdef object _preferred
     cdef int64_t _preferred_since
-    cdef readonly int64_t uncommitted_bytes
-    cdef object _uncommitted
+    cdef bint _eager_commit
+    cdef int64_t _max_block_bytes
+    cdef int64_t _max_inflight_entries
+    cdef int64_t _max_inflight_bytes
+    cdef int64_t _max_uncommitted_bytes
+    cdef int64_t _max_apply_bytes
+    cdef int64_t _base
     cdef dict _tickets
     cdef list _reads_early
-    cdef object _reads
+    cdef list _reads
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
     cdef list _chunks
@@ -70,20 +87,27 @@ cdef class Raft:
     cdef list _read_states
     cdef list _placed
     cdef object _block
+    cdef int64_t _block_first
+    cdef int64_t _block_last
+    cdef int64_t _block_bytes
     cdef readonly int64_t stable
     cdef int64_t _handed
     cdef readonly int64_t applying
-    cdef object _shown
+    cdef HardState _shown
     cdef int64_t _ready_number
-    cdef object _outstanding
+    cdef list _outstanding
     cdef readonly dict rejected
 
     cpdef tick(self, int64_t count=*)
     cpdef step(self, message)
     cpdef propose(self, payloads)
-    cpdef ready(self)
-    cpdef advance(self, ready)
-    cpdef persisted(self, ready)
+    cpdef Ready ready(self)
+    cpdef advance(self, Ready ready)
+    cpdef persisted(self, Ready ready)
+    cdef bint _has_ready(self)
+    cdef int64_t _draw(self)
+    cdef _keep_block(self, block)
+    cdef int64_t _majority_match(self)
     cpdef applied(self, int64_t index)
     cdef _on_deadline(self)
     cdef _on_leader_deadline(self)
@@ -108,6 +132,8 @@ cdef class Raft:
     cdef _advance_commit(self)
     cdef _commit_to(self, int64_t index)
     cdef _replicate(self, Progress peer)
+    cdef int64_t _inflight_bytes(self, Progress peer) except? -1
+    cdef bint _has_room(self, Progress peer) except? -1
     cdef _append_to(self, Progress peer, block)
     cdef _encode(self, int64_t first, bint bare)
     cdef _begin_snapshot(self, Progress peer)

@@ -8,18 +8,18 @@ What it guarantees (figure 3; the simulator checks each at every step):
 
     Election Safety       at most one leader is elected in a term
     Leader Append-Only    a leader never overwrites or deletes entries of its log
-    Log Matching          if two logs hold an entry of the same index and term, they are equal up to it
-    Leader Completeness   an entry committed in a term is in the log of the leaders of all later terms
+    Log Matching          two logs with an entry of the same index and term are equal up to it
+    Leader Completeness   an entry committed in a term is in the logs of the leaders of later terms
     State Machine Safety  no two nodes apply different commands at one index
 
 How it works.  The caller gives ticks, messages and proposals, and takes a `Ready`: what to persist,
 send and apply, in this order (`ringleader.consensus.ready` has the rules).  Everything between two
-`ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a round
-of messages.  Entries are never touched one by one here; the log's kernels do that.
+`ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a
+round of messages.  Entries are never touched one by one here; the log's kernels do that.
 
 The code is in the order of the paper:
 
-    Raft.tick, step         time and messages: what all roles have in common (figure 2, "All Servers")
+    Raft.tick, step         time and messages: what all roles have in common (figure 2)
     1  elections            §5.2, §5.4.1, pre-vote D§9.6, leader stickiness D§4.2.3
     2  replication          §5.3, commit rule §5.4.2, flow control
     3  snapshots            §7
@@ -28,18 +28,17 @@ The code is in the order of the paper:
     6  proposals
     7  Ready                what goes out, what comes back
 
-No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python; core.pxd
-gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
+No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
+core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, check_id
-from ringleader.consensus.quorum import Joint
+from ringleader.consensus.quorum import Joint, Majority, QuorumSystem, VoteResult
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
     AppendEntries,
@@ -55,6 +54,8 @@ from ringleader.consensus.raft.messages import (
     SnapshotReply,
     TimeoutNow,
     VoteReply,
+    accepted,
+    append_entries,
 )
 from ringleader.consensus.raft.progress import PROBE, REPLICATE, SNAPSHOT, STATES, Progress
 from ringleader.consensus.raft.status import PeerStatus, Status
@@ -107,6 +108,7 @@ TRANSITIONS: dict[tuple[int, int], str] = {
 NO_OP = b"\0"
 MEMBERSHIP = b"\1"
 
+RANDOM_MODULUS = 2**31 - 1
 #: What an entry takes in the log besides its payload.
 ENTRY_BYTES = 16
 #: A deadline that no tick reaches.
@@ -120,9 +122,9 @@ class Raft:
 
     Args:
         id: this node's name, a positive int or a non-empty str.
-        voters: the group's first voters (or a `Membership`), the same on every node that starts with
-            it; empty for a node that joins a running group.  A snapshot's membership and those in the
-            log come later and win.
+        voters: the group's first voters (or a `Membership`), the same on every node that starts
+            with it; empty for a node that joins a running group.  A snapshot's membership and those
+            in the log come later and win.
         log: what was durable, or None for an empty one.  The core owns it from now on.
         config: see `Config`.
         seed: makes election timeouts differ; give every node and every life another one.
@@ -134,9 +136,11 @@ class Raft:
 
     State, in the names of figure 2:
 
-    term            latest term seen.  Never goes back; durable before anything that shows it is sent.
+    term            latest term seen.  Never goes back; durable before anything that shows it is
+                    sent.
     vote            whom this node voted for in `term`.  Invariant: changes once a term at most.
-    log             Invariant: never truncated at or below `commit`.
+    log             Invariant: never truncated at or below `commit`; `_last` is its last index,
+                    `_base` what it begins after.
     commit          highest index known to be committed.  Never goes back.  Invariant: <= log.last.
     last_applied    highest index that the caller has reported as applied.  Invariant: <= commit.
     stable          highest index that is durable here with all before it.  Invariant: <= log.last.
@@ -162,7 +166,16 @@ class Raft:
         elif not isinstance(config, Config):
             raise ConfigError(f"config={config!r} is no Config")
         self.config = config
+        # What the hot path reads of it.
+        self._eager_commit = config.eager_commit
+        self._max_block_bytes = config.max_block_bytes
+        self._max_inflight_entries = config.max_inflight_entries
+        self._max_inflight_bytes = config.max_inflight_bytes
+        self._max_uncommitted_bytes = config.max_uncommitted_bytes
+        self._max_apply_bytes = config.max_apply_bytes
         self.log = log if log is not None else Log()
+        self._last = self.log.last
+        self._base = self.log.base
         hard_state = hard_state if hard_state is not None else HardState()
         first = voters if isinstance(voters, Membership) else Membership(voters)
         base = self.log.base
@@ -198,7 +211,9 @@ class Raft:
         self.memberships: list[tuple[int, Membership]] = [(start, first)]
         self.membership = first
         self.membership_index = start
-        self.quorum = None
+        self._witness = False
+        self._plain = False
+        self.quorum: QuorumSystem = _Nobody()
         self.progress: dict[NodeId, Progress] = {}
         self._peers: list[Progress] = []
 
@@ -208,7 +223,8 @@ class Raft:
         self.heard = 0
         self.quorum_due = NEVER
         self.quiesced = False
-        self._random = (seed * 2 + 1) & (2**63 - 1)
+        self._random = seed % (RANDOM_MODULUS - 1) + 1
+        self._timeout = 0
         # A lease that this node granted in an earlier life may still run (D§6.4.1).
         self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
 
@@ -219,7 +235,7 @@ class Raft:
         self.term_start = 0
         self.round = 0
         self.round_acked = 0
-        self._round_ticks: deque[tuple[int, int]] = deque()
+        self._round_ticks: list[tuple[int, int]] = []
         self._lease_from = -NEVER
         self._lease_lost = False
         self._round_wanted = False
@@ -228,21 +244,19 @@ class Raft:
         self._transfer_deadline = NEVER
         self._preferred: NodeId | None = None
         self._preferred_since = 0
-        self.uncommitted_bytes = 0
-        self._uncommitted: deque[tuple[int, int]] = deque()
         self._tickets: dict[tuple[NodeId, int], None] = {}
 
         # Reads: those that wait for the first commit of this term, and (round, index, context,
         # requester) of those that wait for their round.
         self._reads_early: list[tuple[bytes, NodeId]] = []
-        self._reads: deque[tuple[int, int, bytes, NodeId]] = deque()
+        self._reads: list[tuple[int, int, bytes, NodeId]] = []
 
         # A snapshot that is arriving: its name, and the bytes received.
         self._incoming: tuple[int, int, int, int] | None = None
         self._incoming_bytes = 0
         if partial is not None:
-            self._incoming = (partial[0], partial[1], partial[2], partial[3])
-            self._incoming_bytes = partial[4]
+            self._incoming_bytes = partial[0]
+            self._incoming = (partial[1], partial[2], partial[3], partial[4])
         self._chunks: list[SnapshotChunk] = []
         self._install: Snapshot | None = None
 
@@ -252,12 +266,13 @@ class Raft:
         self._read_states: list[ReadState] = []
         self._placed: list[Placed] = []
         self._block: Block | None = None
+        self._block_first = self._block_last = self._block_bytes = 0
         self.stable = self.log.last
         self._handed = self.log.last
         self.applying = start
         self._shown = HardState(self.term, self.vote, self.commit)
         self._ready_number = 0
-        self._outstanding: deque[Ready] = deque()
+        self._outstanding: list[Ready] = []
         self.rejected: dict[str, int] = {}
 
         self._adopt_memberships(start + 1)
@@ -268,6 +283,12 @@ class Raft:
     @property
     def role(self) -> str:
         return ROLES[self.role_number]
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """What the entries after `commit` take in the log."""
+        tail: int = self.log.payload_size(self.commit + 1, self._last + 1)
+        return tail + ENTRY_BYTES * (self._last - self.commit)
 
     @property
     def has_lease(self) -> bool:
@@ -288,9 +309,9 @@ class Raft:
                 state=STATES[peer.state],
                 match=peer.match,
                 next=peer.next,
-                lag=self.log.last - peer.match,
-                inflight_blocks=len(peer.inflight),
-                inflight_bytes=peer.inflight_bytes,
+                lag=self._last - peer.match,
+                inflight_entries=peer.next - 1 - peer.match,
+                inflight_bytes=self._inflight_bytes(peer),
                 active=peer.active,
                 paused=peer.paused,
                 witness=peer.witness,
@@ -310,7 +331,7 @@ class Raft:
             last_applied=self.last_applied,
             stable=self.stable,
             first=self.log.first,
-            last=self.log.last,
+            last=self._last,
             last_term=self.log.last_term,
             log_bytes=self.log.nbytes,
             snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
@@ -328,7 +349,7 @@ class Raft:
     def __repr__(self) -> str:
         return (
             f"<Raft {self.id!r}: {self.role} of term {self.term}, commit {self.commit}, "
-            f"log {self.log.first}..{self.log.last}>"
+            f"log {self.log.first}..{self._last}>"
         )
 
     # --- time --------------------------------------------------------------------------------
@@ -374,14 +395,18 @@ class Raft:
 
     def _set_election_deadline(self) -> None:
         """§5.2: election timeouts are drawn anew each time, from [election_ticks, twice that)."""
-        self.quiesced = False
         ticks = self.config.election_ticks
-        # Knuth's multiplicative congruential step; the high bits are the random ones.
-        self._random = (self._random * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
-        self.deadline = self.now + ticks + (self._random >> 33) % ticks
+        self._timeout = ticks + self._draw() % ticks
         # Those who should rather not lead let the others go first.
         if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
-            self.deadline += ticks
+            self._timeout += ticks
+        self.quiesced = False
+        self.deadline = self.now + self._timeout
+
+    def _draw(self) -> int:
+        """Lehmer's generator (Park and Miller 1988): 31 bits, with no state but the last number."""
+        self._random = self._random * 48271 % RANDOM_MODULUS
+        return self._random
 
     # --- messages: figure 2, "Rules for All Servers" -----------------------------------------
 
@@ -392,7 +417,9 @@ class Raft:
             MisuseError: it is no message at all.
         """
         if not isinstance(message, Message):
-            raise MisuseError(f"step() takes a message of ringleader.consensus.raft, not {message!r}")
+            raise MisuseError(
+                f"step() takes a message of ringleader.consensus.raft, not {message!r}"
+            )
         problem = self._implausible(message)
         if problem is not None:
             self._reject(problem)
@@ -422,10 +449,6 @@ class Raft:
                 self._reply(AppendReply(self.id, message.sender, self.term, 0, 0, True))
             elif isinstance(message, RequestVote):
                 self._reply(VoteReply(self.id, message.sender, self.term, False, message.pre))
-            elif isinstance(message, Propose):
-                self._reply(
-                    ProposeReply(self.id, message.sender, self.term, message.ticket, 0)
-                )
             elif isinstance(message, ReadRequest):
                 self._reply(ReadReply(self.id, message.sender, self.term, message.context, 0))
             return
@@ -477,9 +500,7 @@ class Raft:
             if block is not None:
                 if not isinstance(block, Block):
                     return "not a block"
-                if block.first != prev + 1:
-                    return "block does not follow its predecessor"
-                if block.last_term > message.term or block.term(block.first) < message.prev_term:
+                if block.last_term > message.term:
                     return "impossible term"
         elif isinstance(message, AppendReply):
             if not (0 <= message.match <= INDEX_MAX and 0 <= message.hint_index <= INDEX_MAX):
@@ -503,9 +524,10 @@ class Raft:
         elif isinstance(message, SnapshotReply):
             if not 0 < message.index <= INDEX_MAX or message.offset < 0 or message.round < 0:
                 return "impossible snapshot"
-        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)):
-            if not 0 <= message.index <= INDEX_MAX:
-                return "impossible index"
+        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)) and not (
+            0 <= message.index <= INDEX_MAX
+        ):
+            return "impossible index"
         return None
 
     def _reject(self, reason: str) -> None:
@@ -548,10 +570,8 @@ class Raft:
         self._round_wanted = self._send_wanted = False
         self._end_transfer()
         self._preferred = None
-        self.uncommitted_bytes = 0
-        self._uncommitted.clear()
         self._tickets.clear()
-        self._block = None
+        self._keep_block(None)
 
     def _become_leader(self) -> None:
         self._become(LEADER)
@@ -562,7 +582,7 @@ class Raft:
         self._adopt_progress()
         self.quorum_due = self.now + self.config.election_ticks
         # §8: an entry of its own term, so that what earlier leaders left can be committed (§5.4.2).
-        self.term_start = self.log.append(self.term, [NO_OP], control=True)
+        self.term_start = self._last = self.log.append(self.term, [NO_OP], control=True)
         self.deadline = self.now + self.config.heartbeat_ticks
         self._round_wanted = self._send_wanted = True
 
@@ -573,7 +593,8 @@ class Raft:
 
         Raises:
             MembershipError: this node is no voter, or a witness.
-            ProposalRefused: leases are in use and this node hears a leader, whose lease it protects.
+            ProposalRefused: leases are in use and this node hears a leader, whose lease it
+            protects.
         """
         if self.role_number == LEADER:
             return
@@ -621,7 +642,7 @@ class Raft:
                     self.id,
                     voter,
                     term,
-                    self.log.last,
+                    self._last,
                     self.log.last_term,
                     pre,
                     transfer,
@@ -633,8 +654,8 @@ class Raft:
         self._count_ballots()
 
     def _on_request_vote(self, message: RequestVote) -> None:
-        # One vote a term (§5.2), and none against a leader that is known.  A pre-vote promises nothing:
-        # for a later term it is free.
+        # One vote a term (§5.2), and none against a leader that is known.  A pre-vote promises
+        # nothing: for a later term it is free.
         free = (
             self.vote == message.sender
             or (self.vote is None and self.leader is None)
@@ -643,7 +664,7 @@ class Raft:
         # §5.4.1: the candidate's log is at least as up-to-date as this one.
         last_term = self.log.last_term
         up_to_date = message.last_term > last_term or (
-            message.last_term == last_term and message.last_index >= self.log.last
+            message.last_term == last_term and message.last_index >= self._last
         )
         if free and up_to_date:
             if not message.pre:
@@ -686,8 +707,8 @@ class Raft:
             return False
         if self.role_number != FOLLOWER or self.leader is None:
             self._become_follower(self.term, sender)
-        else:
-            self._set_election_deadline()
+        self.quiesced = False
+        self.deadline = self.now + self._timeout
         self.heard = self.now
         return True
 
@@ -708,7 +729,7 @@ class Raft:
                     AppendReply(self.id, message.sender, self.term, self.commit, message.round)
                 )
                 return
-            if block.term(self.commit) != self.log.term(self.commit):
+            if block is None or block.term(self.commit) != self.log.term(self.commit):
                 self._reject("conflicts with what is committed")
                 return
         try:
@@ -731,17 +752,21 @@ class Raft:
             )
             return
         if block is not None:
-            written = self.log.written_from
-            if written <= self.log.last:
+            written: int = self.log.written_from
+            self._last = self.log.last
+            if written <= self._last:
+                # What goes to the disk are the bytes that came, if all of them are new.
+                self._keep_block(block if written == message.prev_index + 1 else None)
                 self._forget_stable(written - 1)
                 self._drop_memberships(written)
                 if block.has_control:
                     self._adopt_memberships(written)
-        # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new entry)"
+        # "If leaderCommit > commitIndex, set commitIndex = min(leaderCommit, index of last new
+        # entry)"
         if message.commit > self.commit and matched > self.commit:
             self._commit_to(min(message.commit, matched))
         if message.round != 0 or block is not None:
-            self._reply(AppendReply(self.id, message.sender, self.term, matched, message.round))
+            self._reply(accepted(self.id, message.sender, self.term, matched, message.round))
 
     def _on_append_reply(self, message: AppendReply) -> None:
         if self.role_number != LEADER:
@@ -753,7 +778,7 @@ class Raft:
         if message.round > self.round:
             self._reject("answer to a round that was never sent")
             return
-        if not message.refused and message.match > self.log.last:
+        if not message.refused and message.match > self._last:
             self._reject("match beyond the log")
             return
         peer.active = True
@@ -770,10 +795,10 @@ class Raft:
                 peer.become_replicate()
                 self._send_wanted = True
         elif peer.state == SNAPSHOT:
-            if peer.match >= self.log.base:
+            if peer.match >= self._base:
                 peer.become_replicate()
                 self._send_wanted = True
-        elif peer.next <= self.log.last:
+        elif peer.next <= self._last:
             self._send_wanted = True
         if moved:
             if peer.match > self.commit:
@@ -789,26 +814,35 @@ class Raft:
         if peer.state == PROBE and refused != peer.next - 1:
             return  # not the one that is being tried
         hint = min(message.hint_index, refused - 1)
-        if hint >= self.log.base:
+        if hint >= self._base:
             hint = self.log.last_not_after(hint, message.hint_term)[0]
         peer.become_probe(max(hint, peer.match) + 1)
         self._send_wanted = True
 
     def _advance_commit(self) -> None:
         """Figure 2, "Leaders": if a majority has replicated N > commitIndex and log[N].term is the
-        current one, set commitIndex = N.  Entries of earlier terms are committed by those (§5.4.2)."""
-        acked = {peer.id: peer.match for peer in self._peers}
-        acked[self.id] = self.stable
-        index = self.quorum.committed(acked)
+        current one, set commitIndex = N.  Entries of earlier terms are committed by those
+                                           (§5.4.2)."""
+        if self._plain:
+            index = self._majority_match()
+        else:
+            acked = {peer.id: peer.match for peer in self._peers}
+            acked[self.id] = self.stable
+            index = self.quorum.committed(acked)
         if index > self.commit and index >= self.term_start:
             self._commit_to(index)
+
+    def _majority_match(self) -> int:
+        """`quorum.committed` for the common case, a majority of all members, without a dict."""
+        indices = [peer.match for peer in self._peers]
+        indices.append(self.stable)
+        indices.sort()
+        return indices[(len(indices) - 1) // 2]
 
     def _commit_to(self, index: int) -> None:
         self.commit = index
         if self.role_number != LEADER:
             return
-        while self._uncommitted and self._uncommitted[0][0] <= index:
-            self.uncommitted_bytes -= self._uncommitted.popleft()[1]
         self._send_wanted = True
         if self._reads_early and index >= self.term_start:
             for context, requester in self._reads_early:
@@ -821,32 +855,43 @@ class Raft:
 
     def _replicate(self, peer: Progress) -> None:
         """Send `peer` what it lacks, as far as its window has room."""
-        log = self.log
         if peer.state == SNAPSHOT:
             self._send_chunks(peer)
             return
-        if peer.next <= log.base:
+        if peer.next <= self._base:
             self._begin_snapshot(peer)
             return
         if peer.state == PROBE:
             if not peer.paused:
                 peer.paused = True
-                block = self._encode(peer.next, peer.witness) if peer.next <= log.last else None
+                block = self._encode(peer.next, peer.witness) if peer.next <= self._last else None
                 self._append_to(peer, block)
             elif peer.round_sent < self.round:
                 self._append_to(peer, None)
             return
-        config = self.config
-        while peer.next <= log.last and peer.has_room(
-            config.max_inflight_blocks, config.max_inflight_bytes
-        ):
+        while peer.next <= self._last and self._has_room(peer):
             block = self._encode(peer.next, peer.witness)
             self._append_to(peer, block)
-            peer.sent_block(block.last, block.nbytes)
-        if peer.round_sent < self.round:
+            peer.next = (self._block_last if block is self._block else block.last) + 1
+        if peer.round_sent < self.round or (
+            self._eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1
+        ):
             self._append_to(peer, None)
-        elif config.eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1:
-            self._append_to(peer, None)
+
+    def _inflight_bytes(self, peer: Progress) -> int:
+        """What was sent to `peer` and not acknowledged yet."""
+        if peer.next - 1 <= peer.match:
+            return 0
+        tail: int = self.log.payload_size(peer.match + 1, peer.next)
+        return tail + ENTRY_BYTES * (peer.next - 1 - peer.match)
+
+    def _has_room(self, peer: Progress) -> bool:
+        """Whether the window takes one more message (one of any size always fits)."""
+        inflight = peer.next - 1 - peer.match
+        return inflight <= 0 or (
+            inflight < self._max_inflight_entries
+            and self._inflight_bytes(peer) < self._max_inflight_bytes
+        )
 
     def _append_to(self, peer: Progress, block: Block | None) -> None:
         """Round 0 asks for no answer unless the message is refused."""
@@ -855,26 +900,35 @@ class Raft:
         peer.round_sent = self.round
         peer.commit = self.commit
         self._early.append(
-            AppendEntries(
+            append_entries(
                 self.id, peer.id, self.term, prev, self.log.term(prev), self.commit, round, block
             )
         )
 
     def _encode(self, first: int, bare: bool) -> Block:
         """Entries from `first` on as one block; peers (and the disk) share its bytes."""
-        block = self._block
         if (
-            block is not None
+            self._block_first == first
+            and self._block_last == self._last
+            and self._block_bytes <= self._max_block_bytes
             and not bare
-            and block.first == first
-            and block.last == self.log.last
-            and block.nbytes <= self.config.max_block_bytes
         ):
-            return block
-        block = self.log.block(first, self.log.last + 1, self.config.max_block_bytes, bare)
+            kept: Block = self._block  # type: ignore[assignment]
+            return kept
+        block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
         if not bare:
-            self._block = block
+            self._keep_block(block)
         return block
+
+    def _keep_block(self, block: Block | None) -> None:
+        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none."""
+        self._block = block
+        if block is not None:
+            self._block_first = block.first
+            self._block_last = block.last
+            self._block_bytes = block.nbytes
+        else:
+            self._block_first = self._block_last = self._block_bytes = 0
 
     # --- 3  snapshots: §7 --------------------------------------------------------------------
 
@@ -890,10 +944,10 @@ class Raft:
             MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
                 would drop entries that it does not cover.
         """
-        if not self.log.base <= snapshot.index <= self.last_applied:
+        if not self._base <= snapshot.index <= self.last_applied:
             raise MisuseError(
                 f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
-                f"log, {self.log.base} ... {self.last_applied}: take it after applied()"
+                f"log, {self._base} ... {self.last_applied}: take it after applied()"
             )
         if self.snapshot is not None and snapshot.index < self.snapshot.index:
             raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
@@ -912,8 +966,9 @@ class Raft:
         self.snapshot = snapshot
         # Entries that no one was given yet to persist are not forgotten.
         drop = min(keep_from - 1, self._handed)
-        if drop > self.log.base:
+        if drop > self._base:
             self.log.compact(drop)
+            self._base = drop
             kept = 0
             while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= drop:
                 kept += 1
@@ -928,7 +983,7 @@ class Raft:
 
     def _begin_snapshot(self, peer: Progress) -> None:
         snapshot = self.snapshot
-        if not peer.active or snapshot is None or isinstance(snapshot.source, Received):
+        if snapshot is None or not peer.active or isinstance(snapshot.source, Received):
             # Not worth the bytes until it answers; a heartbeat keeps asking.
             if peer.round_sent < self.round:
                 self._heartbeat_below(peer)
@@ -948,7 +1003,7 @@ class Raft:
                 self.id,
                 peer.id,
                 self.term,
-                self.log.base,
+                self._base,
                 self.log.base_term,
                 self.commit,
                 self.round,
@@ -958,6 +1013,7 @@ class Raft:
 
     def _send_chunks(self, peer: Progress) -> None:
         snapshot = peer.snapshot
+        assert snapshot is not None
         source = snapshot.source
         total = source.total_bytes
         chunk_bytes = self.config.snapshot_chunk_bytes
@@ -1054,6 +1110,8 @@ class Raft:
         self._incoming = None
         self._incoming_bytes = 0
         self.log.restore(index, term)
+        self._last = self._base = index
+        self._keep_block(None)
         self._forget_stable(0)
         self._handed = index
         self.commit = index
@@ -1068,7 +1126,7 @@ class Raft:
         if peer is None:
             self._reject("reply of a non-member")
             return
-        if message.round > self.round or (message.installed and message.index > self.log.last):
+        if message.round > self.round or (message.installed and message.index > self._last):
             self._reject("impossible snapshot")
             return
         peer.active = True
@@ -1078,8 +1136,8 @@ class Raft:
                 self._count_rounds()
         if message.installed:
             moved = peer.acknowledged(message.index)
-            if peer.state == SNAPSHOT:
-                if peer.match >= self.log.base:
+            if peer.snapshot is not None:
+                if peer.match >= self._base:
                     peer.become_replicate()
                 elif peer.match >= peer.snapshot.index:
                     peer.become_probe(peer.match + 1)  # compacted since: it needs a newer one
@@ -1087,7 +1145,7 @@ class Raft:
             if moved and peer.match > self.commit:
                 self._advance_commit()
             return
-        if peer.state != SNAPSHOT or message.index != peer.snapshot.index:
+        if peer.snapshot is None or message.index != peer.snapshot.index:
             return
         if message.offset > peer.snapshot.source.total_bytes:
             self._reject("impossible snapshot")
@@ -1096,24 +1154,24 @@ class Raft:
             peer.sent = max(peer.sent, peer.offset)
             peer.stalled = 0
             self._send_wanted = True
-        elif message.offset < peer.offset:
-            # It lost what it had (a restart), or this is late; ask from there, once for each stall.
-            if peer.stalled >= self.config.election_ticks // 2:
-                peer.offset = peer.sent = message.offset
-                peer.stalled = 0
-                self._send_wanted = True
+        elif message.offset < peer.offset and peer.stalled >= self.config.election_ticks // 2:
+            # It lost what it had (a restart), or this is late; go back once for each stall.
+            peer.offset = peer.sent = message.offset
+            peer.stalled = 0
+            self._send_wanted = True
 
     # --- 4  membership: §6, D§4 --------------------------------------------------------------
 
     def change_config(self, change: ConfChange) -> int:
-        """Propose a change of membership; the index of its entry.  It is in force here at once, and on
+        """Propose a change of membership; the index of its entry.  It is in force here at once, on
         each member as soon as it arrives (§6); done when that index is committed, and, for a joint
         one, when the entry that leaves it is.
 
         Raises:
             NotLeader: only the leader can.
-            ProposalRefused: another change is not committed yet, this leader has committed nothing of
-                its own term yet (the correction to D§4.1 of July 2015), or a transfer is under way.
+            ProposalRefused: another change is not committed yet, this leader has committed nothing
+                of its own term yet (the correction to D§4.1 of July 2015), or a transfer is under
+                way.
             MembershipError: the change is impossible from here.
         """
         self._require_leader("change the membership")
@@ -1128,7 +1186,8 @@ class Raft:
         return self._append_membership(self.membership.changed(change))
 
     def _append_membership(self, membership: Membership) -> int:
-        index = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
+        index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
+        self._last = index
         self.memberships.append((index, membership))
         self._use_membership(index, membership)
         self._send_wanted = True
@@ -1143,13 +1202,14 @@ class Raft:
             # §6: a leader that is not in C_new steps down once that is committed; first, one more
             # message to each, so that they know.
             for peer in self._peers:
-                if peer.state != SNAPSHOT and peer.next > self.log.base:
+                if peer.state != SNAPSHOT and peer.next > self._base:
                     self._append_to(peer, None)
             self._become_follower(self.term, None)
 
     def _use_membership(self, index: int, membership: Membership) -> None:
         self.membership = membership
         self.membership_index = index
+        self._witness = membership.is_witness(self.id)
         make = self.config.quorum
         if not membership.voters:
             self.quorum = _Nobody()
@@ -1157,6 +1217,11 @@ class Raft:
             self.quorum = Joint(make(membership.voters), make(membership.outgoing))
         else:
             self.quorum = make(membership.voters)
+        self._plain = (
+            type(self.quorum) is Majority
+            and len(membership.members) == len(membership.voters)
+            and membership.is_voter(self.id)
+        )
         if self.role_number == LEADER:
             self._adopt_progress()
             if self.transferee is not None and self.transferee not in self.progress:
@@ -1170,7 +1235,7 @@ class Raft:
             if node != self.id:
                 peer = before.get(node)
                 if peer is None:
-                    peer = Progress(node, self.log.last + 1, False)
+                    peer = Progress(node, self._last + 1, False)
                 peer.witness = self.membership.is_witness(node)
                 self.progress[node] = peer
         self._peers = list(self.progress.values())
@@ -1185,12 +1250,12 @@ class Raft:
             payload = bytes(self.log[index])
             if payload[:1] == MEMBERSHIP:
                 self.memberships.append((index, Membership.from_bytes(payload[1:])))
-            index = self.log.find_control(index + 1) if index < self.log.last else 0
+            index = self.log.find_control(index + 1) if index < self._last else 0
         since, membership = self.memberships[-1]
         self._use_membership(since, membership)
 
     def _drop_memberships(self, first: int) -> None:
-        """Entries from `first` on are gone: the configuration before them is in force again (§6)."""
+        """Entries from `first` on are gone: the configuration before is in force again (§6)."""
         if self.membership_index < first:
             return
         while len(self.memberships) > 1 and self.memberships[-1][0] >= first:
@@ -1201,8 +1266,8 @@ class Raft:
     # --- 5  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
 
     def read_index(self, context: bytes) -> None:
-        """Ask for an index that a linearizable read may be served at; `Ready.reads` answers, with the
-        same `context`.  On a follower the leader is asked.
+        """Ask for an index that a linearizable read may be served at: `Ready.reads` answers with
+        the same `context`.  On a follower the leader is asked.
 
         Raises:
             NotLeader: no leader is known; nothing was asked.
@@ -1234,7 +1299,8 @@ class Raft:
         if self.quiesced:
             self.wake()
         if self.commit < self.term_start:
-            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step 1).
+            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step
+            # 1).
             self._reads_early.append((context, requester))
         elif self.has_lease or not self._peers:
             self._answer_read(context, requester, self.commit)
@@ -1266,13 +1332,17 @@ class Raft:
         acked[self.id] = self.round
         round = self.quorum.committed(acked)
         while self._round_ticks and self._round_ticks[0][0] <= round:
-            self._lease_from = self._round_ticks.popleft()[1]
+            self._lease_from = self._round_ticks.pop(0)[1]
         if round <= self.round_acked:
             return
         self.round_acked = round
-        while self._reads and self._reads[0][0] <= round:
-            _, index, context, requester = self._reads.popleft()
+        answered = 0
+        for of_round, index, context, requester in self._reads:
+            if of_round > round:
+                break
             self._answer_read(context, requester, index)
+            answered += 1
+        del self._reads[:answered]
 
     def transfer(self, to: NodeId) -> None:
         """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
@@ -1296,8 +1366,9 @@ class Raft:
         self._try_transfer()
 
     def _try_transfer(self) -> None:
+        assert self.transferee is not None
         peer = self.progress[self.transferee]
-        if peer.match == self.log.last:
+        if peer.match == self._last:
             # From here on the target may campaign at any time, and voters will not protect us.
             self._lease_lost = True
             self._early.append(TimeoutNow(self.id, peer.id, self.term))
@@ -1349,10 +1420,10 @@ class Raft:
     # --- quiescence, for processes with very many groups -------------------------------------
 
     def quiesce(self) -> bool:
-        """Rest the timers of this group on all members, if a leader has nothing left to do; whether it
-        did.  Whatever happens to the group wakes it; someone else has to notice dead peers meanwhile
-        (`ringleader.consensus.raft.groups` does)."""
-        last = self.log.last
+        """Rest the timers of this group on all members, if there is nothing left to do; whether it
+        did.  Whatever happens to the group wakes it; someone else has to notice dead peers
+        meanwhile (`ringleader.consensus.raft.groups` does)."""
+        last = self._last
         if (
             self.role_number != LEADER
             or self.quiesced
@@ -1393,7 +1464,7 @@ class Raft:
         if self.role_number != FOLLOWER or message.sender != self.leader:
             return
         self.heard = self.now
-        if self.log.last == message.index == self.commit:
+        if self._last == message.index == self.commit:
             self._rest()
         else:
             self._set_election_deadline()
@@ -1406,7 +1477,7 @@ class Raft:
             raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
 
     def propose(self, payloads: Sequence[bytes]) -> int:
-        """Append commands to the log; the index of the first.  They are committed, in this order and
+        """Append commands to the log; the index of the first.  They are committed, in order and
         next to each other, when `Ready.committed` shows them with this node's present term, or lost
         if another entry stands there.
 
@@ -1429,29 +1500,25 @@ class Raft:
             raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
         if not self.membership.is_voter(self.id):
             raise ProposalRefused("this leader has left the group and takes no more proposals")
-        before = self.log.payload_bytes
         first: int = self.log.append(self.term, payloads)
         if not count:
             return first
-        nbytes = self.log.payload_bytes - before + ENTRY_BYTES * count
-        if self.uncommitted_bytes and (
-            self.uncommitted_bytes + nbytes > self.config.max_uncommitted_bytes
-        ):
+        self._last = first + count - 1
+        if first - 1 > self.commit and self.uncommitted_bytes > self._max_uncommitted_bytes:
             self.log.truncate(first)  # nobody has seen it
+            self._last = first - 1
             raise ProposalRefused(
-                f"{self.uncommitted_bytes} bytes are uncommitted, {nbytes} more would pass "
-                f"max_uncommitted_bytes={self.config.max_uncommitted_bytes}; try again later"
+                f"{self.uncommitted_bytes} bytes are uncommitted already, and no more than "
+                f"max_uncommitted_bytes={self._max_uncommitted_bytes} may be; try again later"
             )
         if self.quiesced:
             self.wake()
-        self.uncommitted_bytes += nbytes
-        self._uncommitted.append((first + count - 1, nbytes))
         self._send_wanted = True
         return first
 
     def forward(self, payloads: Sequence[bytes]) -> int:
-        """Send commands to the leader to be proposed there; a ticket.  `Ready.placed` answers with it,
-        if an answer comes at all: without one, nobody knows whether they will be committed.
+        """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
+        answer comes at all: without one, nobody knows whether they will be committed.
 
         Raises:
             NotLeader: no leader is known, or this is the leader: propose() here.
@@ -1460,8 +1527,7 @@ class Raft:
             raise NotLeader("this is the leader: propose() here", self.id)
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
-        self._random = (self._random * 6364136223846793005 + 1442695040888963407) & (2**63 - 1)
-        ticket = self._random >> 1
+        ticket = self._draw() << 31 | self._draw()
         self._early.append(Propose(self.id, self.leader, self.term, ticket, tuple(payloads)))
         return ticket
 
@@ -1469,22 +1535,24 @@ class Raft:
         if message.sender not in self.membership.members:
             self._reject("request of a non-member")
             return
+        # No answer leaves the outcome open.  A refusal is certain: only the leader of the ticket's
+        # term gives one, and remembers it: another copy may be under way, or have been taken.
+        if self.role_number != LEADER:
+            return
+        key = (message.sender, message.ticket)
+        if key in self._tickets:
+            return
         index = 0
-        if self.role_number == LEADER:
-            key = (message.sender, message.ticket)
-            if key in self._tickets:
-                return  # repeated by the network
-            try:
-                index = self.propose(message.payloads)
-            except (NotLeader, ProposalRefused):
-                index = 0
-            except (TypeError, LimitError, LogError):
-                self._reject("impossible proposal")
-                return
-            if index:
-                self._tickets[key] = None
-                if len(self._tickets) > TICKETS_KEPT:
-                    del self._tickets[next(iter(self._tickets))]
+        try:
+            index = self.propose(message.payloads)
+        except ProposalRefused:
+            pass
+        except (TypeError, LimitError, LogError):
+            self._reject("impossible proposal")
+            return
+        self._tickets[key] = None
+        if len(self._tickets) > TICKETS_KEPT:
+            del self._tickets[next(iter(self._tickets))]
         self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
 
     # --- 7  Ready ----------------------------------------------------------------------------
@@ -1492,13 +1560,16 @@ class Raft:
     @property
     def has_ready(self) -> bool:
         """Whether `ready()` has anything to give."""
+        return self._has_ready()
+
+    def _has_ready(self) -> bool:
         return bool(
             self._send_wanted
             or self._round_wanted
             or self._early
             or self._waiting
-            or self._handed < self.log.last
-            or self.applying < min(self.commit, self.stable)
+            or self._handed < self._last
+            or (self.applying < self.commit and self.applying < self.stable)
             or self._shown.term != self.term
             or self._shown.vote != self.vote
             or self._read_states
@@ -1513,7 +1584,7 @@ class Raft:
         Raises:
             MisuseError: there is nothing; see `has_ready`.
         """
-        if not self.has_ready:
+        if not self._has_ready():
             raise MisuseError("ready() without has_ready: there is nothing to do")
         self._ready_number += 1
         ready = Ready(self._ready_number)
@@ -1532,16 +1603,15 @@ class Raft:
         if self._install is not None:
             ready.snapshot = self._install
             self._install = None
-        last = log.last
+        last = self._last
         if self._handed < last:
-            block = self._block
-            if block is None or block.first != self._handed + 1 or block.last != last:
-                block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
-            ready.block = block
-            self._handed = block.last
-            ready.last = block.last
-        else:
-            ready.last = self._handed
+            if self._block_first == self._handed + 1 and self._block_last == last:
+                ready.block = self._block
+                self._handed = last
+            else:
+                ready.block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
+                self._handed = ready.block.last
+        ready.last = self._handed
         shown = self._shown
         if (
             shown.term != self.term
@@ -1557,14 +1627,14 @@ class Raft:
         if self._waiting and self._handed == last:
             ready.messages.extend(self._waiting)
             self._waiting = []
-            if not ready.writes and not self._outstanding:
+            if not self._outstanding and not ready.writes:
                 ready.early = len(ready.messages)
 
         ceiling = min(self.commit, self.stable)
-        if self.applying < ceiling and self.membership.is_witness(self.id):
+        if self.applying < ceiling and self._witness:
             self.applying = self.last_applied = ceiling  # it runs no state machine
         elif self.applying < ceiling:
-            entries = log.entries(self.applying + 1, ceiling + 1, self.config.max_apply_bytes)
+            entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
             ready.committed = entries
             self.applying = entries.last
         if self._read_states:
@@ -1606,7 +1676,7 @@ class Raft:
             if not ready.writes and ready.number < self._outstanding[0].number:
                 return
             raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        self._outstanding.popleft()
+        self._outstanding.pop(0)
         if ready.snapshot is not None:
             self.snapshot = ready.snapshot
             if self.last_applied < ready.snapshot.index:
@@ -1632,14 +1702,15 @@ class Raft:
         """
         if not self.last_applied <= index <= self.applying:
             raise MisuseError(
-                f"applied({index}): entries were handed over up to {self.applying} and applied up to "
-                f"{self.last_applied}"
+                f"applied({index}): entries were handed over up to {self.applying} and applied up "
+                f"to {self.last_applied}"
             )
         self.last_applied = index
 
     def _forget_stable(self, index: int) -> None:
-        """Entries after `index` were replaced: what is on its way to the disk counts no further, even
-        when its write completes later (two truncations can bring back an old index and term)."""
+        """Entries after `index` were replaced: what is on its way to the disk counts no further,
+        even when its write completes later (two truncations can bring back an old index and
+        term)."""
         if index < self._handed:
             self._handed = index
         if index < self.stable:
@@ -1664,14 +1735,14 @@ def _controls_are_valid(block: Block) -> bool:
     return True
 
 
-class _Nobody:
+class _Nobody(QuorumSystem):
     """No voters are known yet: nothing is decided here."""
 
-    def committed(self, acked: dict[NodeId, int]) -> int:
+    def committed(self, match: Mapping[NodeId, int]) -> int:
         return 0
 
-    def vote(self, ballots: dict[NodeId, bool]) -> str:
+    def vote(self, votes: Mapping[NodeId, bool | None]) -> VoteResult:
         return "pending"
 
-    def has_quorum(self, nodes: object) -> bool:
+    def has_quorum(self, ids: Iterable[NodeId]) -> bool:
         return False

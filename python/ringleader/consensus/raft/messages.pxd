@@ -79,3 +79,16 @@ cdef class Propose(Message):
 cdef class ProposeReply(Message):
     cdef public int64_t ticket
     cdef public int64_t index
+
+
+cpdef AppendEntries append_entries(
+    sender,
+    to,
+    int64_t term,
+    int64_t prev_index,
+    int64_t prev_term,
+    int64_t commit,
+    int64_t round,
+    block,
+)
+cpdef AppendReply accepted(sender, to, int64_t term, int64_t match, int64_t round)

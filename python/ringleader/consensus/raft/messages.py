@@ -144,7 +144,7 @@ class AppendReply(Message):
 
 
 class InstallSnapshot(Message):
-    """The bytes from `offset` on of the snapshot at (`index`, `index_term`), which has `total_bytes`
+    """The bytes from `offset` on of the snapshot at (`index`, `index_term`): `total_bytes`
     with the CRC32C `checksum`.
 
     `membership` is the configuration as of `index`, encoded.
@@ -240,7 +240,8 @@ class TimeoutNow(Message):
 
 class Quiesce(Message):
     """All members hold and have committed everything up to `index`; the timers may rest until there
-    is something to do.  (For processes with very many groups; see `ringleader.consensus.raft.groups`.)
+    is something to do.  (For processes with very many groups; see
+                         `ringleader.consensus.raft.groups`.)
     """
 
     __slots__ = ("index",)
@@ -306,3 +307,40 @@ class ProposeReply(Message):
         self.term = term
         self.ticket = ticket
         self.index = index
+
+
+def append_entries(
+    sender: NodeId,
+    to: NodeId,
+    term: int,
+    prev_index: int,
+    prev_term: int,
+    commit: int,
+    round: int,
+    block: Block | None,
+) -> AppendEntries:
+    """`AppendEntries(...)`, made without the cost of a Python call when compiled."""
+    message = AppendEntries.__new__(AppendEntries)
+    message.sender = sender
+    message.to = to
+    message.term = term
+    message.prev_index = prev_index
+    message.prev_term = prev_term
+    message.commit = commit
+    message.round = round
+    message.block = block
+    return message
+
+
+def accepted(sender: NodeId, to: NodeId, term: int, match: int, round: int) -> AppendReply:
+    """`AppendReply(...)` of a request that was accepted; see `append_entries`."""
+    message = AppendReply.__new__(AppendReply)
+    message.sender = sender
+    message.to = to
+    message.term = term
+    message.match = match
+    message.round = round
+    message.refused = False
+    message.hint_index = 0
+    message.hint_term = 0
+    return message
