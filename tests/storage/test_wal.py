@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +136,17 @@ def test_everything_comes_back() -> None:
     assert again.hard_state == HardState(2, 3, 2)
     assert [bytes(again.log[i]) for i in range(1, 6)] == [b"a", b"", b"overwrites", b"d" * 40, b"e"]
     assert [again.log.term(i) for i in range(1, 6)] == [1, 1, 2, 2, 2]
+
+
+def test_the_bytes_are_those_of_the_published_format() -> None:
+    disk = MemoryDisk()
+    storage = GroupStorage(disk, LogIdentity("c", 1))
+    storage.load()
+    storage.write(ready(HardState(1, 1, 0)), lambda _: None)
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    section = text[text.index("## Record log") : text.index("## Ring file")]
+    (shown,) = re.findall(r"```text\n([0-9a-f\n]+)```", section)
+    assert bytes(disk.contents[FIRST]).hex() == shown.replace("\n", "")
 
 
 def test_control_entries_and_text_ids() -> None:
