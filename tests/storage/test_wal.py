@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +98,7 @@ def written(*batches: Ready) -> tuple[MemoryDisk, list[tuple[int, State]]]:
     """A log of these batches, and its length and state before and after each."""
     disk = MemoryDisk()
     storage, found = opened(disk)
-    steps = [(0, state(found))]
+    steps = [(len(disk.contents[FIRST]), state(found))]
     for batch in batches:
         storage.write(batch, lambda _: None)
         again = opened(copy_of(disk))[1]
@@ -136,6 +138,17 @@ def test_everything_comes_back() -> None:
     assert [again.log.term(i) for i in range(1, 6)] == [1, 1, 2, 2, 2]
 
 
+def test_the_bytes_are_those_of_the_published_format() -> None:
+    disk = MemoryDisk()
+    storage = GroupStorage(disk, LogIdentity("c", 1))
+    storage.load()
+    storage.write(ready(HardState(1, 1, 0)), lambda _: None)
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    section = text[text.index("## Record log") : text.index("## Ring file")]
+    (shown,) = re.findall(r"```text\n([0-9a-f\n]+)```", section)
+    assert bytes(disk.contents[FIRST]).hex() == shown.replace("\n", "")
+
+
 def test_control_entries_and_text_ids() -> None:
     disk = MemoryDisk()
     storage = GroupStorage(disk, LogIdentity("orchard", "berlin-1é"))
@@ -162,13 +175,14 @@ def test_recovery_at_every_byte() -> None:
     disk, steps = written(*BATCHES)
     whole = bytes(disk.contents[FIRST])
     for size in range(len(whole) + 1):
-        expected = [found for end, found in steps if end <= size][-1]
+        expected = [found for end, found in steps if end <= max(size, steps[0][0])][-1]
         assert recovered({FIRST: whole[:size]}) == expected
         # Bytes that were never written may read as anything,
         assert recovered({FIRST: whole[:size] + b"\xa5" * 77}) == expected
         # and as zeros, which happen to be what a record ends with.
         padded = whole[:size] + bytes(64)
-        expected = [found for end, found in steps if padded.startswith(whole[:end])][-1]
+        there = [found for end, found in steps if padded.startswith(whole[:end])]
+        expected = [steps[0][1], *there][-1]
         assert recovered({FIRST: padded}) == expected
 
 
@@ -185,7 +199,7 @@ def test_a_life_after_every_torn_byte() -> None:
         assert after[0] == HardState(9, 2, 0)
         assert after[3][-1] == (9, False, b"new")
         # The truncation had not happened after all.
-        if FIRST in torn.contents and len(torn.contents) > 1:
+        if len(torn.contents) > 1:
             torn.contents[FIRST] = bytearray(whole[:size])
             assert state(opened(torn)[1]) == after
 
@@ -210,7 +224,7 @@ def test_a_flipped_bit_in_the_last_record_is_a_torn_write() -> None:
 def test_a_flipped_bit_in_a_record_with_a_witness_is_refused() -> None:
     disk, steps = written(*BATCHES)
     whole = bytes(disk.contents[FIRST])
-    starts = [0, record.parse(memoryview(whole), 0).end, *(end for end, _ in steps[1:-1])]  # type: ignore[union-attr]
+    starts = [0, *(end for end, _ in steps[:-1])]
     for start, end in pairwise(starts):
         for damaged in flips(whole, start, end):
             with pytest.raises(StorageError, match=f"{FIRST}: .*damaged at byte {start}:"):
@@ -218,33 +232,35 @@ def test_a_flipped_bit_in_a_record_with_a_witness_is_refused() -> None:
 
 
 def test_after_a_mark_the_last_record_has_a_witness() -> None:
-    disk, steps = written(*BATCHES)
-    storage = GroupStorage(disk, IDENTITY)
-    storage.load()
-    end = len(disk.contents[FIRST])
-    storage.mark()
-    storage.mark()  # nothing more to say
-    assert next(len(data) for data in disk.contents.values()) == end
-    files = {name: bytes(data) for name, data in disk.contents.items()}
-    for damaged in flips(files[FIRST], steps[-2][0], end):
-        with pytest.raises(StorageError, match=FIRST):
-            recovered({**files, FIRST: damaged})
-    # The mark itself says nothing that is needed.
-    second = layout.log_name(2)
-    for damaged in flips(files[second], 0, len(files[second])):
-        assert recovered({FIRST: files[FIRST], second: damaged}) == steps[-1][1]
-
-
-def test_one_mark_for_one_quiet_time() -> None:
     disk = MemoryDisk()
     storage, _ = opened(disk)
+    ends = []
+    for batch in BATCHES:
+        storage.write(batch, lambda _: None)
+        ends.append(len(disk.contents[FIRST]))
     storage.mark()
-    assert disk.names() == []
-    storage.write(BATCHES[0], lambda _: None)
-    before = len(disk.contents[FIRST])
+    whole = bytes(disk.contents[FIRST])
+    assert len(whole) == ends[-1] + record.HEADER_BYTES
+    for damaged in flips(whole, ends[-2], ends[-1]):
+        with pytest.raises(StorageError, match=f"{FIRST}: .*damaged at byte {ends[-2]}:"):
+            recovered({FIRST: damaged})
+    # The mark itself says nothing that is needed.
+    after = recovered({FIRST: whole})
+    for damaged in flips(whole, ends[-1], len(whole)):
+        assert recovered({FIRST: damaged}) == after
+    # There is one mark for one quiet time.
     storage.mark()
-    storage.mark()
-    assert len(disk.contents[FIRST]) == before + record.HEADER_BYTES
+    assert len(disk.contents[FIRST]) == len(whole)
+
+
+def test_after_a_start_the_last_record_has_a_witness() -> None:
+    disk, steps = written(*BATCHES)
+    opened(disk)
+    files = {name: bytes(data) for name, data in disk.contents.items()}
+    assert len(files) == 2
+    for damaged in flips(files[FIRST], steps[-2][0], steps[-1][0]):
+        with pytest.raises(StorageError, match=f"{FIRST}: .*damaged at byte {steps[-2][0]}:"):
+            recovered({**files, FIRST: damaged})
 
 
 def test_damage_within_the_last_batch_cuts_it_there() -> None:
@@ -506,11 +522,11 @@ def test_what_waits_shares_one_sync() -> None:
     done: list[int] = []
     for index in range(1, 11):
         storage.write(entries(index, 1, b"x"), lambda it: done.append(it.block.first))
-    assert disk.appends == 1
+    assert disk.appends == 2  # at the start, and the first batch
     assert done == []
     disk.go_on()
     assert done == [1]
-    assert disk.appends == 2
+    assert disk.appends == 3
     assert len(disk.waiting) == 1
     nothing = Ready(99)
     storage.write(nothing, lambda it: done.append(it.number))

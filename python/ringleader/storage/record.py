@@ -16,8 +16,8 @@ after the last completed sync, and only that.  So a record that does not parse i
 *unless* a record behind it says that it was durable: then the disk lost what it had promised to
 keep.
 
-Its limit: the records of the very last sync have no witness behind them until the next batch, or
-`GroupStorage.mark`, writes one.  If the disk spoils exactly these, after it said that they are
+Its limit: the records of the very last sync have no witness behind them until the next batch, the
+next start, or `GroupStorage.mark` writes one.  If the disk spoils exactly these, after it said that they are
 durable and before the witness is, recovery cannot tell this from a torn write, and takes it for
 one.
 

@@ -86,9 +86,10 @@ class GroupStorage:
         self._unmarked = False
         self._segments: list[int] = []
         self._live: list[tuple[int, int]] = []
-        #: The segment of this life that is written to; "" before the first write.
+        #: The segment that is written to, and the last of the records that it began with.
         self._segment_name = ""
         self._segment_bytes = 0
+        self._checkpoint = 0
 
         # What is in force after all that was encoded.
         self._hard_state = HardState()
@@ -112,7 +113,8 @@ class GroupStorage:
     # --- the interface of the driver ---------------------------------------------------------
 
     def load(self) -> Recovered:
-        """What is durable; see `ringleader.storage.recovery`.
+        """What is durable; see `ringleader.storage.recovery`.  It is settled, then put on record as
+        durable by the first records of a new segment, before this returns.
 
         Raises:
             StorageError: it is damaged where no crash can have damaged it, belongs to another log,
@@ -133,7 +135,12 @@ class GroupStorage:
         self._chunk = recovery.chunk
         self._received = recovery.received
         self._next_file = recovery.next_file
-        self._unmarked = self._sequence > 0
+        parts: list[Bytes] = []
+        self._begin_segment(parts)
+        self._append(parts)
+        self.disk.settle()
+        self._durable = self._sequence
+        self._unmarked = False
         self._loaded = True
         return recovered
 
@@ -225,14 +232,14 @@ class GroupStorage:
 
     def _finish(self) -> None:
         """The batch is durable: what it made needless goes, and its callbacks are called."""
-        self._durable = self._sequence
+        witnessed, self._durable = self._durable, self._sequence
         batch, self._batch = self._batch, []
         try:
             for item in batch:
                 if item.snapshot is not None:
                     name = layout.snapshot_name(item.snapshot.file)
                     self._snapshot_file = SnapshotFile(self.disk, name, self.identity.tag)
-            self._tidy()
+            self._tidy(witnessed)
         except StorageError as error:
             self._fail(error)
             return
@@ -244,9 +251,10 @@ class GroupStorage:
                 item.saved()
         self._busy = False
 
-    def _tidy(self) -> None:
-        if self._segment_name:
-            needed = self._live[0][0] if self._live else self._segments[-1]
+    def _tidy(self, witnessed: int) -> None:
+        needed = self._live[0][0] if self._live else self._segments[-1]
+        # Not before a record says that what the new segment repeats of the old ones is durable.
+        if self._checkpoint <= witnessed:
             while self._segments[0] < needed:
                 self.disk.delete(layout.log_name(self._segments.pop(0)))
         for name in self._garbage:
@@ -286,9 +294,7 @@ class GroupStorage:
         if not parts:
             self._finish()
             return
-        data = b"".join(parts)
-        self._segment_bytes += len(data)
-        self.disk.append(self._segment_name, data)
+        self._append(parts)
         part = layout.part_name(self._chunk.file) if chunked and self._chunk is not None else ""
         has_names = is_new or any(chunk.offset == 0 for chunk in chunked)
         self._waiting = 1 + bool(part) + has_names
@@ -301,7 +307,7 @@ class GroupStorage:
     def _begin_segment(self, parts: list[Bytes]) -> bool:
         """A new segment, when this life has none yet or the last one is full.  It begins with all
         that is in force."""
-        if self._segment_name and self._segment_bytes < self._segment_bytes_max:
+        if 0 < self._segment_bytes < self._segment_bytes_max:
             return False
         assert self._sequence == self._durable, "a segment follows durable ones only"
         number = self._segments[-1] + 1 if self._segments else 1
@@ -319,7 +325,13 @@ class GroupStorage:
             self._encode(parts, record.SNAPSHOT, self._snapshot.to_bytes())
         if self._chunk is not None:
             self._encode(parts, record.CHUNK, self._chunk.to_bytes())
+        self._checkpoint = self._sequence
         return True
+
+    def _append(self, parts: list[Bytes]) -> None:
+        data = b"".join(parts)
+        self._segment_bytes += len(data)
+        self.disk.append(self._segment_name, data)
 
     def _encode(self, parts: list[Bytes], kind: int, payload: Bytes) -> None:
         self._sequence += 1
