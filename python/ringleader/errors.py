@@ -160,4 +160,26 @@ class StorageError(RingleaderError, OSError):
 
 
 class InvariantViolation(RingleaderError, AssertionError):
-    """The simulator saw one of the numbered invariants broken."""
+    """The simulator saw one of the numbered invariants broken.
+
+    Attributes:
+        number: of `ringleader.sim.invariants.INVARIANTS`.
+        node: by whom, or None.
+        time: in seconds of virtual time.
+        story: the last events before it, in words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        number: int = 0,
+        node: int | str | None = None,
+        time: float = 0.0,
+        story: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.number = number
+        self.node = node
+        self.time = time
+        self.story = story
