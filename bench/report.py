@@ -33,6 +33,7 @@ TITLES = {
     "change": "Building and changing a ring",
     "threads": "Two threads",
     "hashing": "Hash functions",
+    "log": "The replicated log",
 }
 
 
