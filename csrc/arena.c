@@ -35,8 +35,7 @@ static int resize(rl_region *region, size_t used, size_t bytes) {
             moved = mremap(region->data, region->bytes, bytes, MREMAP_MAYMOVE);
             if (moved == MAP_FAILED) return -1;
         } else {
-            moved = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            moved = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             if (moved == MAP_FAILED) return -1;
             if (used) memcpy(moved, region->data, used);
             free(region->data);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import operator
+import os
 import pickle
 import random
 import struct
@@ -142,6 +143,17 @@ def test_golden_blocks(log: ModuleType, vector: dict[str, Any]) -> None:
     arrived = log.Log(made.base, made.base_term)
     assert arrived.try_append(arrived.base, arrived.base_term, data) == made.last
     assert content(arrived) == content(made)
+
+
+def test_the_documented_block_is_golden() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
+    if not page.exists():
+        pytest.skip("the docs are not here")
+    text = page.read_text().partition("## Block, format")[2]
+    documented = bytes.fromhex(text.partition("```text")[2].partition("```")[0])
+    assert documented.hex() in [vector["block"] for vector in VECTORS["blocks"]]
+    block = native.Block(documented)
+    assert list(block) == [(1, b"set x 1"), (2, b""), (3, b"set y 2")]
 
 
 def test_a_block_shows_its_entries(log: ModuleType) -> None:
@@ -850,6 +862,21 @@ def test_memory_of_a_log() -> None:
     made.restore(9, 9)
     assert made.nbytes == 0
     assert sys.getsizeof(made) < 250
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it on Linux only")
+@pytest.mark.skipif("RINGLEADER_SANITIZED" in os.environ, reason="sanitizers use memory too")
+def test_resident_memory_is_the_payload_and_17_bytes_an_entry() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    batch = [bytes(100)] * 1000
+    made = native.Log()
+    gc.collect()
+    before = resident()
+    for _ in range(1000):
+        made.append(1, batch)
+    assert resident() - before <= (100 + 17) * len(made)
 
 
 def test_recycled_memory_is_not_grown() -> None:
