@@ -938,6 +938,47 @@ def test_views_never_change(log: ModuleType) -> None:
         unchanged(views)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_large_logs_keep_their_bytes(seed: int) -> None:
+    """Regions that are pages of their own: they grow, slide, are left to their holders, shrink."""
+    rng = random.Random(seed)
+    made, twin = native.Log(), bytearray()
+    held: list[tuple[Any, bytes]] = []
+    noise = rng.randbytes(2**20)
+    for step in range(60):
+        count = rng.choice([1, 50, 700, 3000])
+        at = rng.randrange(2**19)
+        batch = [noise[at + i : at + i + rng.choice([0, 90, 300])] for i in range(count)]
+        made.append(1, batch)
+        twin += b"".join(batch)
+        if rng.randrange(3) == 0:
+            held.append((made.payload, bytes(twin)))
+        if rng.randrange(4) == 0:
+            held = held[: rng.randint(0, len(held))]
+        if step % 11 == 10:
+            index = rng.randint(made.base, made.last)
+            kept = made.payload_bytes
+            made.compact(index)
+            del twin[: kept - made.payload_bytes]
+        elif step % 7 == 6:
+            made.truncate(rng.randint(made.first, made.last + 1))
+            del twin[made.payload_bytes :]
+        elif step % 25 == 24:
+            made.compact(made.last)
+            twin.clear()
+        assert made.payload.tobytes() == twin
+        assert len(made.ends) == 0 or made.ends[-1] - np.uint64(made.ends_origin) == len(twin)
+    for payload, shown in held:
+        assert payload.tobytes() == shown
+    held.clear()
+    size = made.nbytes
+    for _ in range(100):
+        made.append(1, [b"x"])
+        made.compact(made.last - 1)
+    assert made.nbytes < max(size / 10, 2000)
+    assert bytes(made[made.last]) == b"x"
+
+
 def test_appending_behind_a_view_moves_nothing() -> None:
     made = native.Log()
     made.append(1, [b"x" * 50] * 100)
