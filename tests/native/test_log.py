@@ -968,8 +968,7 @@ def test_large_logs_keep_their_bytes(seed: int) -> None:
             twin.clear()
         assert made.payload.tobytes() == twin
         assert len(made.ends) == 0 or made.ends[-1] - np.uint64(made.ends_origin) == len(twin)
-    for payload, shown in held:
-        assert payload.tobytes() == shown
+    assert all(payload.tobytes() == shown for payload, shown in held)
     held.clear()
     size = made.nbytes
     for _ in range(100):
