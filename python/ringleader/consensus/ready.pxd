@@ -31,3 +31,4 @@ cdef class Ready:
     cdef public list reads
     cdef public list placed
     cdef public int64_t last
+    cdef public int64_t applies

@@ -189,6 +189,7 @@ class Ready:
     """
 
     __slots__ = (
+        "applies",
         "block",
         "chunks",
         "committed",
@@ -216,6 +217,8 @@ class Ready:
         #: Entries up to here are durable with it; the core lowers it when they are replaced
         #: meanwhile.
         self.last = 0
+        #: The last index of `committed`, or 0.
+        self.applies = 0
 
     @property
     def writes(self) -> bool:
