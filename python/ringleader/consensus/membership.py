@@ -229,7 +229,7 @@ class Membership:
             learners.add(node)
         if not voters:
             raise MembershipError("a group needs at least one voter: this change removes the last")
-        if len(voters ^ {*self.voters}) <= 1 and change.transition != "joint":
+        if len(voters ^ {*self.voters}) <= 1 and change.transition == "auto":
             after = Membership(voters, learners=learners, witnesses=witnesses)
         else:
             after = Membership(
