@@ -1220,6 +1220,19 @@ cdef class Log:
         read_term("term", term, &of_term)
         return self.not_after(number, of_term)
 
+    def payload_size(self, object lo, object hi):
+        """Bytes of the payloads of those entries of [lo, hi) that are held."""
+        cdef uint64_t low, high, begin = self.c.base + 1, end = self.end_index() + 1
+        read_index("lo", lo, &low)
+        read_number("hi", hi, &high)
+        low = max(low, begin)
+        high = min(high, end)
+        if low >= high:
+            return 0
+        return (
+            self.c.ends[high - begin - 1] - rl_log_start(&self.c, <size_t>(low - begin))
+        )
+
     cdef int read_range(
         self, object lo, object hi, uint64_t *low, uint64_t *high, bint empty
     ) except -1:

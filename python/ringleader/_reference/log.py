@@ -416,6 +416,14 @@ class Log:
     def payload_bytes(self) -> int:
         return self._run().payload_bytes
 
+    def payload_size(self, lo: int, hi: int) -> int:
+        low, high = index_of("lo", lo), number_of("hi", hi)
+        return sum(
+            len(payload)
+            for index, (_, payload) in enumerate(self._entries, self.first)
+            if low <= index < high
+        )
+
     @property
     def terms(self) -> NDArray[np.uint64]:
         return self._run().terms

@@ -32,7 +32,7 @@ class Config:
         clock_drift: bound on how much faster or slower than real time any node's ticks run, as a
             fraction: 0.1 means that a tick lasts between T / 1.1 and 1.1 T.
         max_block_bytes: entries sent in one message (one entry may be larger).
-        max_inflight_blocks, max_inflight_bytes: sent to one follower and not yet acknowledged.
+        max_inflight_entries, max_inflight_bytes: sent to one follower and not yet acknowledged.
         max_uncommitted_bytes: payloads that a leader holds uncommitted; proposals over it are
             refused (one is always taken when nothing is pending).
         max_apply_bytes: payloads handed over for application at a time (one entry may be larger).
@@ -52,7 +52,7 @@ class Config:
     lease: bool = False
     clock_drift: float = 0.1
     max_block_bytes: int = 2**20
-    max_inflight_blocks: int = 256
+    max_inflight_entries: int = 2**20
     max_inflight_bytes: int = 2**26
     max_uncommitted_bytes: int = 2**28
     max_apply_bytes: int = 2**26
@@ -69,7 +69,7 @@ class Config:
             ("election_ticks", 2, TIMER_TICKS_MAX // 4),
             ("heartbeat_ticks", 1, TIMER_TICKS_MAX),
             ("max_block_bytes", 1, BLOCK_BYTES_MAX),
-            ("max_inflight_blocks", 1, 2**20),
+            ("max_inflight_entries", 1, 2**40),
             ("max_inflight_bytes", 1, 2**40),
             ("max_uncommitted_bytes", 1, 2**40),
             ("max_apply_bytes", 1, 2**40),

@@ -1,4 +1,5 @@
 # The types under which core.py is compiled; its text says what each field means.
+cimport cython
 from libc.stdint cimport int64_t
 
 from ringleader.consensus.raft.messages cimport (
@@ -20,6 +21,11 @@ from ringleader.consensus.raft.messages cimport (
 )
 from ringleader.consensus.raft.progress cimport Progress
 from ringleader.consensus.ready cimport HardState, Ready
+
+# Numbers in C; for Python they are in core.py alone.
+cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
+cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int64_t NEVER, RANDOM_MODULUS, ENTRY_BYTES, BLOCK_BYTES_MAX
 
 
 cdef class Raft:
@@ -54,7 +60,7 @@ cdef class Raft:
     cdef readonly int64_t term_start
     cdef readonly int64_t round
     cdef readonly int64_t round_acked
-    cdef object _round_ticks
+    cdef list _round_ticks
     cdef int64_t _lease_from
     cdef bint _lease_lost
     cdef bint _round_wanted
@@ -63,11 +69,16 @@ cdef class Raft:
     cdef int64_t _transfer_deadline
     cdef object _preferred
     cdef int64_t _preferred_since
-    cdef readonly int64_t uncommitted_bytes
-    cdef object _uncommitted
+    cdef bint _eager_commit
+    cdef int64_t _max_block_bytes
+    cdef int64_t _max_inflight_entries
+    cdef int64_t _max_inflight_bytes
+    cdef int64_t _max_uncommitted_bytes
+    cdef int64_t _max_apply_bytes
+    cdef int64_t _base
     cdef dict _tickets
     cdef list _reads_early
-    cdef object _reads
+    cdef list _reads
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
     cdef list _chunks
@@ -85,24 +96,29 @@ cdef class Raft:
     cdef readonly int64_t applying
     cdef HardState _shown
     cdef int64_t _ready_number
-    cdef object _outstanding
+    cdef list _outstanding
     cdef readonly dict rejected
 
     cpdef tick(self, int64_t count=*)
     cpdef step(self, message)
+    cdef _step(self, Message message)
+    @cython.locals(count=int64_t, first=int64_t)
     cpdef propose(self, payloads)
+    @cython.locals(ready=Ready, peer=Progress, last=int64_t, ceiling=int64_t)
     cpdef Ready ready(self)
     cpdef advance(self, Ready ready)
+    @cython.locals(oldest=Ready)
     cpdef persisted(self, Ready ready)
     cdef bint _has_ready(self)
     cdef int64_t _draw(self)
     cdef _keep_block(self, block)
+    @cython.locals(peer=Progress)
     cdef int64_t _majority_match(self)
     cpdef applied(self, int64_t index)
     cdef _on_deadline(self)
+    @cython.locals(peer=Progress)
     cdef _on_leader_deadline(self)
     cdef _set_election_deadline(self)
-    cdef _implausible(self, Message message)
     cdef _reject(self, str reason)
     cdef _reply(self, Message message)
     cdef _become(self, int role)
@@ -116,12 +132,19 @@ cdef class Raft:
     cdef _on_vote_reply(self, VoteReply message)
     cdef _count_ballots(self)
     cdef bint _hear_leader(self, sender)
+    @cython.locals(written=int64_t, last=int64_t)
     cdef _on_append_entries(self, AppendEntries message)
+    @cython.locals(peer=Progress)
     cdef _on_append_reply(self, AppendReply message)
     cdef _on_refusal(self, Progress peer, AppendReply message)
+    @cython.locals(peer=Progress, index=int64_t)
     cdef _advance_commit(self)
     cdef _commit_to(self, int64_t index)
     cdef _replicate(self, Progress peer)
+    cdef int64_t _inflight_bytes(self, Progress peer) except? -1
+    @cython.locals(inflight=int64_t)
+    cdef bint _has_room(self, Progress peer) except? -1
+    @cython.locals(prev=int64_t, round=int64_t)
     cdef _append_to(self, Progress peer, block)
     cdef _encode(self, int64_t first, bint bare)
     cdef _begin_snapshot(self, Progress peer)
@@ -129,10 +152,12 @@ cdef class Raft:
     cdef _send_chunks(self, Progress peer)
     cdef _on_install_snapshot(self, InstallSnapshot message)
     cdef _install_snapshot(self, InstallSnapshot message)
+    @cython.locals(peer=Progress)
     cdef _on_snapshot_reply(self, SnapshotReply message)
     cdef int64_t _append_membership(self, membership)
     cdef _on_membership_committed(self)
     cdef _use_membership(self, int64_t index, membership)
+    @cython.locals(peer=Progress)
     cdef _adopt_progress(self)
     cdef _adopt_memberships(self, int64_t first)
     cdef _drop_memberships(self, int64_t first)
@@ -141,7 +166,9 @@ cdef class Raft:
     cdef _answer_read(self, bytes context, requester, int64_t index)
     cdef _refuse_read(self, bytes context, requester)
     cdef _begin_round(self)
+    @cython.locals(peer=Progress, round=int64_t)
     cdef _count_rounds(self)
+    @cython.locals(peer=Progress)
     cdef _try_transfer(self)
     cdef _end_transfer(self)
     cdef _on_timeout_now(self, TimeoutNow message)
@@ -151,4 +178,5 @@ cdef class Raft:
     cdef _on_quiesce(self, Quiesce message)
     cdef _require_leader(self, str what)
     cdef _on_propose(self, Propose message)
+    @cython.locals(ready=Ready)
     cdef _forget_stable(self, int64_t index)

@@ -34,7 +34,6 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import Block, Log
@@ -80,7 +79,7 @@ from ringleader.errors import (
     NotLeader,
     ProposalRefused,
 )
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, INDEX_MAX, TERM_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 
 NodeId = int | str
 
@@ -140,7 +139,8 @@ class Raft:
     term            latest term seen.  Never goes back; durable before anything that shows it is
                     sent.
     vote            whom this node voted for in `term`.  Invariant: changes once a term at most.
-    log             Invariant: never truncated at or below `commit`; `_last` is its last index.
+    log             Invariant: never truncated at or below `commit`; `_last` is its last index,
+                    `_base` what it begins after.
     commit          highest index known to be committed.  Never goes back.  Invariant: <= log.last.
     last_applied    highest index that the caller has reported as applied.  Invariant: <= commit.
     stable          highest index that is durable here with all before it.  Invariant: <= log.last.
@@ -166,8 +166,16 @@ class Raft:
         elif not isinstance(config, Config):
             raise ConfigError(f"config={config!r} is no Config")
         self.config = config
+        # What the hot path reads of it.
+        self._eager_commit = config.eager_commit
+        self._max_block_bytes = config.max_block_bytes
+        self._max_inflight_entries = config.max_inflight_entries
+        self._max_inflight_bytes = config.max_inflight_bytes
+        self._max_uncommitted_bytes = config.max_uncommitted_bytes
+        self._max_apply_bytes = config.max_apply_bytes
         self.log = log if log is not None else Log()
         self._last = self.log.last
+        self._base = self.log.base
         hard_state = hard_state if hard_state is not None else HardState()
         first = voters if isinstance(voters, Membership) else Membership(voters)
         base = self.log.base
@@ -227,7 +235,7 @@ class Raft:
         self.term_start = 0
         self.round = 0
         self.round_acked = 0
-        self._round_ticks: deque[tuple[int, int]] = deque()
+        self._round_ticks: list[tuple[int, int]] = []
         self._lease_from = -NEVER
         self._lease_lost = False
         self._round_wanted = False
@@ -236,14 +244,12 @@ class Raft:
         self._transfer_deadline = NEVER
         self._preferred: NodeId | None = None
         self._preferred_since = 0
-        self.uncommitted_bytes = 0
-        self._uncommitted: deque[tuple[int, int]] = deque()
         self._tickets: dict[tuple[NodeId, int], None] = {}
 
         # Reads: those that wait for the first commit of this term, and (round, index, context,
         # requester) of those that wait for their round.
         self._reads_early: list[tuple[bytes, NodeId]] = []
-        self._reads: deque[tuple[int, int, bytes, NodeId]] = deque()
+        self._reads: list[tuple[int, int, bytes, NodeId]] = []
 
         # A snapshot that is arriving: its name, and the bytes received.
         self._incoming: tuple[int, int, int, int] | None = None
@@ -266,7 +272,7 @@ class Raft:
         self.applying = start
         self._shown = HardState(self.term, self.vote, self.commit)
         self._ready_number = 0
-        self._outstanding: deque[Ready] = deque()
+        self._outstanding: list[Ready] = []
         self.rejected: dict[str, int] = {}
 
         self._adopt_memberships(start + 1)
@@ -277,6 +283,12 @@ class Raft:
     @property
     def role(self) -> str:
         return ROLES[self.role_number]
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """What the entries after `commit` take in the log."""
+        tail: int = self.log.payload_size(self.commit + 1, self._last + 1)
+        return tail + ENTRY_BYTES * (self._last - self.commit)
 
     @property
     def has_lease(self) -> bool:
@@ -298,8 +310,8 @@ class Raft:
                 match=peer.match,
                 next=peer.next,
                 lag=self._last - peer.match,
-                inflight_blocks=len(peer.inflight),
-                inflight_bytes=peer.inflight_bytes,
+                inflight_entries=peer.next - 1 - peer.match,
+                inflight_bytes=self._inflight_bytes(peer),
                 active=peer.active,
                 paused=peer.paused,
                 witness=peer.witness,
@@ -408,7 +420,13 @@ class Raft:
             raise MisuseError(
                 f"step() takes a message of ringleader.consensus.raft, not {message!r}"
             )
-        problem = self._implausible(message)
+        self._step(message)
+
+    def _step(self, message: Message) -> None:
+        if message.to != self.id:
+            self._reject("not addressed to this node")
+            return
+        problem = message.problem()
         if problem is not None:
             self._reject(problem)
             return
@@ -468,56 +486,6 @@ class Raft:
         else:
             self._reject("unknown message")
 
-    def _implausible(self, message: Message) -> str | None:
-        """Why no honest peer can have sent `message`, or None."""
-        if message.to != self.id:
-            return "not addressed to this node"
-        if message.sender == self.id:
-            return "sent by this node itself"
-        if not 0 <= message.term <= TERM_MAX:
-            return "impossible term"
-        if isinstance(message, AppendEntries):
-            prev = message.prev_index
-            block = message.block
-            if not (0 <= prev <= INDEX_MAX and 0 <= message.commit <= INDEX_MAX):
-                return "impossible index"
-            if not 0 <= message.prev_term <= message.term or message.round < 0:
-                return "impossible term"
-            if (prev == 0) != (message.prev_term == 0):
-                return "impossible term"
-            if block is not None:
-                if not isinstance(block, Block):
-                    return "not a block"
-                if block.last_term > message.term:
-                    return "impossible term"
-        elif isinstance(message, AppendReply):
-            if not (0 <= message.match <= INDEX_MAX and 0 <= message.hint_index <= INDEX_MAX):
-                return "impossible index"
-            if not 0 <= message.hint_term <= TERM_MAX or message.round < 0:
-                return "impossible term"
-        elif isinstance(message, RequestVote):
-            if not 0 <= message.last_index <= INDEX_MAX:
-                return "impossible index"
-            if not 0 <= message.last_term < message.term:
-                return "impossible term"
-        elif isinstance(message, InstallSnapshot):
-            if not 0 < message.index <= INDEX_MAX or not 0 < message.index_term <= message.term:
-                return "impossible snapshot"
-            if not 0 <= message.offset <= message.offset + len(message.data) <= message.total_bytes:
-                return "impossible snapshot"
-            if not message.data and message.total_bytes:
-                return "impossible snapshot"
-            if message.round < 0:
-                return "impossible term"
-        elif isinstance(message, SnapshotReply):
-            if not 0 < message.index <= INDEX_MAX or message.offset < 0 or message.round < 0:
-                return "impossible snapshot"
-        elif isinstance(message, (ReadReply, ProposeReply, Quiesce)) and not (
-            0 <= message.index <= INDEX_MAX
-        ):
-            return "impossible index"
-        return None
-
     def _reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
@@ -558,8 +526,6 @@ class Raft:
         self._round_wanted = self._send_wanted = False
         self._end_transfer()
         self._preferred = None
-        self.uncommitted_bytes = 0
-        self._uncommitted.clear()
         self._tickets.clear()
         self._keep_block(None)
 
@@ -785,7 +751,7 @@ class Raft:
                 peer.become_replicate()
                 self._send_wanted = True
         elif peer.state == SNAPSHOT:
-            if peer.match >= self.log.base:
+            if peer.match >= self._base:
                 peer.become_replicate()
                 self._send_wanted = True
         elif peer.next <= self._last:
@@ -804,7 +770,7 @@ class Raft:
         if peer.state == PROBE and refused != peer.next - 1:
             return  # not the one that is being tried
         hint = min(message.hint_index, refused - 1)
-        if hint >= self.log.base:
+        if hint >= self._base:
             hint = self.log.last_not_after(hint, message.hint_term)[0]
         peer.become_probe(max(hint, peer.match) + 1)
         self._send_wanted = True
@@ -833,8 +799,6 @@ class Raft:
         self.commit = index
         if self.role_number != LEADER:
             return
-        while self._uncommitted and self._uncommitted[0][0] <= index:
-            self.uncommitted_bytes -= self._uncommitted.popleft()[1]
         self._send_wanted = True
         if self._reads_early and index >= self.term_start:
             for context, requester in self._reads_early:
@@ -850,7 +814,7 @@ class Raft:
         if peer.state == SNAPSHOT:
             self._send_chunks(peer)
             return
-        if peer.next <= self._last and peer.next <= self.log.base:
+        if peer.next <= self._base:
             self._begin_snapshot(peer)
             return
         if peer.state == PROBE:
@@ -861,20 +825,29 @@ class Raft:
             elif peer.round_sent < self.round:
                 self._append_to(peer, None)
             return
-        config = self.config
-        while peer.next <= self._last and peer.has_room(
-            config.max_inflight_blocks, config.max_inflight_bytes
-        ):
+        while peer.next <= self._last and self._has_room(peer):
             block = self._encode(peer.next, peer.witness)
             self._append_to(peer, block)
-            if block is self._block:
-                peer.sent_block(self._block_last, self._block_bytes)
-            else:
-                peer.sent_block(block.last, block.nbytes)
+            peer.next = (self._block_last if block is self._block else block.last) + 1
         if peer.round_sent < self.round or (
-            config.eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1
+            self._eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1
         ):
             self._append_to(peer, None)
+
+    def _inflight_bytes(self, peer: Progress) -> int:
+        """What was sent to `peer` and not acknowledged yet."""
+        if peer.next - 1 <= peer.match:
+            return 0
+        tail: int = self.log.payload_size(peer.match + 1, peer.next)
+        return tail + ENTRY_BYTES * (peer.next - 1 - peer.match)
+
+    def _has_room(self, peer: Progress) -> bool:
+        """Whether the window takes one more message (one of any size always fits)."""
+        inflight = peer.next - 1 - peer.match
+        return inflight <= 0 or (
+            inflight < self._max_inflight_entries
+            and self._inflight_bytes(peer) < self._max_inflight_bytes
+        )
 
     def _append_to(self, peer: Progress, block: Block | None) -> None:
         """Round 0 asks for no answer unless the message is refused."""
@@ -893,12 +866,12 @@ class Raft:
         if (
             self._block_first == first
             and self._block_last == self._last
-            and self._block_bytes <= self.config.max_block_bytes
+            and self._block_bytes <= self._max_block_bytes
             and not bare
         ):
             kept: Block = self._block  # type: ignore[assignment]
             return kept
-        block = self.log.block(first, self._last + 1, self.config.max_block_bytes, bare)
+        block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
         if not bare:
             self._keep_block(block)
         return block
@@ -927,10 +900,10 @@ class Raft:
             MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
                 would drop entries that it does not cover.
         """
-        if not self.log.base <= snapshot.index <= self.last_applied:
+        if not self._base <= snapshot.index <= self.last_applied:
             raise MisuseError(
                 f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
-                f"log, {self.log.base} ... {self.last_applied}: take it after applied()"
+                f"log, {self._base} ... {self.last_applied}: take it after applied()"
             )
         if self.snapshot is not None and snapshot.index < self.snapshot.index:
             raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
@@ -949,8 +922,9 @@ class Raft:
         self.snapshot = snapshot
         # Entries that no one was given yet to persist are not forgotten.
         drop = min(keep_from - 1, self._handed)
-        if drop > self.log.base:
+        if drop > self._base:
             self.log.compact(drop)
+            self._base = drop
             kept = 0
             while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= drop:
                 kept += 1
@@ -985,7 +959,7 @@ class Raft:
                 self.id,
                 peer.id,
                 self.term,
-                self.log.base,
+                self._base,
                 self.log.base_term,
                 self.commit,
                 self.round,
@@ -1092,7 +1066,7 @@ class Raft:
         self._incoming = None
         self._incoming_bytes = 0
         self.log.restore(index, term)
-        self._last = index
+        self._last = self._base = index
         self._keep_block(None)
         self._forget_stable(0)
         self._handed = index
@@ -1119,7 +1093,7 @@ class Raft:
         if message.installed:
             moved = peer.acknowledged(message.index)
             if peer.snapshot is not None:
-                if peer.match >= self.log.base:
+                if peer.match >= self._base:
                     peer.become_replicate()
                 elif peer.match >= peer.snapshot.index:
                     peer.become_probe(peer.match + 1)  # compacted since: it needs a newer one
@@ -1184,7 +1158,7 @@ class Raft:
             # §6: a leader that is not in C_new steps down once that is committed; first, one more
             # message to each, so that they know.
             for peer in self._peers:
-                if peer.state != SNAPSHOT and peer.next > self.log.base:
+                if peer.state != SNAPSHOT and peer.next > self._base:
                     self._append_to(peer, None)
             self._become_follower(self.term, None)
 
@@ -1314,13 +1288,17 @@ class Raft:
         acked[self.id] = self.round
         round = self.quorum.committed(acked)
         while self._round_ticks and self._round_ticks[0][0] <= round:
-            self._lease_from = self._round_ticks.popleft()[1]
+            self._lease_from = self._round_ticks.pop(0)[1]
         if round <= self.round_acked:
             return
         self.round_acked = round
-        while self._reads and self._reads[0][0] <= round:
-            _, index, context, requester = self._reads.popleft()
+        answered = 0
+        for of_round, index, context, requester in self._reads:
+            if of_round > round:
+                break
             self._answer_read(context, requester, index)
+            answered += 1
+        del self._reads[:answered]
 
     def transfer(self, to: NodeId) -> None:
         """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
@@ -1485,25 +1463,19 @@ class Raft:
             raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
         if not self.membership.is_voter(self.id):
             raise ProposalRefused("this leader has left the group and takes no more proposals")
-        before = self.log.payload_bytes
         first: int = self.log.append(self.term, payloads)
         if not count:
             return first
         self._last = first + count - 1
-        nbytes = self.log.payload_bytes - before + ENTRY_BYTES * count
-        if self.uncommitted_bytes and (
-            self.uncommitted_bytes + nbytes > self.config.max_uncommitted_bytes
-        ):
+        if first - 1 > self.commit and self.uncommitted_bytes > self._max_uncommitted_bytes:
             self.log.truncate(first)  # nobody has seen it
             self._last = first - 1
             raise ProposalRefused(
-                f"{self.uncommitted_bytes} bytes are uncommitted, {nbytes} more would pass "
-                f"max_uncommitted_bytes={self.config.max_uncommitted_bytes}; try again later"
+                f"{self.uncommitted_bytes} bytes are uncommitted already, and no more than "
+                f"max_uncommitted_bytes={self._max_uncommitted_bytes} may be; try again later"
             )
         if self.quiesced:
             self.wake()
-        self.uncommitted_bytes += nbytes
-        self._uncommitted.append((self._last, nbytes))
         self._send_wanted = True
         return first
 
@@ -1625,7 +1597,7 @@ class Raft:
         if self.applying < ceiling and self._witness:
             self.applying = self.last_applied = ceiling  # it runs no state machine
         elif self.applying < ceiling:
-            entries = log.entries(self.applying + 1, ceiling + 1, self.config.max_apply_bytes)
+            entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
             ready.committed = entries
             self.applying = entries.last
         if self._read_states:
@@ -1667,7 +1639,7 @@ class Raft:
             if not ready.writes and ready.number < self._outstanding[0].number:
                 return
             raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        self._outstanding.popleft()
+        self._outstanding.pop(0)
         if ready.snapshot is not None:
             self.snapshot = ready.snapshot
             if self.last_applied < ready.snapshot.index:

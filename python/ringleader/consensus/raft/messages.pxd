@@ -1,11 +1,15 @@
 # The types under which messages.py is compiled; the module itself runs without them.
+cimport cython
 from libc.stdint cimport int64_t
+
+cdef int64_t TERM_MAX, INDEX_MAX
 
 
 cdef class Message:
     cdef public object sender
     cdef public object to
     cdef public int64_t term
+    cpdef problem(self)
 
 
 cdef class RequestVote(Message):
@@ -13,6 +17,7 @@ cdef class RequestVote(Message):
     cdef public int64_t last_term
     cdef public bint pre
     cdef public bint transfer
+    cpdef problem(self)
 
 
 cdef class VoteReply(Message):
@@ -26,6 +31,7 @@ cdef class AppendEntries(Message):
     cdef public int64_t commit
     cdef public int64_t round
     cdef public object block
+    cpdef problem(self)
 
 
 cdef class AppendReply(Message):
@@ -34,6 +40,7 @@ cdef class AppendReply(Message):
     cdef public bint refused
     cdef public int64_t hint_index
     cdef public int64_t hint_term
+    cpdef problem(self)
 
 
 cdef class InstallSnapshot(Message):
@@ -45,6 +52,7 @@ cdef class InstallSnapshot(Message):
     cdef public int64_t offset
     cdef public bytes data
     cdef public int64_t round
+    cpdef problem(self)
 
 
 cdef class SnapshotReply(Message):
@@ -52,6 +60,7 @@ cdef class SnapshotReply(Message):
     cdef public int64_t offset
     cdef public bint installed
     cdef public int64_t round
+    cpdef problem(self)
 
 
 cdef class TimeoutNow(Message):
@@ -60,6 +69,7 @@ cdef class TimeoutNow(Message):
 
 cdef class Quiesce(Message):
     cdef public int64_t index
+    cpdef problem(self)
 
 
 cdef class ReadRequest(Message):
@@ -69,6 +79,7 @@ cdef class ReadRequest(Message):
 cdef class ReadReply(Message):
     cdef public bytes context
     cdef public int64_t index
+    cpdef problem(self)
 
 
 cdef class Propose(Message):
@@ -79,8 +90,10 @@ cdef class Propose(Message):
 cdef class ProposeReply(Message):
     cdef public int64_t ticket
     cdef public int64_t index
+    cpdef problem(self)
 
 
+@cython.locals(message=AppendEntries)
 cpdef AppendEntries append_entries(
     sender,
     to,
@@ -91,4 +104,5 @@ cpdef AppendEntries append_entries(
     int64_t round,
     block,
 )
+@cython.locals(message=AppendReply)
 cpdef AppendReply accepted(sender, to, int64_t term, int64_t match, int64_t round)

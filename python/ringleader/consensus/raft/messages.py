@@ -15,6 +15,7 @@ quorum of replies proves that the leader was one when it sent that round (reads,
 from __future__ import annotations
 
 from ringleader.consensus.log import Block
+from ringleader.limits import INDEX_MAX, TERM_MAX
 
 #: How a node is named: a positive integer or a non-empty text; one kind in one group.
 NodeId = int | str
@@ -30,6 +31,15 @@ class Message:
     sender: NodeId
     to: NodeId
     term: int
+
+    def problem(self) -> str | None:
+        """Why no honest sender can have sent this, or None.  Whatever it says of the log or of the
+        sender's role is for the receiver to judge."""
+        if not 0 <= self.term <= TERM_MAX:
+            return "impossible term"
+        if self.sender == self.to:
+            return "sent by the receiver itself"
+        return None
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
@@ -72,6 +82,13 @@ class RequestVote(Message):
         self.pre = pre
         self.transfer = transfer
 
+    def problem(self) -> str | None:
+        if not 0 <= self.last_index <= INDEX_MAX:
+            return "impossible index"
+        if not 0 <= self.last_term < self.term or (self.last_index == 0) != (self.last_term == 0):
+            return "impossible term"
+        return Message.problem(self)
+
 
 class VoteReply(Message):
     __slots__ = ("granted", "pre")
@@ -113,6 +130,20 @@ class AppendEntries(Message):
         self.round = round
         self.block = block
 
+    def problem(self) -> str | None:
+        if not (0 <= self.prev_index <= INDEX_MAX and 0 <= self.commit <= INDEX_MAX):
+            return "impossible index"
+        if not 0 <= self.prev_term <= self.term or self.round < 0 or self.term == 0:
+            return "impossible term"
+        if (self.prev_index == 0) != (self.prev_term == 0):
+            return "impossible term"
+        if self.block is not None:
+            if not isinstance(self.block, Block):
+                return "not a block"
+            if self.block.last_term > self.term:
+                return "impossible term"
+        return Message.problem(self)
+
 
 class AppendReply(Message):
     """Accepted: the log equals the leader's up to `match`.  Refused: it does not hold the entry
@@ -141,6 +172,13 @@ class AppendReply(Message):
         self.refused = refused
         self.hint_index = hint_index
         self.hint_term = hint_term
+
+    def problem(self) -> str | None:
+        if not (0 <= self.match <= INDEX_MAX and 0 <= self.hint_index <= INDEX_MAX):
+            return "impossible index"
+        if not 0 <= self.hint_term <= TERM_MAX or self.round < 0:
+            return "impossible term"
+        return Message.problem(self)
 
 
 class InstallSnapshot(Message):
@@ -200,6 +238,17 @@ class InstallSnapshot(Message):
         self.data = data
         self.round = round
 
+    def problem(self) -> str | None:
+        if not 0 < self.index <= INDEX_MAX or not 0 < self.index_term <= self.term:
+            return "impossible snapshot"
+        if not 0 <= self.offset <= self.offset + len(self.data) <= self.total_bytes:
+            return "impossible snapshot"
+        if (not self.data and self.total_bytes) or not 0 <= self.checksum < 2**32:
+            return "impossible snapshot"
+        if self.round < 0:
+            return "impossible term"
+        return Message.problem(self)
+
 
 class SnapshotReply(Message):
     """The follower holds the first `offset` bytes of the snapshot at `index`, and wants the rest;
@@ -225,6 +274,11 @@ class SnapshotReply(Message):
         self.offset = offset
         self.installed = installed
         self.round = round
+
+    def problem(self) -> str | None:
+        if not 0 < self.index <= INDEX_MAX or self.offset < 0 or self.round < 0:
+            return "impossible snapshot"
+        return Message.problem(self)
 
 
 class TimeoutNow(Message):
@@ -253,6 +307,11 @@ class Quiesce(Message):
         self.term = term
         self.index = index
 
+    def problem(self) -> str | None:
+        if not 0 <= self.index <= INDEX_MAX:
+            return "impossible index"
+        return Message.problem(self)
+
 
 class ReadRequest(Message):
     __slots__ = ("context",)
@@ -277,6 +336,11 @@ class ReadReply(Message):
         self.term = term
         self.context = context
         self.index = index
+
+    def problem(self) -> str | None:
+        if not 0 <= self.index <= INDEX_MAX:
+            return "impossible index"
+        return Message.problem(self)
 
 
 class Propose(Message):
@@ -307,6 +371,11 @@ class ProposeReply(Message):
         self.term = term
         self.ticket = ticket
         self.index = index
+
+    def problem(self) -> str | None:
+        if not 0 <= self.index <= INDEX_MAX:
+            return "impossible index"
+        return Message.problem(self)
 
 
 def append_entries(

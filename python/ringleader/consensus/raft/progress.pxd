@@ -8,8 +8,6 @@ cdef class Progress:
     cdef public int64_t next
     cdef public int state
     cdef public bint paused
-    cdef public object inflight
-    cdef public int64_t inflight_bytes
     cdef public int64_t commit
     cdef public int64_t round
     cdef public int64_t round_sent
@@ -22,6 +20,4 @@ cdef class Progress:
     cpdef void become_probe(self, int64_t next)
     cpdef void become_replicate(self)
     cpdef void become_snapshot(self, object snapshot)
-    cpdef bint has_room(self, int64_t blocks_max, int64_t bytes_max)
-    cpdef void sent_block(self, int64_t last, int64_t nbytes)
     cpdef bint acknowledged(self, int64_t match)

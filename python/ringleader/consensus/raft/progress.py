@@ -12,7 +12,6 @@ replicate
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,10 +30,10 @@ class Progress:
 
     match       its log equals the leader's up to here, durably.  Advanced by accepted replies of
                 this term only.  Invariant: match < next; match never goes back.
-    next        the first entry not sent yet (probe: the one whose predecessor is being tried).
+    next        the first entry not sent yet (probe: the one whose predecessor is being tried);
+                what lies between match and next is in flight, and the window bounds it.
     state       see above.
     paused      probe: a message is under way; released by its reply, or by the next heartbeat.
-    inflight    replicate: (last index, bytes) of each message sent and not acknowledged, in order.
     commit      the highest commit index sent to it.
     round       the highest of the leader's rounds that it answered.  Invariant: at most the
                 leader's.
@@ -51,8 +50,6 @@ class Progress:
         "active",
         "commit",
         "id",
-        "inflight",
-        "inflight_bytes",
         "match",
         "next",
         "offset",
@@ -72,8 +69,6 @@ class Progress:
         self.next = next
         self.state = PROBE
         self.paused = False
-        self.inflight: deque[tuple[int, int]] = deque()
-        self.inflight_bytes = 0
         self.commit = 0
         self.round = 0
         self.round_sent = 0
@@ -87,8 +82,6 @@ class Progress:
     def become_probe(self, next: int) -> None:
         self.state = PROBE
         self.paused = False
-        self.inflight.clear()
-        self.inflight_bytes = 0
         self.snapshot = None
         self.next = next
 
@@ -101,27 +94,12 @@ class Progress:
     def become_snapshot(self, snapshot: Snapshot) -> None:
         self.state = SNAPSHOT
         self.paused = False
-        self.inflight.clear()
-        self.inflight_bytes = 0
         self.snapshot = snapshot
         self.next = snapshot.index + 1
         self.offset = self.sent = self.stalled = 0
 
-    def has_room(self, blocks_max: int, bytes_max: int) -> bool:
-        """Whether the window takes one more message (a single one of any size always fits)."""
-        return not self.inflight or (
-            len(self.inflight) < blocks_max and self.inflight_bytes < bytes_max
-        )
-
-    def sent_block(self, last: int, nbytes: int) -> None:
-        self.inflight.append((last, nbytes))
-        self.inflight_bytes += nbytes
-        self.next = last + 1
-
     def acknowledged(self, match: int) -> bool:
         """Take note of an accepted message; whether `match` moved."""
-        while self.inflight and self.inflight[0][0] <= match:
-            self.inflight_bytes -= self.inflight.popleft()[1]
         if match <= self.match:
             return False
         self.match = match

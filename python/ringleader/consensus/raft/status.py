@@ -19,7 +19,7 @@ class PeerStatus:
     match: int
     next: int
     lag: int
-    inflight_blocks: int
+    inflight_entries: int
     inflight_bytes: int
     active: bool
     paused: bool
