@@ -80,7 +80,7 @@ from numpy.typing import NDArray
 from ringleader.consensus.membership import Membership, check_id
 from ringleader.consensus.quorum import Timers
 from ringleader.consensus.raft.config import Config
-from ringleader.consensus.raft.core import LEADER, NEVER, Raft
+from ringleader.consensus.raft.core import ROLES, Raft
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -116,7 +116,10 @@ BEAT_COLUMNS = ("group", "term", "prev_index", "prev_term", "commit", "round")
 REPLY_COLUMNS = ("group", "term", "match", "round")
 QUIESCE_COLUMNS = ("group", "term", "index")
 
+LEADER = ROLES.index("leader")
 RANDOM_MODULUS = 2**31 - 1
+#: The deadline of a group that rests, or a later one; no tick reaches it.
+NEVER = 2**61
 
 
 class NodeHeartbeat:
@@ -765,7 +768,7 @@ class RaftGroups:
                 strange += 1
             else:
                 self._step(slot, Quiesce(sender, me, term, index))
-        for group in envelope.pokes.tolist():
+        for group in envelope.pokes[:, 0].tolist():
             slot = by_group.get(group)
             if slot is None:
                 strange += 1
