@@ -34,7 +34,7 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, check_id
@@ -1415,10 +1415,13 @@ class Raft:
 
     # --- quiescence, for processes with very many groups -------------------------------------
 
-    def quiesce(self) -> bool:
+    def quiesce(self, absent: Collection[NodeId] = ()) -> bool:
         """Rest the timers of this group on all members, if there is nothing left to do; whether it
         did.  Whatever happens to the group wakes it; someone else has to notice dead peers
-        meanwhile (`ringleader.consensus.raft.groups` does)."""
+        meanwhile, and when they come back (`ringleader.consensus.raft.groups` does).
+
+        Members that are `absent` are not waited for; the others must be a quorum.
+        """
         last = self._last
         if (
             self.role_number != LEADER
@@ -1428,12 +1431,16 @@ class Raft:
             or self._reads_early
             or self.transferee is not None
             or self.membership.joint
+            or self._preferred is not None
         ):
             return False
-        for peer in self._peers:
+        present = [peer for peer in self._peers if peer.id not in absent]
+        for peer in present:
             if peer.match != last or peer.state != REPLICATE or peer.commit != last:
                 return False
-        for peer in self._peers:
+        if absent and not self.quorum.has_quorum({self.id, *(peer.id for peer in present)}):
+            return False
+        for peer in present:
             self._early.append(Quiesce(self.id, peer.id, self.term, last))
         self._rest()
         return True
