@@ -37,9 +37,9 @@ NodeId = int | str
 class Recovered:
     """What a storage holds of an earlier life.
 
-    `partial` says what has arrived of a snapshot that was being received: the number of bytes and
-    the snapshot's (index, term, total_bytes, checksum); or None.  A storage that holds nothing
-    gives the defaults.
+    `partial` says what has arrived of a snapshot that was being received: the snapshot's index, term,
+    total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.  A storage
+    that holds nothing gives the defaults.
     """
 
     __slots__ = ("hard_state", "log", "partial", "snapshot")
@@ -49,7 +49,7 @@ class Recovered:
         hard_state: HardState | None = None,
         log: Log | None = None,
         snapshot: Snapshot | None = None,
-        partial: tuple[int, int, int, int, int] | None = None,
+        partial: tuple[int, int, int, int, int, int] | None = None,
     ) -> None:
         self.hard_state = hard_state if hard_state is not None else HardState()
         self.log = log if log is not None else Log()
@@ -58,7 +58,10 @@ class Recovered:
 
 
 class Storage(Protocol):
-    """One group's durable state."""
+    """One group's durable state.  `failed` is None, or the error after which it does no more."""
+
+    @property
+    def failed(self) -> BaseException | None: ...
 
     def load(self) -> Recovered:
         """What is durable.
@@ -235,6 +238,8 @@ class Driver:
 
     def tick(self, count: int = 1) -> None:
         """Time passes."""
+        if self.storage.failed is not None and self.failed is None:
+            self._fail(self.storage.failed)
         self.core.tick(count)
         if self.core.now >= self._patience_due:
             self._lose_patience()

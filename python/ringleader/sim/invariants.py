@@ -691,8 +691,7 @@ class Checker:
             self.violate(
                 6,
                 s.id,
-                f"sends {message!r}; its durable vote is "
-                f"{s.durable_vote} in term {s.durable_term}",
+                f"sends {message!r}; its durable vote is {s.durable_vote} in term {s.durable_term}",
             )
 
     def _sent_append(self, s: Shadow, core: Any, message: AppendEntries) -> None:
@@ -702,9 +701,7 @@ class Checker:
         if self.leaders.get(term) != s.id:
             self._learn_leader(s, core)
             if self.leaders.get(term) != s.id:
-                self.violate(
-                    10, s.id, f"sends {message!r} in the term of {self.leaders.get(term)}"
-                )
+                self.violate(10, s.id, f"sends {message!r} in the term of {self.leaders.get(term)}")
         if message.commit >= len(self.ledger) and message.commit > s.commit:
             self._learn_commit(s, core)
             if message.commit >= len(self.ledger):

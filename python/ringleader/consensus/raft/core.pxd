@@ -81,6 +81,7 @@ cdef class Raft:
     cdef list _reads
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
+    cdef object _incoming_crc
     cdef list _chunks
     cdef object _install
     cdef list _early

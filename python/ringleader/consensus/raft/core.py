@@ -79,6 +79,7 @@ from ringleader.errors import (
     NotLeader,
     ProposalRefused,
 )
+from ringleader.kernels import hashing
 from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 
 NodeId = int | str
@@ -158,7 +159,7 @@ class Raft:
         seed: int = 0,
         hard_state: HardState | None = None,
         snapshot: Snapshot | None = None,
-        partial: tuple[int, int, int, int, int] | None = None,
+        partial: tuple[int, int, int, int, int, int] | None = None,
     ) -> None:
         self.id = check_id(id)
         if config is None:
@@ -255,12 +256,13 @@ class Raft:
         # A snapshot that is arriving: its name, and the bytes received.
         self._incoming: tuple[int, int, int, int] | None = None
         self._incoming_bytes = 0
+        self._incoming_crc = 0
         if partial is not None:
-            self._incoming = (partial[1], partial[2], partial[3], partial[4])
-            self._incoming_bytes = partial[0]
-            if self._incoming_bytes >= self._incoming[2]:
-                # Complete, but never installed: its membership went with the message.
-                self._incoming = None
+            index, term, total_bytes, checksum, received, crc = partial
+            if received < total_bytes:  # if complete, it was never installed: it comes again
+                self._incoming = (index, term, total_bytes, checksum)
+                self._incoming_bytes = received
+                self._incoming_crc = crc
         self._chunks: list[SnapshotChunk] = []
         self._install: Snapshot | None = None
 
@@ -315,8 +317,8 @@ class Raft:
                 match=peer.match,
                 next=peer.next,
                 lag=self._last - peer.match,
-                inflight_entries=peer.next - 1 - peer.match,
-                inflight_bytes=self._inflight_bytes(peer),
+                inflight_entries=peer.next - 1 - peer.match if peer.state == REPLICATE else 0,
+                inflight_bytes=self._inflight_bytes(peer) if peer.state == REPLICATE else 0,
                 active=peer.active,
                 paused=peer.paused,
                 witness=peer.witness,
@@ -434,6 +436,8 @@ class Raft:
         if problem is not None:
             self._reject(problem)
             return
+        if self.quiesced and self.role_number == LEADER and isinstance(message, RequestVote):
+            self.wake()  # it has not heard what the others have
         if message.term > self.term:
             if isinstance(message, RequestVote):
                 # D§4.2.3: who hears a leader does not help to depose it.
@@ -1060,10 +1064,17 @@ class Raft:
         name = (index, message.index_term, message.total_bytes, message.checksum)
         if self._incoming != name:
             self._incoming = name
-            self._incoming_bytes = 0
+            self._incoming_bytes = self._incoming_crc = 0
             self._chunks.clear()
         if message.offset == self._incoming_bytes:
             self._incoming_bytes += len(message.data)
+            self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
+            if self._incoming_bytes == message.total_bytes and (
+                self._incoming_crc != message.checksum
+            ):
+                self._reject("snapshot with a wrong checksum")
+                self._incoming = None
+                return
             self._chunks.append(
                 SnapshotChunk(
                     index,
@@ -1099,7 +1110,7 @@ class Raft:
         membership = Membership.from_bytes(message.membership)
         self._install = Snapshot(index, term, membership, Received(), message.checksum)
         self._incoming = None
-        self._incoming_bytes = 0
+        self._incoming_bytes = self._incoming_crc = 0
         self.log.restore(index, term)
         self._last = self._base = index
         self._keep_block(None, 0, 0)
@@ -1148,12 +1159,14 @@ class Raft:
             return
         elif message.offset > peer.offset:
             peer.offset = message.offset
+            peer.offset_round = message.round
             peer.sent = max(peer.sent, peer.offset)
             peer.stalled = 0
             self._send_wanted = True
-        elif message.offset < peer.offset and peer.stalled >= self.config.election_ticks // 2:
-            # It lost what it had (a restart), or this is late; go back once for each stall.
+        elif message.offset < peer.offset and message.round > peer.offset_round:
+            # It answers a later message than the one that it had more at: it lost that (a restart).
             peer.offset = peer.sent = message.offset
+            peer.offset_round = message.round
             peer.stalled = 0
             self._send_wanted = True
 
@@ -1657,7 +1670,7 @@ class Raft:
         ):
             raise MisuseError(
                 f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
-                f"the last one advanced {self._advanced}, and {len(self._outstanding)} are outstanding"
+                f"the last one advanced {self._advanced}; {len(self._outstanding)} are outstanding"
             )
         self._advanced = ready.number
         if self._outstanding and self._outstanding[0] is ready:

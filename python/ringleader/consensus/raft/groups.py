@@ -309,12 +309,7 @@ class _Peer:
 
     def has_any(self) -> bool:
         return bool(
-            self.due
-            or self.messages
-            or self.beats
-            or self.replies
-            or self.quiesces
-            or self.pokes
+            self.due or self.messages or self.beats or self.replies or self.quiesces or self.pokes
         )
 
 
@@ -752,9 +747,7 @@ class RaftGroups:
             else:
                 self._step(
                     slot,
-                    append_entries(
-                        sender, me, term, prev_index, prev_term, commit, round, None
-                    ),
+                    append_entries(sender, me, term, prev_index, prev_term, commit, round, None),
                 )
         for group, term, match, round in envelope.replies.tolist():
             slot = by_group.get(group)
