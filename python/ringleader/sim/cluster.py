@@ -708,6 +708,9 @@ class Cluster:
         self.note("crash", node.id, "power" if node.power else "process")
         self.checker.coverage["crashes"] += 1
         node.stop()
+        self._restart_later(node, down_us)
+
+    def _restart_later(self, node: SimNode, down_us: int) -> None:
         life = node.life
         self.clock.after(
             down_us + 1,
@@ -721,10 +724,14 @@ class Cluster:
             node.start()
             self.checker.coverage["restarts"] += 1
         except StorageError as error:
+            if node.up:  # the disk failed while it began
+                self.crash(node, self.disk_restart_us)
+                return
+            if node.disk.full:
+                self.checker.coverage["nodes stopped by their disk"] += 1
+                self._restart_later(node, self.disk_restart_us)
+                return
             if not node.disk.flipped:
-                if node.up:  # the disk failed while it began
-                    self.crash(node, self.disk_restart_us)
-                    return
                 self.checker.violate(6, node.id, f"its disk is not damaged, but: {error}")
             node.lost = True
             node.up = False
@@ -848,7 +855,7 @@ def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
         check_quorum=check_quorum,
         lease=lease,
         max_block_bytes=random.choice((200, 2000, 2**20)),
-        max_inflight_blocks=random.choice((1, 4, 256)),
+        max_inflight_bytes=random.choice((100, 1000, 2**26)),
         max_uncommitted_bytes=random.choice((500, 2**20)),
         max_apply_bytes=random.choice((200, 2**20)),
         snapshot_chunk_bytes=random.choice((64, 500, 2**16)),
