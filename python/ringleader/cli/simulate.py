@@ -21,7 +21,14 @@ EXIT_BROKEN = 1
 PLAIN_PROGRESS_S = 10.0
 STORY_WIDTH = 200
 
-_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "": 1_000_000}
+_UNITS_US = {
+    "us": 1,
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "": 1_000_000,
+}
 
 
 class _Time(click.ParamType[int]):
@@ -29,9 +36,7 @@ class _Time(click.ParamType[int]):
 
     name = "time"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(us|ms|s|m|h|)", str(value).strip())
@@ -98,7 +103,9 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     "--clients", type=click.IntRange(1, 1000), default=6, show_default=True, help="In each run."
 )
 @click.option("--nodes", type=click.IntRange(1, 100), help="Only the first of the profile's nodes.")
-@click.option("--only", type=_Numbers(), help="With --seed: of the faults only these, like 3,17,40.")
+@click.option(
+    "--only", type=_Numbers(), help="With --seed: of the faults only these, like 3,17,40."
+)
 @click.option("--until", type=_Time(), help="With --seed: heal everything at this time.")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, help="Look for a smaller failure.")
 def simulate(
@@ -249,4 +256,3 @@ def _show_failure(out: Console, failed: Report, shrinks: bool) -> None:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-

@@ -290,7 +290,9 @@ class SimNode:
         core = self.core
         self.rejected = len(core.rejected)
         if strange := set(core.rejected) - _EXPECTED_REJECTIONS:
-            self.checker.violate(14, self.id, f"rejects an honest peer's message: {sorted(strange)}")
+            self.checker.violate(
+                14, self.id, f"rejects an honest peer's message: {sorted(strange)}"
+            )
         if self.driver.failed:
             self.checker.coverage["nodes stopped by their disk"] += 1
             self.cluster.crash(self, self.cluster.disk_restart_us)
@@ -424,9 +426,7 @@ class SimStorage:
             node.burn()
         done(ready)
 
-    def save_snapshot(
-        self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]
-    ) -> None:
+    def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
         node = self.node
         if node.fuse >= 0:
             node.burn()
@@ -565,7 +565,9 @@ class Cluster:
         self.digest_words: list[int] = []
         self._digest = hashlib.blake2b(digest_size=16)
         names = [
-            name for name in sorted(vars(raft_messages)) if isinstance(vars(raft_messages)[name], type)
+            name
+            for name in sorted(vars(raft_messages))
+            if isinstance(vars(raft_messages)[name], type)
         ]
         self.kinds = {vars(raft_messages)[name]: number for number, name in enumerate(names)}
         #: Command -> its result, and when the first node applied it.
@@ -651,7 +653,9 @@ class Cluster:
         if not stopped:
             why = "a client gets no answer"
         self.checker.violate(
-            12, None, f"{why or 'still joint'}, {(60 * self.election_us) / 1e6 + 10:.0f} s after healing"
+            12,
+            None,
+            f"{why or 'still joint'}, {(60 * self.election_us) / 1e6 + 10:.0f} s after healing",
         )
 
     def _all_answered(self) -> bool:
@@ -774,15 +778,19 @@ class Cluster:
 
     def may_lose(self, node: NodeId) -> bool:
         """Whether every configuration that is in force anywhere keeps a quorum without `node`."""
-        return all(
-            self._keeps_quorum(other.core.membership, node)
-            for other in self.nodes.values()
-            if other.up
-        ) and all(
-            self._keeps_quorum(shadow.configs[-1][1], node)
-            for shadow in self.checker.shadows.values()
-            if shadow.configs
-        ) and self._keeps_quorum(self.initial, node)
+        return (
+            all(
+                self._keeps_quorum(other.core.membership, node)
+                for other in self.nodes.values()
+                if other.up
+            )
+            and all(
+                self._keeps_quorum(shadow.configs[-1][1], node)
+                for shadow in self.checker.shadows.values()
+                if shadow.configs
+            )
+            and self._keeps_quorum(self.initial, node)
+        )
 
     def may_become(self, membership: Membership) -> bool:
         """Whether a configuration has a quorum of nodes that are not lost."""
@@ -791,8 +799,7 @@ class Cluster:
     def _keeps_quorum(self, membership: Membership, node: NodeId | None) -> bool:
         for voters in (membership.voters, membership.outgoing):
             gone = sum(
-                voter == node
-                or (voter in self.nodes and self.nodes[voter].damaged)
+                voter == node or (voter in self.nodes and self.nodes[voter].damaged)
                 for voter in voters
             )
             if voters and 2 * gone >= len(voters):

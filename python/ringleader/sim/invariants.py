@@ -530,6 +530,7 @@ class Checker:
     ) -> None:
         """Keep the configurations of a node's log as its entries from `first` on are replaced."""
         configs = s.configs
+        s.membership = None  # what is in force is looked at again
         while configs and configs[-1][0] >= first:
             configs.pop()
         if max(words, default=0) & CONTROL_BIT:
@@ -575,7 +576,7 @@ class Checker:
                     self.violate(5, node, f"overwrites entry {first}; {s.commit} is committed")
                 self.coverage["conflicting tails replaced"] += 1
             self._learn_leader(s, core)
-            if s.leads and core.commit != s.commit:
+            if s.leads == core.term and core.commit != s.commit:
                 self._learn_commit(s, core)
             if words[-1] & _TERM > core.term:
                 self.violate(3, node, f"writes an entry of term {words[-1] & _TERM} in an earlier")
@@ -691,8 +692,7 @@ class Checker:
             self.violate(
                 6,
                 s.id,
-                f"sends {message!r}; its durable vote is "
-                f"{s.durable_vote} in term {s.durable_term}",
+                f"sends {message!r}; its durable vote is {s.durable_vote} in term {s.durable_term}",
             )
 
     def _sent_append(self, s: Shadow, core: Any, message: AppendEntries) -> None:
@@ -702,9 +702,7 @@ class Checker:
         if self.leaders.get(term) != s.id:
             self._learn_leader(s, core)
             if self.leaders.get(term) != s.id:
-                self.violate(
-                    10, s.id, f"sends {message!r} in the term of {self.leaders.get(term)}"
-                )
+                self.violate(10, s.id, f"sends {message!r} in the term of {self.leaders.get(term)}")
         if message.commit >= len(self.ledger) and message.commit > s.commit:
             self._learn_commit(s, core)
             if message.commit >= len(self.ledger):

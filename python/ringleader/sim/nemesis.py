@@ -151,9 +151,7 @@ class Nemesis:
             random.shuffle(nodes)
             count = len(nodes)
             for place, one in enumerate(nodes):
-                far = [
-                    nodes[(place + step) % count] for step in range(2, count - 1)
-                ]
+                far = [nodes[(place + step) % count] for step in range(2, count - 1)]
                 if far:
                     cuts.append(([one], far))
         elif shape == 3:  # a bridge: one node reaches both sides, which do not reach each other

@@ -275,9 +275,7 @@ def shrink(
 
     def fewer_clients() -> None:
         for clients in (1, 2, 3, 4):
-            if clients < best.settings.clients and attempt(
-                replace(best.settings, clients=clients)
-            ):
+            if clients < best.settings.clients and attempt(replace(best.settings, clients=clients)):
                 return
 
     def fewer_nodes() -> None:

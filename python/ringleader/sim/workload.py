@@ -136,9 +136,7 @@ class Call:
         self.returned: int | None = None
 
     def closed(self) -> Operation:
-        return Operation(
-            self.client, self.key, self.call, self.result, self.invoked, self.returned
-        )
+        return Operation(self.client, self.key, self.call, self.result, self.invoked, self.returned)
 
     def __repr__(self) -> str:
         return f"{self.call} on k{self.key}"
