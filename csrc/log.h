@@ -45,9 +45,6 @@ RL_INLINE const uint8_t *rl_block_ends(const rl_block *b) {
 RL_INLINE const uint8_t *rl_block_payload(const rl_block *b) {
     return b->data + RL_BLOCK_HEADER_BYTES + RL_BLOCK_ENTRY_BYTES * b->count;
 }
-RL_INLINE size_t rl_block_bytes(const rl_block *b) {
-    return (size_t)(RL_BLOCK_HEADER_BYTES + RL_BLOCK_ENTRY_BYTES * b->count + b->payload_bytes);
-}
 /* 0 <= at < count. */
 RL_INLINE uint64_t rl_block_word(const rl_block *b, uint64_t at) {
     return rl_load64(rl_block_terms(b) + 8 * at);
@@ -101,8 +98,12 @@ RL_INLINE uint64_t *rl_arena_ends(const rl_arena *a) { return (uint64_t *)(void 
 
 #if defined(_MSC_VER)
 RL_INLINE size_t rl_arena_holds(const rl_arena *a) { return *(const volatile size_t *)&a->holds; }
-RL_INLINE void rl_arena_hold_more(rl_arena *a) { _InterlockedIncrement64((volatile long long *)&a->holds); }
-RL_INLINE void rl_arena_unhold(rl_arena *a) { _InterlockedDecrement64((volatile long long *)&a->holds); }
+RL_INLINE void rl_arena_hold_more(rl_arena *a) {
+    _InterlockedIncrement64((volatile long long *)&a->holds);
+}
+RL_INLINE void rl_arena_unhold(rl_arena *a) {
+    _InterlockedDecrement64((volatile long long *)&a->holds);
+}
 #else
 RL_INLINE size_t rl_arena_holds(const rl_arena *a) {
     return __atomic_load_n(&a->holds, __ATOMIC_ACQUIRE);

@@ -151,6 +151,16 @@ class MembershipError(RingleaderError, ValueError):
     """A change of membership that is not possible now, or never."""
 
 
+class GroupError(RingleaderError, ValueError):
+    """A group of a multi-group node cannot be added: its number or its node is not possible."""
+
+
+class GroupNotFound(RingleaderError, KeyError):
+    """This node runs no group of that number."""
+
+    __str__ = NodeNotFound.__str__
+
+
 class MisuseError(RingleaderError, RuntimeError):
     """A call out of order: the caller's mistake, not a peer's."""
 

@@ -471,6 +471,21 @@ def test_the_models_help_changes_no_verdict(seed: int, unknown: float, kinds: st
         assert helped.operation == plain.operation
 
 
+def test_a_search_that_looks_ahead_says_so_where_it_must() -> None:
+    """Without looking ahead the many unknown appends would be tried in all orders."""
+    operations = [Operation(i, "x", ("append", str(i)), UNKNOWN, 0, None) for i in range(9)]
+    operations += history(
+        """
+        r; get; '012'; 1..2
+        w; append 'x'; ANY; 3..4
+        r; get; '021'; 5..6"""
+    )
+    verdict = check(operations, MODEL)
+    assert verdict.outcome == "not linearizable"
+    assert "what a later read saw" in verdict.explanation
+    assert verdict.steps < 1_000
+
+
 def test_long_histories_take_few_steps() -> None:
     """Near one step an operation, also with many unknown outcomes."""
     for kinds in ("get get set cas", "get append", "get set delete"):

@@ -276,17 +276,19 @@ def test_old_bytes_are_no_records() -> None:
     """A recycled file may hold records of its earlier use, or of another log, behind the end."""
     disk, steps = written(*BATCHES)
     whole = bytes(disk.contents[FIRST])
-    stale = whole[steps[1][0] :]
-    assert recovered({FIRST: whole + stale}) == steps[-1][1]
-    parts: list[bytes] = []
-    view = memoryview(whole)
-    last = 0
+    for start, end in pairwise([end for end, _ in steps]):
+        assert recovered({FIRST: whole + whole[start:end]}) == steps[-1][1]
+    last = 1
     at = 0
+    view = memoryview(whole)
     while (found := record.parse(view, at)) is not None:
         at, last = found.end, found.sequence
-    foreign = LogIdentity("orchard", 2, group=7, incarnation=2)
-    record.encode(parts, record.MARK, b"", foreign.tag, last + 1, last)  # type: ignore[arg-type]
-    assert recovered({FIRST: whole + b"".join(parts)}) == steps[-1][1]
+    for tag, expected in ((IDENTITY.tag, 9), (IDENTITY.tag ^ 1, 2)):
+        parts: list[bytes | bytearray | memoryview] = []
+        state_9 = layout.pack_hard_state(HardState(9, None, 0))
+        record.encode(parts, record.HARD_STATE, state_9, tag, last + 1, last)
+        found_state = opened(MemoryDisk({FIRST: whole + b"".join(parts)}))[1].hard_state
+        assert found_state.term == expected
 
 
 @pytest.mark.parametrize(
@@ -366,6 +368,56 @@ def test_damage_in_any_segment_but_the_last_is_refused() -> None:
                 recovered({**files, name: files[name][:size]})
         with pytest.raises(StorageError, match="missing"):
             recovered({other: data for other, data in files.items() if other != names[-2]})
+
+
+def test_a_segment_without_a_beginning_is_refused() -> None:
+    """Whole damage leaves no witness; but only the very first segment may be torn at its start."""
+    with pytest.raises(StorageError, match=f"{layout.log_name(5)}: .*damaged at byte 0"):
+        recovered({layout.log_name(5): b"\xa5" * 500})
+    assert recovered({FIRST: b"\xa5" * 500}) == recovered({})
+
+
+def test_the_entry_before_those_kept_is_kept_for_its_term() -> None:
+    """A conflict begins right behind a snapshot, and in a segment of its own."""
+    disk = MemoryDisk()
+    storage, _ = opened(disk, segment_bytes=1)
+    storage.write(entries(1, 1, *(b"%d" % number for number in range(1, 11))), lambda _: None)
+    storage.write(entries(8, 2, b"other"), lambda _: None)
+    storage.save_snapshot(snapshot_of(7, 1, b"seven"), 8, lambda: None)
+    storage.write(ready(HardState(2, 1, 0)), lambda _: None)
+    storage.write(ready(HardState(3, 1, 0)), lambda _: None)
+    found = opened(disk)[1]
+    assert found.log.last == 8
+    assert bytes(found.log[8]) == b"other"
+
+
+def test_old_segments_stay_until_what_repeats_them_has_a_witness() -> None:
+    disk = MemoryDisk()
+    storage, _ = opened(disk, segment_bytes=1)
+    storage.write(ready(HardState(4, 1, 0)), lambda _: None)
+    coming = snapshot_of(9, 4, b"nine")
+    storage.write(ready(chunks=chunks_of(coming), snapshot=coming), lambda _: None)
+    logs = [name for name in disk.names() if name.endswith("log")]
+    assert len(logs) > 1
+    files = {name: bytes(data) for name, data in disk.contents.items()}
+    for damaged in flips(files[logs[-1]], 0, len(files[logs[-1]])):
+        found = recovered({**files, logs[-1]: damaged})
+        assert found[0] == HardState(4, 1, 0)
+    storage.write(ready(HardState(5, 1, 0)), lambda _: None)
+    assert not {*logs[:-1]} & {*disk.names()}
+
+
+def test_where_the_entries_are() -> None:
+    live: list[tuple[int, int]] = []
+    for segment, first in ((1, 1), (1, 4), (2, 9), (3, 6), (3, 12)):
+        layout.live_after(live, segment, first)
+    assert live == [(1, 1), (3, 6)]
+    layout.live_from(live, 6)
+    assert live == [(1, 1), (3, 6)]
+    layout.live_from(live, 7)
+    assert live == [(3, 6)]
+    layout.live_after(live, 4, 2)
+    assert live == [(4, 2)]
 
 
 def test_a_snapshot_frees_the_segments_before_it() -> None:

@@ -50,9 +50,7 @@ _DIGEST_BATCH = 4096
 CoreFactory = Callable[[NodeId, Membership, Recovered, Config, int], Any]
 
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
-_EXPECTED_REJECTIONS = frozenset(
-    {"vote of a non-member", "reply of a non-member", "request of a non-member"}
-)
+_EXPECTED_REJECTIONS = frozenset({"vote of a non-voter", "not a member"})
 
 
 def raft_core(
@@ -400,6 +398,11 @@ class SimStorage:
         self.inner = inner
         self.dead = False
         self._driver_done: deque[Callable[[Ready], None]] = deque()
+
+    @property
+    def failed(self) -> BaseException | None:
+        error: BaseException | None = self.inner.failed
+        return error
 
     def load(self) -> Recovered:
         loaded: Recovered = self.inner.load()
@@ -863,6 +866,7 @@ def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
         check_quorum=check_quorum,
         lease=lease,
         max_block_bytes=random.choice((200, 2000, 2**20)),
+        max_inflight_entries=random.choice((1, 4, 256)),
         max_inflight_bytes=random.choice((100, 1000, 2**26)),
         max_uncommitted_bytes=random.choice((500, 2**20)),
         max_apply_bytes=random.choice((200, 2**20)),

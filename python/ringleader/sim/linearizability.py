@@ -299,10 +299,12 @@ def check(
 
 
 def _plainly(failed: _Search) -> _Search:
-    """The same search without looking ahead, which fails at the operation that it is about."""
+    """The same search without looking ahead, which fails at the operation that it is about; or
+    the one that failed, where that takes much longer."""
     if failed.can_become is None:
         return failed
-    again = _Search(failed.operations, failed.model, failed.steps_max)
+    steps_max = min(failed.steps_max, 4 * failed.steps + _STEPS_TO_EXPLAIN)
+    again = _Search(failed.operations, failed.model, steps_max)
     again.can_become = None
     try:
         again.run()
@@ -322,6 +324,8 @@ _Chain: TypeAlias = "tuple[int, _Chain] | None"
 #: stay small; of an unknown one its rank among the unknown.
 _Configuration: TypeAlias = tuple[Any, int, int, _Chain]
 
+#: So many more, and four times as many as were needed, to find the operation to blame.
+_STEPS_TO_EXPLAIN: Final = 20_000
 _NEVER_FADES: Final = 2**62
 #: How many states and operations an explanation shows.
 _STATES_SHOWN: Final = 5
@@ -613,6 +617,8 @@ class _Search:
                 shown.append(state)
                 _, result = self.model.apply(state, op.call)
                 lines.append(f"    on {state!r} it would give {result!r}")
+        if self.can_become is not None:
+            lines.append("    (states that cannot become what a later read saw were left out)")
         order = _in_order(self.furthest_chains[0])
         lines.append("an order of what came before, oldest first:")
         if len(order) > _OPERATIONS_SHOWN:

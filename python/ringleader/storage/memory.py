@@ -27,6 +27,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._hard_state = HardState()
         self._log = Log()
+        self.failed: BaseException | None = None
         self._snapshot: Snapshot | None = None
         self._partial: SnapshotChunk | None = None
         self._received = bytearray()
@@ -43,6 +44,7 @@ class MemoryStorage:
                 chunk.total_bytes,
                 chunk.checksum,
                 len(self._received),
+                crc32c(bytes(self._received)),
             )
         return Recovered(self._hard_state, log, self._snapshot, partial)
 

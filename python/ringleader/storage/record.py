@@ -17,9 +17,9 @@ after the last completed sync, and only that.  So a record that does not parse i
 keep.
 
 Its limit: the records of the very last sync have no witness behind them until the next batch, the
-next start, or `GroupStorage.mark` writes one.  If the disk spoils exactly these, after it said that they are
-durable and before the witness is, recovery cannot tell this from a torn write, and takes it for
-one.
+next start, or `GroupStorage.mark` writes one.  If the disk spoils exactly these, after it said that
+they are durable and before the witness is, recovery cannot tell this from a torn write, and takes
+it for one.
 
 Zeros are no record: kind 0 does not exist, and neither does tag 0.
 """

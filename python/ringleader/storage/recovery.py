@@ -98,6 +98,7 @@ class Recovery:
                 chunk.total_bytes,
                 chunk.checksum,
                 chunk.received,
+                chunk.crc,
             )
         state = self.hard_state
         if state.commit > self.log.last:  # it was on its way to the disk with entries that are torn

@@ -86,10 +86,11 @@ class GroupStorage:
         self._unmarked = False
         self._segments: list[int] = []
         self._live: list[tuple[int, int]] = []
-        #: The segment that is written to, and the last of the records that it began with.
+        #: Of this life's segments, the last of the records that each began with.
+        self._checkpoints: dict[int, int] = {}
+        #: The segment that is written to.
         self._segment_name = ""
         self._segment_bytes = 0
-        self._checkpoint = 0
 
         # What is in force after all that was encoded.
         self._hard_state = HardState()
@@ -253,10 +254,11 @@ class GroupStorage:
 
     def _tidy(self, witnessed: int) -> None:
         needed = self._live[0][0] if self._live else self._segments[-1]
-        # Not before a record says that what the new segment repeats of the old ones is durable.
-        if self._checkpoint <= witnessed:
-            while self._segments[0] < needed:
-                self.disk.delete(layout.log_name(self._segments.pop(0)))
+        # A segment goes when the next one's beginning, which repeats what it said, has a witness.
+        segments = self._segments
+        while segments[0] < needed and self._checkpoints.get(segments[1], 0) <= witnessed:
+            self._checkpoints.pop(segments[0], None)
+            self.disk.delete(layout.log_name(segments.pop(0)))
         for name in self._garbage:
             self.disk.delete(name)
         self._garbage.clear()
@@ -325,7 +327,7 @@ class GroupStorage:
             self._encode(parts, record.SNAPSHOT, self._snapshot.to_bytes())
         if self._chunk is not None:
             self._encode(parts, record.CHUNK, self._chunk.to_bytes())
-        self._checkpoint = self._sequence
+        self._checkpoints[number] = self._sequence
         return True
 
     def _append(self, parts: list[Bytes]) -> None:
