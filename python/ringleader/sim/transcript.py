@@ -532,7 +532,7 @@ class Scene:
                     ("paused", peer.paused),
                     ("silent", not peer.active),
                     ("witness", peer.witness),
-                    (f"inflight {peer.inflight_blocks}", peer.inflight_blocks),
+                    (f"inflight {peer.inflight_entries}", peer.inflight_entries),
                     (f"snapshot bytes {peer.snapshot_bytes_sent}", peer.snapshot_bytes_sent),
                 )
                 if value
