@@ -586,8 +586,8 @@ def test_heartbeats_come_before_election_timeouts() -> None:
 
 
 def test_a_leader_is_elected_again_and_again() -> None:
-    """§5.6: "Raft will be able to elect and maintain a steady leader": without one, a new one stands
-    within a few election timeouts."""
+    """§5.6: "Raft will be able to elect and maintain a steady leader": without one, a new one is
+    there within a few election timeouts."""
     group = Group(5, Config())
     group.tick(100)
     for _ in range(3):
@@ -686,9 +686,9 @@ def test_an_explicit_joint_configuration_stays() -> None:
 
 
 def test_a_leader_outside_the_new_configuration_steps_down() -> None:
-    """§6: "In this case, the leader steps down (returns to follower state) once it has committed the
-    C_new log entry. This means that there will be a period of time ... when the leader is managing
-    a cluster that does not include itself; it replicates log entries but does not count itself in
+    """§6: "In this case, the leader steps down (returns to follower state) once it has committed
+    the C_new log entry. This means that there will be a period of time ... when the leader is
+    managing a cluster that does not include itself; it replicates log entries but does not count itself in
     majorities.\""""
     core = leading()
     index = core.change_config(ConfChange(remove=[1]))
@@ -833,7 +833,7 @@ def test_a_snapshot_keeps_index_term_and_configuration() -> None:
 
 def test_a_follower_that_lags_gets_the_snapshot() -> None:
     """§7: "the leader must occasionally send snapshots to followers that lag behind. This happens
-    when the leader has already discarded the next log entry that it needs to send to a follower.\""""
+    when the leader has already discarded the next log entry that it needs to send" to one."""
     group = Group(3)
     leader = group.elect(1)
     group.cut(3)
