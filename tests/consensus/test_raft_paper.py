@@ -688,8 +688,8 @@ def test_an_explicit_joint_configuration_stays() -> None:
 def test_a_leader_outside_the_new_configuration_steps_down() -> None:
     """§6: "In this case, the leader steps down (returns to follower state) once it has committed
     the C_new log entry. This means that there will be a period of time ... when the leader is
-    managing a cluster that does not include itself; it replicates log entries but does not count itself in
-    majorities.\""""
+    managing a cluster that does not include itself; it replicates log entries but does not count
+    itself in majorities.\""""
     core = leading()
     index = core.change_config(ConfChange(remove=[1]))
     work(core)
