@@ -10,7 +10,8 @@
 
 typedef struct rl_region {
     uint8_t *data;   /* aligned to 16 bytes; NULL when bytes is 0 */
-    size_t bytes;    /* what the region holds */
+    size_t bytes;    /* what may be used */
+    size_t mapped;   /* of a region of pages: what is reserved, bytes or more; else 0 */
 } rl_region;
 
 /* Make it hold at least `needed` bytes; the first `used` keep their content.  Grows by a factor, so

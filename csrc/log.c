@@ -237,7 +237,7 @@ static void slide(rl_log *log) {
     point(log);
 }
 
-/* The sizes that so much more needs; 0 when they are no sizes. */
+/* Whether so much more is no size at all (0); if not, what the regions then need (1). */
 static int sizes(size_t slots_used, uint64_t bytes_used, size_t slots, size_t bytes,
                  size_t *column_bytes, size_t *payload_bytes) {
     const size_t most = SIZE_MAX / 4;
@@ -295,7 +295,7 @@ int rl_log_move(rl_log *log, rl_arena *fresh, size_t slots, size_t bytes) {
 /* --- appending ---------------------------------------------------------------------------- */
 
 /* Longer copies are memcpy()'s business. */
-enum { INLINE_COPY_BYTES = 512 };
+enum { INLINE_COPY_BYTES = 2048 };
 
 RL_INLINE void copy_short(uint8_t *out, const uint8_t *data, size_t size) {
     if (size >= 16) {

@@ -45,9 +45,6 @@ RL_INLINE const uint8_t *rl_block_ends(const rl_block *b) {
 RL_INLINE const uint8_t *rl_block_payload(const rl_block *b) {
     return b->data + RL_BLOCK_HEADER_BYTES + RL_BLOCK_ENTRY_BYTES * b->count;
 }
-RL_INLINE size_t rl_block_bytes(const rl_block *b) {
-    return (size_t)(RL_BLOCK_HEADER_BYTES + RL_BLOCK_ENTRY_BYTES * b->count + b->payload_bytes);
-}
 /* 0 <= at < count. */
 RL_INLINE uint64_t rl_block_word(const rl_block *b, uint64_t at) {
     return rl_load64(rl_block_terms(b) + 8 * at);

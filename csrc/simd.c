@@ -27,6 +27,8 @@ static uint64_t enabled_states(void) {
 #endif
 }
 
+static int has_vpclmulqdq = 0; /* set by detect() */
+
 static int detect(void) {
     uint32_t r[4];
     cpuid(0, 0, r);
@@ -47,9 +49,11 @@ static int detect(void) {
     const uint32_t f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
     const uint32_t wanted = f | dq | bw | vl;
     if ((states & 0xE6) != 0xE6 || (r[1] & wanted) != wanted) return RL_SIMD_AVX2;
+    has_vpclmulqdq = (r[2] & (1u << 10)) != 0;
     return RL_SIMD_AVX512;
 }
 #else
+enum { has_vpclmulqdq = 0 };
 static int detect(void) { return RL_SIMD_SCALAR; }
 #endif
 
@@ -67,6 +71,8 @@ int rl_simd(void) {
     if (level < 0) level = rl_simd_supported();
     return level;
 }
+
+int rl_simd_vpclmulqdq(void) { return rl_simd() == RL_SIMD_AVX512 && has_vpclmulqdq; }
 
 int rl_simd_force(int wanted) {
     if (wanted < RL_SIMD_SCALAR || wanted > rl_simd_supported()) return -1;

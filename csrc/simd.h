@@ -12,6 +12,10 @@ int rl_simd_supported(void);
 /* The level in force: rl_simd_supported() unless rl_simd_force() lowered it. */
 int rl_simd(void);
 
+/* Whether carry-less products of whole 64-byte vectors may be used: VPCLMULQDQ, which not every CPU
+ * with AVX512 has.  Never below the level RL_SIMD_AVX512. */
+int rl_simd_vpclmulqdq(void);
+
 /* Make `level` the one in force for this module; returns 0, or -1 when the CPU lacks it.
  * Not meant to run beside lookups: call it at import, or from a single thread. */
 int rl_simd_force(int level);

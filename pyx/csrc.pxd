@@ -278,6 +278,7 @@ cdef extern from "log.h" nogil:
     ctypedef struct rl_region:
         uint8_t *data
         size_t bytes
+        size_t mapped
     ctypedef struct rl_arena:
         rl_region terms
         rl_region ends

@@ -1,3 +1,5 @@
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
+# (Methods that are plain builtins are called 5 ns faster than Cython's own; these take 30.)
 """The replicated log and the blocks in which its entries travel.
 
 The theory of operation and the block's guarantees are in ringleader.consensus.log.
@@ -119,6 +121,8 @@ cdef extern from "Python.h":
     bint rl_is_bytes "PyBytes_CheckExact"(PyObject *item) noexcept
     Py_ssize_t rl_bytes_size "PyBytes_GET_SIZE"(PyObject *item) noexcept
     const uint8_t *rl_bytes_data "(const uint8_t *)PyBytes_AS_STRING"(PyObject *item) noexcept
+
+assert RL_BLOCK_BYTES_MAX == 1073741824  # the default of max_bytes, which has to be a literal
 
 cdef enum:
     # Work on more bytes than this takes longer than giving the GIL away and taking it back.
@@ -1246,7 +1250,7 @@ cdef class Log:
             )
         return 0
 
-    def block(self, object lo, object hi, object max_bytes=RL_BLOCK_BYTES_MAX, bint bare=False):
+    def block(self, object lo, object hi, object max_bytes=1073741824, bint bare=False):
         """The entries [lo, hi) as a block, or as many of them as max_bytes hold: at least one.
 
         Args:
@@ -1283,7 +1287,7 @@ cdef class Log:
         made.data = data
         return made
 
-    def entries(self, object lo, object hi, object max_bytes=RL_BLOCK_BYTES_MAX):
+    def entries(self, object lo, object hi, object max_bytes=1073741824):
         """A view of the entries [lo, hi), or as many of them as a block of max_bytes would hold.
 
         Raises:

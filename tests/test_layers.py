@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "consensus": {"errors", "limits", "kernels"},
     "storage": {"errors", "limits", "kernels", "hashing", "consensus"},
     "sim": {"errors", "limits", "kernels", "hashing", "consensus", "storage"},
-    "cli": {"errors", "limits", "kernels", "keys", "hashing", "placement", "__init__"},
+    "cli": {"errors", "limits", "kernels", "keys", "hashing", "placement", "sim", "__init__"},
     "__main__": {"cli"},
     "__init__": {"placement"},
 }

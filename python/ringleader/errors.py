@@ -151,6 +151,16 @@ class MembershipError(RingleaderError, ValueError):
     """A change of membership that is not possible now, or never."""
 
 
+class GroupError(RingleaderError, ValueError):
+    """A group of a multi-group node cannot be added: its number or its node is not possible."""
+
+
+class GroupNotFound(RingleaderError, KeyError):
+    """This node runs no group of that number."""
+
+    __str__ = NodeNotFound.__str__
+
+
 class MisuseError(RingleaderError, RuntimeError):
     """A call out of order: the caller's mistake, not a peer's."""
 
@@ -160,4 +170,26 @@ class StorageError(RingleaderError, OSError):
 
 
 class InvariantViolation(RingleaderError, AssertionError):
-    """The simulator saw one of the numbered invariants broken."""
+    """The simulator saw one of the numbered invariants broken.
+
+    Attributes:
+        number: of `ringleader.sim.invariants.INVARIANTS`.
+        node: by whom, or None.
+        time: in seconds of virtual time.
+        story: the last events before it, in words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        number: int = 0,
+        node: int | str | None = None,
+        time: float = 0.0,
+        story: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.number = number
+        self.node = node
+        self.time = time
+        self.story = story

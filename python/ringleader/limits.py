@@ -65,11 +65,36 @@ QUORUMS_CHECKED_MAX: Final = 2**16
 MEMBERS_MAX: Final = 1024
 NODE_ID_BYTES_MAX: Final = 255
 GROUPS_MAX: Final = 2**24
+#: Groups are numbered 0 ... this, alike on all nodes.
+GROUP_ID_MAX: Final = 2**32 - 1
+#: Rows of each table of an envelope between two nodes; a node has a few for each of its groups.
+ENVELOPE_ROWS_MAX: Final = 2**26
+#: Lives of one node.
+INCARNATION_MAX: Final = 2**62 - 1
 #: Ticks that a timer may run.
 TIMER_TICKS_MAX: Final = 2**15 - 1
 
+# --- storage --------------------------------------------------------------------------------
+#: A record's payload: a block fits.
+RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX
+#: A segment of the record log that is longer than this is the last one's predecessor soon.
+SEGMENT_BYTES: Final = 2**26
+#: A snapshot is written in such pieces, each of them synced: bounds the memory it takes.
+SNAPSHOT_PIECE_BYTES: Final = 2**22
+#: A snapshot file has a checksum for each such page.
+SNAPSHOT_PAGE_BYTES: Final = 2**16
+CLUSTER_NAME_BYTES_MAX: Final = 255
+
+# --- simulation -----------------------------------------------------------------------------
+#: Calls that the linearizability checker tries on one key before it gives up.
+LINEARIZABILITY_STEPS_MAX: Final = 2**21
+
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
+assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
+assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
 assert VOTERS_MAX <= MEMBERS_MAX
+assert GROUPS_MAX <= GROUP_ID_MAX
+assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
 
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS

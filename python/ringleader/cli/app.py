@@ -14,6 +14,7 @@ from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.demo import demo
 from ringleader.cli.ring import ring
+from ringleader.cli.simulate import simulate
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -60,9 +61,10 @@ def _discard_stdout() -> None:
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ringleader")
 def app() -> None:
-    """Placement: where does this key live?"""
+    """Placement: where does this key live?  Agreement: what do all replicas agree on?"""
 
 
 app.add_command(assign)
 app.add_command(ring)
 app.add_command(demo)
+app.add_command(simulate)

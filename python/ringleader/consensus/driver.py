@@ -37,9 +37,9 @@ NodeId = int | str
 class Recovered:
     """What a storage holds of an earlier life.
 
-    `partial` says what has arrived of a snapshot that was being received: the number of bytes and
-    the snapshot's (index, term, total_bytes, checksum); or None.  A storage that holds nothing
-    gives the defaults.
+    `partial` says what has arrived of a snapshot that was being received: the snapshot's index, term,
+    total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.  A storage
+    that holds nothing gives the defaults.
     """
 
     __slots__ = ("hard_state", "log", "partial", "snapshot")
@@ -49,7 +49,7 @@ class Recovered:
         hard_state: HardState | None = None,
         log: Log | None = None,
         snapshot: Snapshot | None = None,
-        partial: tuple[int, int, int, int, int] | None = None,
+        partial: tuple[int, int, int, int, int, int] | None = None,
     ) -> None:
         self.hard_state = hard_state if hard_state is not None else HardState()
         self.log = log if log is not None else Log()
@@ -58,7 +58,10 @@ class Recovered:
 
 
 class Storage(Protocol):
-    """One group's durable state."""
+    """One group's durable state.  `failed` is None, or the error after which it does no more."""
+
+    @property
+    def failed(self) -> BaseException | None: ...
 
     def load(self) -> Recovered:
         """What is durable.
@@ -115,6 +118,7 @@ class Core(Protocol):
     id: NodeId
     leader: NodeId | None
     now: int
+    seed: int
     last_applied: int
     log: Log
 
@@ -156,6 +160,9 @@ class Outcome:
     def __repr__(self) -> str:
         return f"Outcome({self.kind!r}, {self.results!r}, leader={self.leader!r})"
 
+
+#: What an entry takes in a log besides its payload.
+ENTRY_BYTES = 16
 
 Done = Callable[[Outcome], None]
 
@@ -222,6 +229,7 @@ class Driver:
         self._reads: dict[bytes, tuple[int, Done]] = {}
         self._reads_ready: list[tuple[int, int, Done]] = []
         self._patience_due = patience_ticks
+        self._applied_term = 0
         snapshot: Snapshot | None = getattr(core, "snapshot", None)
         if snapshot is not None and machine is not None:
             machine.restore(snapshot.source)
@@ -230,6 +238,8 @@ class Driver:
 
     def tick(self, count: int = 1) -> None:
         """Time passes."""
+        if self.storage.failed is not None and self.failed is None:
+            self._fail(self.storage.failed)
         self.core.tick(count)
         if self.core.now >= self._patience_due:
             self._lose_patience()
@@ -250,6 +260,9 @@ class Driver:
     def propose(self, commands: Sequence[bytes], done: Done) -> None:
         """Have commands replicated and applied next to each other; `done(outcome)` is called once,
         perhaps before this returns."""
+        if self.failed is not None:
+            done(Outcome("refused"))
+            return
         proposal = _Proposal(len(commands), done, self.core.now)
         try:
             proposal.first = self.core.propose(commands)
@@ -268,8 +281,12 @@ class Driver:
 
     def read(self, done: Done) -> None:
         """Ask for a linearizable read: when `done` gets "applied", read the state machine then."""
+        if self.failed is not None:
+            done(Outcome("refused"))
+            return
         self._sequence += 1
-        context = self._sequence.to_bytes(8, "little")
+        # With the seed: an answer to a read of an earlier life must not meet one of this life.
+        context = f"{self.core.seed}:{self._sequence}".encode()
         self._reads[context] = (self.core.now, done)
         try:
             self.core.read_index(context)
@@ -302,12 +319,19 @@ class Driver:
             while core.has_ready:
                 self._handle(core.ready())
         except BaseException as error:
-            self.failed = error
+            self._fail(error)
             raise
         finally:
             self._pumping = False
-        if self.snapshot_bytes is not None and core.log.nbytes > self.snapshot_bytes:
-            self.take_snapshot()
+        if self.snapshot_bytes is not None and not self._saving:
+            since = self._snapshot_index()
+            log = core.log
+            if (
+                log.payload_size(since + 1, core.last_applied + 1)
+                + ENTRY_BYTES * (core.last_applied - since)
+                > self.snapshot_bytes
+            ):
+                self.take_snapshot()
 
     def _handle(self, ready: Ready) -> None:
         messages = ready.messages
@@ -341,7 +365,7 @@ class Driver:
                 try:
                     self.machine.restore(snapshot.source)
                 except BaseException as error:
-                    self.failed = error
+                    self._fail(error)
                     raise
         self.core.persisted(ready)
         if ready.early < len(ready.messages):
@@ -357,6 +381,11 @@ class Driver:
         proposals = self._proposals
         if proposals and proposals[0][0] <= last:
             self._settle(entries, results)
+        term = entries.term(last)
+        if term > self._applied_term:
+            self._applied_term = term
+            if proposals:
+                self._settle_lost(term)
         while self._reads_ready and self._reads_ready[0][0] <= last:
             heapq.heappop(self._reads_ready)[2](Outcome("applied"))
 
@@ -381,18 +410,44 @@ class Driver:
                 heapq.heappop(proposals)
                 proposal.done(Outcome("unknown"))
                 continue
-            if entries.term(begin) != proposal.term:
-                # Another entry is committed in its place: it can never be.
-                heapq.heappop(proposals)
-                proposal.done(Outcome("refused", leader=self.core.leader))
-                continue
             end = min(proposal.first + proposal.count - 1, last)
+            if entries.term(end) != proposal.term:
+                # Another entry is committed in the place of one of its own, which can never be;
+                # those before it may have taken effect.  (Terms do not go back: all up to `end` are
+                # its own if that one is.)
+                heapq.heappop(proposals)
+                own = proposal.results or entries.term(begin) == proposal.term
+                proposal.done(Outcome("unknown" if own else "refused", leader=self.core.leader))
+                continue
             start = begin - first if places is None else places[begin]
             proposal.results.extend(results[start : start + end - begin + 1])
             if len(proposal.results) < proposal.count:
                 break  # the rest comes with the next entries
             heapq.heappop(proposals)
             proposal.done(Outcome("applied", proposal.results))
+
+    def _settle_lost(self, term: int) -> None:
+        """An entry of `term` is committed, before those of earlier terms: they can never be."""
+        lost = [item for item in self._proposals if item[2].term < term]
+        if not lost:
+            return
+        self._proposals = [item for item in self._proposals if item[2].term >= term]
+        heapq.heapify(self._proposals)
+        for _, _, proposal in lost:
+            kind = "unknown" if proposal.results else "refused"
+            proposal.done(Outcome(kind, leader=self.core.leader))
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing is done any more, and those who wait are told."""
+        self.failed = error
+        waiting = [item[2] for item in self._proposals] + list(self._tickets.values())
+        readers = [done for _, done in self._reads.values()]
+        readers += [item[2] for item in self._reads_ready]
+        self._proposals, self._tickets, self._reads, self._reads_ready = [], {}, {}, []
+        for proposal in waiting:
+            proposal.done(Outcome("unknown"))
+        for done in readers:
+            done(Outcome("refused"))
 
     def _skip_to(self, index: int) -> None:
         """A snapshot took the place of entries up to `index`."""
@@ -450,11 +505,11 @@ class Driver:
         """
         core = self.core
         index = core.last_applied
-        if self._saving or self.machine is None or self.failed is not None:
+        if self._saving or self.failed is not None:
             return
         if index <= max(core.log.base, self._snapshot_index()):
             return
-        data = self.machine.snapshot()
+        data = self.machine.snapshot() if self.machine is not None else b""
         snapshot = Snapshot(
             index,
             core.log.term(index),

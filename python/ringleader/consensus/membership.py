@@ -33,10 +33,12 @@ def check_id(node: object) -> NodeId:
         MembershipError: it is neither a positive integer below 2**63 nor a non-empty text.
     """
     if isinstance(node, str):
-        if not 0 < len(node.encode()) <= NODE_ID_BYTES_MAX:
+        if not 0 < len(node.encode(errors="surrogatepass")) <= NODE_ID_BYTES_MAX:
             raise MembershipError(
                 f"node id {node!r}: a text id has 1 to {NODE_ID_BYTES_MAX} bytes of UTF-8"
             )
+        if not node.isprintable():
+            raise MembershipError(f"node id {node!r} has characters that cannot be shown")
     elif isinstance(node, bool) or not isinstance(node, int):
         raise MembershipError(f"node id {node!r} is neither an int nor a str")
     elif not 0 < node < 2**63:

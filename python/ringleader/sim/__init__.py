@@ -1,6 +1,14 @@
-"""A deterministic simulator: virtual time, and networks, disks and clocks that fail.
+"""A deterministic simulator: a group of nodes in virtual time, and everything that can go wrong.
 
-`clock`, `network` and `disk` are the ground; `profiles` says how far apart the nodes stand and what
-goes wrong.  The same seed gives the same run to the byte: whatever is random draws from a
-`random.Random` of its own, made from the seed and a name.
+    clock, network, disk    the ground: virtual time, links, disks, and their faults
+    profiles                how far apart the nodes stand, and what goes wrong
+    cluster                 the nodes: drivers over all that, watched
+    nemesis                 the faults of a run, as a list that can be cut
+    workload                a key-value machine and its clients
+    invariants              what must hold at every step
+    linearizability         what must hold of the clients' history
+    runner                  one seed, many seeds, and how a failure is made small
+
+The same seed gives the same run to the byte: whatever is random draws from a `random.Random` of its
+own, made from the seed and a name.
 """

@@ -167,6 +167,16 @@ class SimDisk:
         until = self._ops_durable + len(self._ops)
         self._submit(_Sync(None, until, done, self._life, self._power))
 
+    def settle(self) -> None:
+        for file in self._files.values():
+            file.durable = len(file.data)  # durable_before stays: there is no later sync yet
+            file.cut = b""
+            file.cuts += 1
+            file.lost = False
+        self._durable_files = dict(self._files)
+        self._ops_durable += len(self._ops)
+        self._ops.clear()
+
     def open(self, name: str) -> SimReader:
         return SimReader(self._file(name))
 

@@ -88,24 +88,36 @@ class Link:
 class Port:
     """A node's way into the network: the `Transport` of its driver."""
 
-    __slots__ = ("_links", "_network", "node")
+    __slots__ = (
+        "_bits",
+        "_clock",
+        "_counters",
+        "_deliver",
+        "_heap",
+        "_links",
+        "_network",
+        "_random",
+        "node",
+    )
 
     def __init__(self, network: Network, node: NodeId) -> None:
         self.node = node
         self._network = network
         self._links = network._links[node]
+        self._clock = network.clock
+        self._heap = network.clock._heap
+        self._bits = network._random.getrandbits
+        self._random = network._random.random
+        self._counters = network.counters
+        self._deliver = network._deliver
 
     def send(self, messages: Sequence[Any]) -> None:
         """Try to deliver each message to its `to`; never wait, never fail."""
-        network = self._network
-        clock = network.clock
-        heap = clock._heap  # Clock.at, inline: a third of what a message costs here
-        now_us = clock.now_us
-        bits = network._bits
-        faulty = network._faulty
-        deliver = network._deliver
-        counters = network.counters
+        clock = self._clock
         links = self._links
+        counters = self._counters
+        faulty = self._network._faulty
+        random = self._random
         for message in messages:
             link = links.get(message.to)
             if link is None:
@@ -115,8 +127,12 @@ class Port:
             if link.cut:
                 counters.cut += 1
                 continue
-            at_us = now_us + link.table[bits(LATENCY_TABLE_BITS)] + link.extra_us
-            if faulty and network._disturbed(link, at_us, message):
+            at_us = clock.now_us + link.table[self._bits(LATENCY_TABLE_BITS)] + link.extra_us
+            if (
+                faulty
+                and (draw := random()) < faulty
+                and self._network._disturbed(draw, link, at_us, message)
+            ):
                 continue
             if at_us < link.last_us:
                 at_us = link.last_us
@@ -126,8 +142,9 @@ class Port:
                 counters.clogged += 1
                 link.clog.append((at_us, message))
                 continue
+            # Clock.at, inline: it would be a fifth of what a message costs.
             clock._number = number = clock._number + 1
-            heappush(heap, (at_us, number, deliver, message))
+            heappush(self._heap, (at_us, number, self._deliver, message))
 
 
 class Network:
@@ -148,7 +165,6 @@ class Network:
         #: Which nodes are in which datacenter.
         self.dcs: dict[NodeId, str] = {}
         self._random = random
-        self._bits = random.getrandbits
         self._profile = profile
         self._links: dict[NodeId, dict[NodeId, Link]] = {}
         self._receivers: dict[NodeId, Receive] = {}
@@ -207,9 +223,9 @@ class Network:
         self.faults = faults
         self._loss = faults.loss_rate
         self._duplicate = self._loss + faults.duplicate_rate
-        self._faulty_until = self._duplicate + faults.reorder_rate
-        self._faulty = self._faulty_until > 0
-        if self._faulty_until > 1:
+        #: How many of all messages are disturbed.
+        self._faulty = self._duplicate + faults.reorder_rate
+        if self._faulty > 1:
             raise SettingError("loss, duplicates and reordering: more than every message")
 
     def cut(self, sources: Iterable[NodeId], targets: Iterable[NodeId]) -> None:
@@ -292,22 +308,20 @@ class Network:
         self.counters.delivered += 1
         receive(message)
 
-    def _disturbed(self, link: Link, at_us: int, message: Any) -> bool:
+    def _disturbed(self, draw: float, link: Link, at_us: int, message: Any) -> bool:
         """Whether the message is dealt with: it was lost, or it goes out of order."""
-        draw = self._random.random()
-        if draw >= self._faulty_until:
-            return False
         if draw < self._loss:
             self.counters.lost += 1
             return True
         late_us = at_us + int(self._random.random() * self.faults.reorder_us)
-        if draw < self._duplicate:
-            self.counters.duplicated += 1
-        else:
+        is_overtaken = draw >= self._duplicate
+        if is_overtaken:
             self.counters.reordered += 1
+        else:
+            self.counters.duplicated += 1
         if link.clog is not None:
             self.counters.clogged += 1
             link.clog.append((late_us, message))
         else:
             self.clock.at(late_us, self._deliver, message)
-        return draw >= self._duplicate  # of a duplicate, the first one goes its usual way
+        return is_overtaken  # of a duplicate, the first one goes its usual way

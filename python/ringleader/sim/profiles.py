@@ -251,7 +251,7 @@ _NETWORK = NetworkFaults(
     duplicate_rate=0.02,
     reorder_rate=0.05,
     reorder_us=200 * MS,
-    partition_every_us=8 * SECOND,
+    partition_every_us=5 * SECOND,
     partition_us=(200 * MS, 6 * SECOND),
     asymmetric_rate=0.4,
     clog_every_us=6 * SECOND,
@@ -261,7 +261,7 @@ _NETWORK = NetworkFaults(
     slow_delay_us=100 * MS,
 )
 _CRASH = CrashFaults(
-    every_us=5 * SECOND,
+    every_us=4 * SECOND,
     down_us=(10 * MS, 4 * SECOND),
     all_rate=0.05,
     power_rate=0.7,
@@ -284,9 +284,9 @@ _CLOCK = ClockFaults(
     late_us=(10 * MS, 500 * MS),
 )
 _MEMBERSHIP = MembershipFaults(
-    change_every_us=10 * SECOND,
-    transfer_every_us=7 * SECOND,
-    snapshot_every_us=4 * SECOND,
+    change_every_us=4 * SECOND,
+    transfer_every_us=5 * SECOND,
+    snapshot_every_us=1 * SECOND,
 )
 #: Disk faults show at crashes, so whatever has disks has them too.
 FAULTS: dict[str, Faults] = {

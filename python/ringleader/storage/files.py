@@ -15,8 +15,8 @@ alone) leaves of them is the contract; it is what journaling file systems give, 
                 nothing about the bytes of the failed one: after it, nothing is known until
                 recovery.
 
-A crash of the process alone leaves everything as it was, synced or not.  What was read may
-therefore not be durable: whoever acts on what it found after a start syncs it first.
+A crash of the process alone leaves everything as it was, synced or not.  What is read after a start
+may therefore not be durable, and must not be acted on before `settle`.
 
 The slow operations call back when they are done, `done(None)`, or `done(error)`: a simulated disk
 lets virtual time pass between, a real one a thread; one in memory may call back at once.
@@ -78,6 +78,15 @@ class Disk(Protocol):
 
     def sync_names(self, done: Done) -> None:
         """Make durable what was created, renamed and deleted before this call, then call `done`."""
+        ...
+
+    def settle(self) -> None:
+        """Make everything durable as it is now, names too, before this returns.  For recovery
+        alone, which must not act on what a crash could still take.
+
+        Raises:
+            StorageError: that failed.
+        """
         ...
 
     def open(self, name: str) -> Reader: ...

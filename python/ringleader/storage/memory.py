@@ -1,4 +1,4 @@
-"""Storage that forgets: for tests, benchmarks and groups that live as long as their process."""
+"""Storage and a disk in memory: for tests, benchmarks, and groups no older than their process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ringleader.consensus.ready import (
     SnapshotSource,
 )
 from ringleader.errors import StorageError
+from ringleader.hashing import crc32c
+from ringleader.storage.files import Bytes, Done
 
 
 class MemoryStorage:
@@ -25,6 +27,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._hard_state = HardState()
         self._log = Log()
+        self.failed: BaseException | None = None
         self._snapshot: Snapshot | None = None
         self._partial: SnapshotChunk | None = None
         self._received = bytearray()
@@ -36,11 +39,12 @@ class MemoryStorage:
         partial = None
         if (chunk := self._partial) is not None:
             partial = (
-                len(self._received),
                 chunk.index,
                 chunk.term,
                 chunk.total_bytes,
                 chunk.checksum,
+                len(self._received),
+                crc32c(bytes(self._received)),
             )
         return Recovered(self._hard_state, log, self._snapshot, partial)
 
@@ -48,42 +52,116 @@ class MemoryStorage:
         if ready.hard_state is not None:
             self._hard_state = ready.hard_state
         for chunk in ready.chunks or ():
-            if chunk.offset == 0:
-                self._received = bytearray()
-            if chunk.offset != len(self._received):
-                raise StorageError(f"{chunk!r} does not follow byte {len(self._received)}")
-            self._received += chunk.data
-            self._partial = chunk
+            self._receive(chunk)
         if (snapshot := ready.snapshot) is not None:
-            source = BytesSource(bytes(self._received))
-            if self._partial is None:
-                raise StorageError(f"{snapshot!r} was not received")
-            self._snapshot = Snapshot(
-                snapshot.index, snapshot.term, snapshot.membership, source, snapshot.checksum
-            )
-            self._log.restore(snapshot.index, snapshot.term)
-            self._partial = None
-            self._received = bytearray()
+            self._install(snapshot)
         if (block := ready.block) is not None:
             if block.first <= self._log.last:
                 self._log.truncate(block.first)
             self._log.append_block(block)
         done(ready)
 
-    def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
-        data = snapshot.source.read(0, snapshot.source.total_bytes)
+    def _receive(self, chunk: SnapshotChunk) -> None:
+        if chunk.offset == 0:
+            self._received = bytearray()
+        if chunk.offset != len(self._received):
+            raise StorageError(f"{chunk!r} does not follow byte {len(self._received)}")
+        self._received += chunk.data
+        self._partial = chunk
+
+    def _install(self, snapshot: Snapshot) -> None:
+        data = bytes(self._received)
+        if self._partial is None or crc32c(data) != snapshot.checksum:
+            raise StorageError(f"{snapshot!r} is not what was received: its checksum differs")
         self._snapshot = Snapshot(
-            snapshot.index,
-            snapshot.term,
-            snapshot.membership,
-            BytesSource(data),
-            snapshot.checksum,
+            snapshot.index, snapshot.term, snapshot.membership, BytesSource(data), snapshot.checksum
         )
-        if keep_from - 1 > self._log.base:
-            self._log.compact(keep_from - 1)
+        self._log.restore(snapshot.index, snapshot.term)
+        self._partial = None
+        self._received = bytearray()
+
+    def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
+        if self._snapshot is None or snapshot.index > self._snapshot.index:
+            data = snapshot.source.read(0, snapshot.source.total_bytes)
+            self._snapshot = Snapshot(
+                snapshot.index,
+                snapshot.term,
+                snapshot.membership,
+                BytesSource(data),
+                snapshot.checksum,
+            )
+            if keep_from - 1 > self._log.base:
+                self._log.compact(keep_from - 1)
         done()
 
     def open_snapshot(self) -> SnapshotSource:
         if self._snapshot is None:
             raise StorageError("there is no snapshot yet")
         return self._snapshot.source
+
+
+class MemoryReader:
+    """An open file of a `MemoryDisk`."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+
+    @property
+    def total_bytes(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return bytes(self._data[offset : offset + count])
+
+
+class MemoryDisk:
+    """A `storage.files.Disk` in memory that never fails and calls back at once.
+
+    `contents` are its files, for whoever wants to look at them or damage them.
+    """
+
+    def __init__(self, contents: dict[str, bytes] | None = None) -> None:
+        self.contents = {name: bytearray(data) for name, data in (contents or {}).items()}
+
+    def names(self) -> list[str]:
+        return sorted(self.contents)
+
+    def create(self, name: str) -> None:
+        if name in self.contents:
+            raise StorageError(f"{name}: there is a file of this name")
+        self.contents[name] = bytearray()
+
+    def append(self, name: str, data: Bytes) -> None:
+        self._file(name).extend(data)
+
+    def sync(self, name: str, done: Done) -> None:
+        self._file(name)
+        done(None)
+
+    def sync_names(self, done: Done) -> None:
+        done(None)
+
+    def settle(self) -> None:
+        pass
+
+    def open(self, name: str) -> MemoryReader:
+        return MemoryReader(self._file(name))
+
+    def truncate(self, name: str, total_bytes: int) -> None:
+        del self._file(name)[total_bytes:]
+
+    def rename(self, old: str, new: str) -> None:
+        self.contents[new] = self._file(old)
+        del self.contents[old]
+
+    def delete(self, name: str) -> None:
+        self._file(name)
+        del self.contents[name]
+
+    def _file(self, name: str) -> bytearray:
+        try:
+            return self.contents[name]
+        except KeyError:
+            raise StorageError(f"{name}: there is no such file") from None

@@ -81,6 +81,7 @@ cdef class Raft:
     cdef list _reads
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
+    cdef object _incoming_crc
     cdef list _chunks
     cdef object _install
     cdef list _early
@@ -96,6 +97,8 @@ cdef class Raft:
     cdef readonly int64_t applying
     cdef HardState _shown
     cdef int64_t _ready_number
+    cdef int64_t _advanced
+    cdef readonly object seed
     cdef list _outstanding
     cdef readonly dict rejected
 
@@ -131,7 +134,10 @@ cdef class Raft:
     cdef _on_request_vote(self, RequestVote message)
     cdef _on_vote_reply(self, VoteReply message)
     cdef _count_ballots(self)
-    cdef bint _hear_leader(self, sender)
+    cdef _hear_leader(self, sender)
+    cdef _objection(self, Message message)
+    cdef bint _second_leader(self, Message message)
+    cdef _objection_to_entries(self, AppendEntries message)
     @cython.locals(written=int64_t, last=int64_t)
     cdef _on_append_entries(self, AppendEntries message)
     @cython.locals(peer=Progress)

@@ -34,7 +34,7 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, check_id
@@ -79,6 +79,7 @@ from ringleader.errors import (
     NotLeader,
     ProposalRefused,
 )
+from ringleader.kernels import hashing
 from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 
 NodeId = int | str
@@ -158,7 +159,7 @@ class Raft:
         seed: int = 0,
         hard_state: HardState | None = None,
         snapshot: Snapshot | None = None,
-        partial: tuple[int, int, int, int, int] | None = None,
+        partial: tuple[int, int, int, int, int, int] | None = None,
     ) -> None:
         self.id = check_id(id)
         if config is None:
@@ -220,9 +221,10 @@ class Raft:
         # Time, in ticks since this object was made.
         self.now = 0
         self.deadline = NEVER
-        self.heard = 0
+        self.heard = -NEVER
         self.quorum_due = NEVER
         self.quiesced = False
+        self.seed = seed
         self._random = seed % (RANDOM_MODULUS - 1) + 1
         self._timeout = 0
         # A lease that this node granted in an earlier life may still run (D§6.4.1).
@@ -254,9 +256,13 @@ class Raft:
         # A snapshot that is arriving: its name, and the bytes received.
         self._incoming: tuple[int, int, int, int] | None = None
         self._incoming_bytes = 0
+        self._incoming_crc = 0
         if partial is not None:
-            self._incoming_bytes = partial[0]
-            self._incoming = (partial[1], partial[2], partial[3], partial[4])
+            index, term, total_bytes, checksum, received, crc = partial
+            if received < total_bytes:  # if complete, it was never installed: it comes again
+                self._incoming = (index, term, total_bytes, checksum)
+                self._incoming_bytes = received
+                self._incoming_crc = crc
         self._chunks: list[SnapshotChunk] = []
         self._install: Snapshot | None = None
 
@@ -272,6 +278,7 @@ class Raft:
         self.applying = start
         self._shown = HardState(self.term, self.vote, self.commit)
         self._ready_number = 0
+        self._advanced = 0
         self._outstanding: list[Ready] = []
         self.rejected: dict[str, int] = {}
 
@@ -310,8 +317,8 @@ class Raft:
                 match=peer.match,
                 next=peer.next,
                 lag=self._last - peer.match,
-                inflight_entries=peer.next - 1 - peer.match,
-                inflight_bytes=self._inflight_bytes(peer),
+                inflight_entries=peer.next - 1 - peer.match if peer.state == REPLICATE else 0,
+                inflight_bytes=self._inflight_bytes(peer) if peer.state == REPLICATE else 0,
                 active=peer.active,
                 paused=peer.paused,
                 witness=peer.witness,
@@ -423,20 +430,15 @@ class Raft:
         self._step(message)
 
     def _step(self, message: Message) -> None:
-        if message.to != self.id:
-            self._reject("not addressed to this node")
-            return
         problem = message.problem()
+        if problem is None:
+            problem = self._objection(message)
         if problem is not None:
             self._reject(problem)
             return
+        if self.quiesced and self.role_number == LEADER and isinstance(message, RequestVote):
+            self.wake()  # it has not heard what the others have
         if message.term > self.term:
-            if (
-                isinstance(message, (VoteReply, AppendReply, SnapshotReply))
-                and message.sender not in self.membership.members
-            ):
-                self._reject("reply of a non-member")
-                return
             if isinstance(message, RequestVote):
                 # D§4.2.3: who hears a leader does not help to depose it.
                 if not message.transfer and self._hears_leader():
@@ -474,17 +476,72 @@ class Raft:
         elif isinstance(message, ReadRequest):
             self._on_read_request(message)
         elif isinstance(message, ReadReply):
-            self._read_states.append(ReadState(message.context, message.index))
+            if message.sender == self.leader:
+                self._read_states.append(ReadState(message.context, message.index))
         elif isinstance(message, Propose):
             self._on_propose(message)
         elif isinstance(message, ProposeReply):
-            self._placed.append(Placed(message.ticket, message.index, message.term))
+            if message.sender == self.leader:
+                self._placed.append(Placed(message.ticket, message.index, message.term))
         elif isinstance(message, TimeoutNow):
             self._on_timeout_now(message)
         elif isinstance(message, Quiesce):
             self._on_quiesce(message)
         else:
             self._reject("unknown message")
+
+    def _objection(self, message: Message) -> str | None:
+        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
+        here; or None.  Looks before anything changes."""
+        if message.to != self.id:
+            return "not addressed to this node"
+        if isinstance(message, AppendEntries):
+            return self._objection_to_entries(message)
+        if isinstance(message, InstallSnapshot):
+            if self._second_leader(message):
+                return "a second leader in one term"
+            if (
+                message.term >= self.term
+                and message.index > self.commit
+                and message.index_term < self.log.term(self.commit)
+            ):
+                return "impossible snapshot"
+            try:
+                if not Membership.from_bytes(message.membership).voters:
+                    return "impossible snapshot"
+            except FormatError:
+                return "impossible snapshot"
+        elif (
+            # Candidates and leaders may be unknown here as yet (§6); all others speak as members.
+            not isinstance(message, RequestVote)
+            and message.sender not in self.membership.members
+            and message.term >= self.term
+        ):
+            return "not a member"
+        return None
+
+    def _second_leader(self, message: Message) -> bool:
+        return message.term == self.term and (
+            self.role_number == LEADER
+            or (self.leader is not None and self.leader != message.sender)
+        )
+
+    def _objection_to_entries(self, message: AppendEntries) -> str | None:
+        if self._second_leader(message):
+            return "a second leader in one term"
+        block = message.block
+        if block is None:
+            return None
+        if block.has_control and not _controls_are_valid(block):
+            return "unknown control entry"
+        if message.prev_index < self.commit and message.term >= self.term:
+            # What is committed here, the leader has too (Leader Completeness).
+            for index in range(
+                max(message.prev_index + 1, self._base), min(block.last, self.commit) + 1
+            ):
+                if block.term(index) != self.log.term(index):
+                    return "conflicts with what is committed"
+        return None
 
     def _reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
@@ -577,7 +634,8 @@ class Raft:
             return False
         if self.role_number == LEADER or self.now < self._sworn_until:
             return True
-        return self.leader is not None and self.now - self.heard < self.config.election_ticks
+        # By the time alone: whatever has happened to term and leader since, a lease may hang on it.
+        return self.now - self.heard < self.config.election_ticks
 
     def _campaign(self, pre: bool, transfer: bool) -> None:
         if pre:
@@ -636,7 +694,7 @@ class Raft:
         if message.granted and message.term != self.term + (1 if message.pre else 0):
             return
         if not self.membership.is_voter(message.sender):
-            self._reject("vote of a non-member")
+            self._reject("vote of a non-voter")
             return
         self.ballots.setdefault(message.sender, message.granted)
         self._count_ballots()
@@ -653,40 +711,25 @@ class Raft:
 
     # --- 2  replication: §5.3, §5.4.2 --------------------------------------------------------
 
-    def _hear_leader(self, sender: NodeId) -> bool:
-        """A message of this term's leader came; whether it can be one."""
-        if self.role_number == LEADER:
-            self._reject("a second leader in one term")
-            return False
-        if self.leader is not None and self.leader != sender:
-            self._reject("a second leader in one term")
-            return False
+    def _hear_leader(self, sender: NodeId) -> None:
+        """A message of this term's leader came."""
         if self.role_number != FOLLOWER or self.leader is None:
             self._become_follower(self.term, sender)
         self.quiesced = False
         self.deadline = self.now + self._timeout
         self.heard = self.now
-        return True
 
     def _on_append_entries(self, message: AppendEntries) -> None:
         """Figure 2, "AppendEntries RPC, receiver implementation"."""
-        if not self._hear_leader(message.sender):
-            return
+        self._hear_leader(message.sender)
         block = message.block
-        if block is not None and block.has_control and not _controls_are_valid(block):
-            self._reject("unknown control entry")
-            return
         if message.prev_index < self.commit:
-            # What is committed here, the leader has too (Leader Completeness): a late or repeated
-            # message may not touch it.
             last = block.last if block is not None else message.prev_index
             if last <= self.commit:
+                # Late or repeated: it is all committed here.
                 self._reply(
                     AppendReply(self.id, message.sender, self.term, self.commit, message.round)
                 )
-                return
-            if block is None or block.term(self.commit) != self.log.term(self.commit):
-                self._reject("conflicts with what is committed")
                 return
         try:
             matched = self.log.try_append(message.prev_index, message.prev_term, block)
@@ -732,7 +775,7 @@ class Raft:
             return
         peer = self.progress.get(message.sender)
         if peer is None:
-            self._reject("reply of a non-member")
+            self._reject("not a member")
             return
         if message.round > self.round:
             self._reject("answer to a round that was never sent")
@@ -1003,8 +1046,9 @@ class Raft:
             self._heartbeat_below(peer)
 
     def _on_install_snapshot(self, message: InstallSnapshot) -> None:
-        if not self._hear_leader(message.sender):
-            return
+        self._hear_leader(message.sender)
+        if self._install is not None:
+            return  # one at a time: the last one has not been taken from here yet
         index = message.index
         if index > self.commit and self.log.match(index, message.index_term):
             # §7: "if existing log entry has same index and term as snapshot's last included entry,
@@ -1019,16 +1063,18 @@ class Raft:
             return
         name = (index, message.index_term, message.total_bytes, message.checksum)
         if self._incoming != name:
-            try:
-                Membership.from_bytes(message.membership)
-            except FormatError:
-                self._reject("impossible snapshot")
-                return
             self._incoming = name
-            self._incoming_bytes = 0
+            self._incoming_bytes = self._incoming_crc = 0
             self._chunks.clear()
         if message.offset == self._incoming_bytes:
             self._incoming_bytes += len(message.data)
+            self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
+            if self._incoming_bytes == message.total_bytes and (
+                self._incoming_crc != message.checksum
+            ):
+                self._reject("snapshot with a wrong checksum")
+                self._incoming = None
+                return
             self._chunks.append(
                 SnapshotChunk(
                     index,
@@ -1064,7 +1110,7 @@ class Raft:
         membership = Membership.from_bytes(message.membership)
         self._install = Snapshot(index, term, membership, Received(), message.checksum)
         self._incoming = None
-        self._incoming_bytes = 0
+        self._incoming_bytes = self._incoming_crc = 0
         self.log.restore(index, term)
         self._last = self._base = index
         self._keep_block(None, 0, 0)
@@ -1080,9 +1126,16 @@ class Raft:
             return
         peer = self.progress.get(message.sender)
         if peer is None:
-            self._reject("reply of a non-member")
+            self._reject("not a member")
             return
-        if message.round > self.round or (message.installed and message.index > self._last):
+        snapshot = peer.snapshot
+        current = snapshot is not None and message.index == snapshot.index
+        total_bytes = snapshot.source.total_bytes if snapshot is not None and current else 0
+        if (
+            message.round > self.round
+            or (message.installed and message.index > self._last)
+            or (current and message.offset > total_bytes)
+        ):
             self._reject("impossible snapshot")
             return
         peer.active = True
@@ -1100,19 +1153,20 @@ class Raft:
             self._send_wanted = True
             if moved and peer.match > self.commit:
                 self._advance_commit()
+            if moved and message.sender == self.transferee:
+                self._try_transfer()
+        elif not current:
             return
-        if peer.snapshot is None or message.index != peer.snapshot.index:
-            return
-        if message.offset > peer.snapshot.source.total_bytes:
-            self._reject("impossible snapshot")
         elif message.offset > peer.offset:
             peer.offset = message.offset
+            peer.offset_round = message.round
             peer.sent = max(peer.sent, peer.offset)
             peer.stalled = 0
             self._send_wanted = True
-        elif message.offset < peer.offset and peer.stalled >= self.config.election_ticks // 2:
-            # It lost what it had (a restart), or this is late; go back once for each stall.
+        elif message.offset < peer.offset and message.round > peer.offset_round:
+            # It answers a later message than the one that it had more at: it lost that (a restart).
             peer.offset = peer.sent = message.offset
+            peer.offset_round = message.round
             peer.stalled = 0
             self._send_wanted = True
 
@@ -1147,6 +1201,7 @@ class Raft:
         self.memberships.append((index, membership))
         self._use_membership(index, membership)
         self._send_wanted = True
+        self.wake()
         return index
 
     def _on_membership_committed(self) -> None:
@@ -1241,9 +1296,7 @@ class Raft:
             self._early.append(ReadRequest(self.id, self.leader, self.term, context))
 
     def _on_read_request(self, message: ReadRequest) -> None:
-        if message.sender not in self.membership.members:
-            self._reject("request of a non-member")
-        elif (
+        if (
             self.role_number != LEADER
             or len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
         ):
@@ -1375,10 +1428,13 @@ class Raft:
 
     # --- quiescence, for processes with very many groups -------------------------------------
 
-    def quiesce(self) -> bool:
+    def quiesce(self, absent: Collection[NodeId] = ()) -> bool:
         """Rest the timers of this group on all members, if there is nothing left to do; whether it
         did.  Whatever happens to the group wakes it; someone else has to notice dead peers
-        meanwhile (`ringleader.consensus.raft.groups` does)."""
+        meanwhile, and when they come back (`ringleader.consensus.raft.groups` does).
+
+        Members that are `absent` are not waited for; the others must be a quorum.
+        """
         last = self._last
         if (
             self.role_number != LEADER
@@ -1388,12 +1444,16 @@ class Raft:
             or self._reads_early
             or self.transferee is not None
             or self.membership.joint
+            or self._preferred is not None
         ):
             return False
-        for peer in self._peers:
+        present = [peer for peer in self._peers if peer.id not in absent]
+        for peer in present:
             if peer.match != last or peer.state != REPLICATE or peer.commit != last:
                 return False
-        for peer in self._peers:
+        if absent and not self.quorum.has_quorum({self.id, *(peer.id for peer in present)}):
+            return False
+        for peer in present:
             self._early.append(Quiesce(self.id, peer.id, self.term, last))
         self._rest()
         return True
@@ -1433,9 +1493,10 @@ class Raft:
             raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
 
     def propose(self, payloads: Sequence[bytes]) -> int:
-        """Append commands to the log; the index of the first.  They are committed, in order and
-        next to each other, when `Ready.committed` shows them with this node's present term, or lost
-        if another entry stands there.
+        """Append commands to the log; the index of the first.  They are committed when
+        `Ready.committed` shows them, with this node's present term, and lost when another entry
+        stands there.  They stand next to each other; a change of leader may keep the first few
+                       only.
 
         Raises:
             NotLeader: only the leader can; its `leader` says who is.
@@ -1488,9 +1549,6 @@ class Raft:
         return ticket
 
     def _on_propose(self, message: Propose) -> None:
-        if message.sender not in self.membership.members:
-            self._reject("request of a non-member")
-            return
         # No answer leaves the outcome open.  A refusal is certain: only the leader of the ticket's
         # term gives one, and remembers it: another copy may be under way, or have been taken.
         if self.role_number != LEADER:
@@ -1570,7 +1628,9 @@ class Raft:
         ready.last = self._handed
         shown = self._shown
         if shown.term != self.term or shown.vote != self.vote:
-            self._shown = ready.hard_state = HardState(self.term, self.vote, self.commit)
+            # Not beyond what is durable: after a crash, other entries may stand there.
+            durable = self.commit if self.commit < self.stable else self.stable
+            self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
 
         ready.messages = self._early
         self._early = []
@@ -1605,10 +1665,14 @@ class Raft:
         Raises:
             MisuseError: it is not the oldest that is outstanding, or was not taken from here.
         """
-        if ready.number > self._ready_number or (
+        if not self._advanced < ready.number <= self._ready_number or (
             self._outstanding and self._outstanding[0].number < ready.number
         ):
-            raise MisuseError(f"advance({ready!r}) is out of order: earlier ones are outstanding")
+            raise MisuseError(
+                f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
+                f"the last one advanced {self._advanced}; {len(self._outstanding)} are outstanding"
+            )
+        self._advanced = ready.number
         if self._outstanding and self._outstanding[0] is ready:
             self.persisted(ready)
         if ready.applies:
@@ -1679,7 +1743,8 @@ def _controls_are_valid(block: Block) -> bool:
             payload = bytes(block[index])
             if payload[:1] == MEMBERSHIP:
                 try:
-                    Membership.from_bytes(payload[1:])
+                    if not Membership.from_bytes(payload[1:]).voters:
+                        return False
                 except FormatError:
                     return False
             elif payload != NO_OP:

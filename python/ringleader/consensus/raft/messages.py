@@ -140,7 +140,11 @@ class AppendEntries(Message):
         if self.block is not None:
             if not isinstance(self.block, Block):
                 return "not a block"
+            if self.block.first != self.prev_index + 1:
+                return "block does not follow its predecessor"
             if self.block.last_term > self.term:
+                return "impossible term"
+            if self.block.term(self.block.first) < self.prev_term:
                 return "impossible term"
         return Message.problem(self)
 

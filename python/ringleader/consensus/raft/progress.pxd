@@ -15,6 +15,7 @@ cdef class Progress:
     cdef public bint witness
     cdef public object snapshot
     cdef public int64_t offset
+    cdef public int64_t offset_round
     cdef public int64_t sent
     cdef public int64_t stalled
     cpdef void become_probe(self, int64_t next)

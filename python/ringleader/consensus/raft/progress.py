@@ -41,7 +41,7 @@ class Progress:
     active      it was heard since the last time the leader counted its quorum.
     witness     it gets entries without payloads.
     snapshot    the one being sent, held so that it stays readable while newer ones are taken.
-    offset      bytes of it that the member has acknowledged.
+    offset      bytes of it that the member has acknowledged, in answer to round `offset_round`.
     sent        bytes of it that were sent.  Invariant: offset <= sent.
     stalled     ticks since `offset` moved.
     """
@@ -53,6 +53,7 @@ class Progress:
         "match",
         "next",
         "offset",
+        "offset_round",
         "paused",
         "round",
         "round_sent",
@@ -76,6 +77,7 @@ class Progress:
         self.witness = witness
         self.snapshot: Snapshot | None = None
         self.offset = 0
+        self.offset_round = 0
         self.sent = 0
         self.stalled = 0
 
@@ -97,6 +99,7 @@ class Progress:
         self.snapshot = snapshot
         self.next = snapshot.index + 1
         self.offset = self.sent = self.stalled = 0
+        self.offset_round = 0
 
     def acknowledged(self, match: int) -> bool:
         """Take note of an accepted message; whether `match` moved."""

@@ -1,0 +1,333 @@
+"""Reading a group's log after a start: what is whole, what a crash tore, what the disk spoiled.
+
+Segments are read in order, records in sequence.  The first record that is not there, not whole, or
+not the next one ends its segment:
+
+    the next segment begins with just that sequence     an earlier recovery stopped here, too, and
+                                                        went on in a new segment: so does this one
+    a witness behind it says that it was durable        the disk spoiled it: `StorageError` with
+                                                        file and offset, and the node must not
+                                                        start
+    otherwise                                           a crash tore it: the log ends here, the rest
+                                                        is cut off
+
+A new life never appends to a segment of an earlier one, so that a tail which a crash tore is never
+continued, and may come and go without harm.
+"""
+
+from __future__ import annotations
+
+from ringleader.consensus.driver import Recovered
+from ringleader.consensus.log import Block, Log
+from ringleader.consensus.ready import HardState, Snapshot
+from ringleader.errors import FormatError, LogError, LogIndexError, StorageError
+from ringleader.limits import SNAPSHOT_PIECE_BYTES
+from ringleader.storage import layout, record
+from ringleader.storage.files import Disk
+from ringleader.storage.layout import ChunkRecord, SegmentRecord, SnapshotRecord
+from ringleader.storage.record import LogIdentity, Record
+from ringleader.storage.snapshot import Received, SnapshotFile
+
+
+class Recovery:
+    """What a disk holds of one group's log.
+
+    segments    the numbers of its segments, ascending and without gaps.
+    live        where the log's entries are, see `layout.live_after`.
+    sequence    the last record's.
+    next_file   a number that no snapshot file has.
+    """
+
+    def __init__(self, disk: Disk, identity: LogIdentity) -> None:
+        self.disk = disk
+        self.identity = identity
+        self.hard_state = HardState()
+        self.log = Log()
+        self.snapshot: SnapshotRecord | None = None
+        self.snapshot_file: SnapshotFile | None = None
+        self.chunk: ChunkRecord | None = None
+        self.received: Received | None = None
+        self.segments: list[int] = []
+        self.live: list[tuple[int, int]] = []
+        self.sequence = 0
+        self.next_file = 1
+
+    def run(self) -> Recovered:
+        """Read everything, and tidy up.
+
+        Raises:
+            StorageError: it is damaged where no crash can have damaged it, belongs to another log,
+                or was written by a newer version.
+        """
+        kinds: dict[str, list[int]] = {"log": [], "snapshot": [], "part": []}
+        for name in self.disk.names():
+            if (parsed := layout.parse_name(name)) is not None:
+                kinds[parsed[1]].append(parsed[0])
+        self.next_file = max([0, *kinds["snapshot"], *kinds["part"]]) + 1
+        self._read(_run_at_end(kinds["log"]))
+        if not self.sequence and kinds["snapshot"]:
+            name = layout.snapshot_name(kinds["snapshot"][0])
+            raise StorageError(f"{name}: there is a snapshot, but the log is gone")
+        self._check_end()
+        self._open_snapshot()
+        self._open_partial()
+        keep = {layout.log_name(number) for number in self.segments}
+        if self.snapshot is not None:
+            keep.add(layout.snapshot_name(self.snapshot.file))
+        if self.chunk is not None:
+            keep.add(layout.part_name(self.chunk.file))
+        for name in self.disk.names():
+            if name not in keep and layout.parse_name(name) is not None:
+                self.disk.delete(name)
+        self.disk.settle()
+        return self.recovered()
+
+    def recovered(self) -> Recovered:
+        """It in the core's words."""
+        snapshot = None
+        if (found := self.snapshot) is not None:
+            assert self.snapshot_file is not None
+            snapshot = Snapshot(
+                found.of_index, found.of_term, found.membership, self.snapshot_file, found.checksum
+            )
+        partial = None
+        if (chunk := self.chunk) is not None:
+            partial = (
+                chunk.of_index,
+                chunk.of_term,
+                chunk.total_bytes,
+                chunk.checksum,
+                chunk.received,
+                chunk.crc,
+            )
+        state = self.hard_state
+        if state.commit > self.log.last:  # it was on its way to the disk with entries that are torn
+            state = HardState(state.term, state.vote, self.log.last)
+        return Recovered(state, self.log, snapshot, partial)
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _read(self, numbers: list[int]) -> None:
+        following = self._load(numbers[0]) if numbers else b""
+        for place, number in enumerate(numbers):
+            data, following = following, b""
+            view = memoryview(data)
+            limit = None
+            if place + 1 < len(numbers):
+                following = self._load(numbers[place + 1])
+                limit = self._first_sequence(numbers[place + 1], following)
+            self.segments.append(number)
+            end = self._read_segment(number, view, limit)
+            if limit is not None and limit == self.sequence + 1:
+                continue
+            name = layout.log_name(number)
+            if limit is not None:
+                raise StorageError(
+                    f"{name}: the log is damaged at byte {end}: record {self.sequence + 1} is "
+                    f"missing, and the next segment begins with record {limit}"
+                )
+            later = numbers[place + 1 :]
+            where = f"{name}: the log is damaged at byte {end}"
+            if end == len(data) and later:
+                where = f"{layout.log_name(later[0])}: the log is damaged at byte 0"
+            self._refuse_damage(where, number, view, end)
+            for other in later:
+                self._refuse_damage(where, other, memoryview(self._load(other)), 0)
+            if end == 0:
+                if place == 0 and number > 1:
+                    raise StorageError(
+                        f"{name}: the log is damaged at byte 0: its first record is not whole, and "
+                        f"no segment is before it"
+                    )
+                self.segments.pop()  # not even its first record was written
+                self.disk.delete(name)
+            elif end < len(data):
+                self.disk.truncate(name, end)
+            return
+
+    def _load(self, number: int) -> bytes:
+        reader = self.disk.open(layout.log_name(number))
+        return reader.read(0, reader.total_bytes)
+
+    def _first_sequence(self, number: int, data: bytes) -> int | None:
+        """The sequence that a segment begins with; None when its first record is not whole."""
+        found = record.parse(memoryview(data), 0)
+        if found is None or found.kind != record.SEGMENT:
+            return None
+        self._own(number, found)
+        return found.sequence
+
+    def _own(self, number: int, found: Record) -> SegmentRecord:
+        """A segment's first record, after the check that it is ours."""
+        name = layout.log_name(number)
+        try:
+            head = SegmentRecord.from_bytes(bytes(found.payload))
+        except FormatError as error:
+            raise StorageError(f"{name}: {error}") from error
+        if head.identity != self.identity:
+            raise StorageError(
+                f"{name}: the log belongs to {head.identity!r}, not to {self.identity!r}"
+            )
+        if head.number != number or found.tag != self.identity.tag:
+            raise StorageError(f"{name}: the file is segment {head.number} under a wrong name")
+        return head
+
+    def _read_segment(self, number: int, view: memoryview, limit: int | None) -> int:
+        """Replay a segment's records, up to sequence `limit`; returns where they end."""
+        at = 0
+        while limit is None or self.sequence + 1 < limit:
+            found = record.parse(view, at)
+            if found is None:
+                return at
+            if at == 0:
+                if found.kind != record.SEGMENT:
+                    return at
+                self._begin(number, found)
+            elif found.tag != self.identity.tag or found.sequence != self.sequence + 1:
+                return at
+            else:
+                try:
+                    self._replay(number, found)
+                except (FormatError, LogError, LogIndexError) as error:
+                    raise StorageError(
+                        f"{layout.log_name(number)}: record {found.sequence} at byte {at} is whole "
+                        f"but contradicts what is before it: {error}"
+                    ) from error
+            self.sequence = found.sequence
+            at = found.end
+        return at
+
+    def _refuse_damage(self, where: str, number: int, view: memoryview, start: int) -> None:
+        """Raise when a record from byte `start` of a segment on says that the log's next record,
+        which is not there, was durable."""
+        missing = self.sequence + 1
+        witness = record.find_witness(view, start, self.identity.tag, missing)
+        if witness is not None:
+            raise StorageError(
+                f"{where}: record {missing} was durable, says record {witness.sequence} in "
+                f"{layout.log_name(number)}"
+            )
+
+    def _begin(self, number: int, found: Record) -> None:
+        head = self._own(number, found)
+        if len(self.segments) == 1:
+            self.log = Log(head.last_index, head.last_term)
+        elif (head.last_index, head.last_term) != (self.log.last, self.log.last_term):
+            raise StorageError(
+                f"{layout.log_name(number)}: it was begun after entry {head.last_index} of term "
+                f"{head.last_term}, but the segments before it end with {self.log.last} of "
+                f"{self.log.last_term}"
+            )
+
+    def _replay(self, number: int, found: Record) -> None:
+        kind = found.kind
+        if kind == record.BLOCK:
+            self._replay_block(number, Block(found.payload))
+        elif kind == record.HARD_STATE:
+            state = layout.unpack_hard_state(bytes(found.payload))
+            if state.term < self.hard_state.term:
+                raise FormatError(f"term {state.term} goes back from {self.hard_state.term}")
+            self.hard_state = state
+        elif kind == record.SNAPSHOT:
+            self._replay_snapshot(SnapshotRecord.from_bytes(bytes(found.payload)))
+        elif kind == record.CHUNK:
+            self.chunk = ChunkRecord.from_bytes(bytes(found.payload))
+        elif kind == record.SEGMENT:
+            raise FormatError("a segment begins in the middle of another")
+
+    def _replay_block(self, number: int, block: Block) -> None:
+        first = block.first
+        if self.snapshot is not None and first <= self.snapshot.of_index:
+            raise FormatError(
+                f"entry {first} is written anew, though snapshot {self.snapshot.of_index} covers it"
+            )
+        if self.log.base < first <= self.log.last:
+            self.log.truncate(first)
+        elif first <= self.log.base:
+            self.log = self._begun_anew(block)
+        if first > self.log.base:
+            self.log.append_block(block)
+        layout.live_after(self.live, number, first)
+
+    def _begun_anew(self, block: Block) -> Log:
+        """A log for a block from before the first segment that is left: it overwrites entries which
+        are in segments that are gone.  What precedes it may be unknown; then its first entry is
+        only good for its term, and a later snapshot must cover it."""
+        first = block.first
+        if first == 1:
+            return Log()
+        if self.snapshot is not None and self.snapshot.of_index == first - 1:
+            return Log(first - 1, self.snapshot.of_term)
+        log = Log(first - 1, block.term(first))
+        log.append_block(block)
+        log.compact(first)
+        return log
+
+    def _replay_snapshot(self, snapshot: SnapshotRecord) -> None:
+        index = snapshot.of_index
+        if self.snapshot is not None and index < self.snapshot.of_index:
+            raise FormatError(f"snapshot {index} is older than snapshot {self.snapshot.of_index}")
+        if snapshot.installed:
+            self.log = Log(index, snapshot.of_term)
+            self.live.clear()
+            self.chunk = None
+        else:
+            if index > self.log.last or (
+                index >= self.log.base and self.log.term(index) != snapshot.of_term
+            ):
+                raise FormatError(f"snapshot {index} of term {snapshot.of_term} is not of this log")
+            if snapshot.keep_from - 1 > self.log.base:
+                self.log.compact(snapshot.keep_from - 1)
+            layout.live_from(self.live, snapshot.keep_from)
+        self.snapshot = snapshot
+
+    # --- what the records say together -------------------------------------------------------
+
+    def _check_end(self) -> None:
+        covered = self.snapshot.of_index if self.snapshot is not None else 0
+        if self.log.base > covered:
+            raise StorageError(
+                f"{layout.log_name(self.segments[0])}: the log begins after entry {self.log.base}, "
+                f"but the snapshot covers only {covered}: a segment before it is missing"
+            )
+
+    def _open_snapshot(self) -> None:
+        if (wanted := self.snapshot) is None:
+            return
+        name = layout.snapshot_name(wanted.file)
+        file = SnapshotFile(self.disk, name, self.identity.tag)
+        found = (file.index, file.term, file.total_bytes, file.checksum)
+        if found != (wanted.of_index, wanted.of_term, wanted.total_bytes, wanted.checksum):
+            raise StorageError(f"{name}: it is not the snapshot that the log names")
+        file.verify()
+        self.snapshot_file = file
+
+    def _open_partial(self) -> None:
+        """What has arrived of a snapshot is kept if it is right; else it is asked for again."""
+        chunk, self.chunk = self.chunk, None
+        if chunk is None or layout.part_name(chunk.file) not in self.disk.names():
+            return
+        name = layout.part_name(chunk.file)
+        reader = self.disk.open(name)
+        received = Received()
+        while received.total_bytes < chunk.received:
+            want = min(SNAPSHOT_PIECE_BYTES, chunk.received - received.total_bytes)
+            piece = reader.read(received.total_bytes, want)
+            if not piece:
+                return
+            received.add(piece)
+        if received.checksum != chunk.crc:
+            return
+        if reader.total_bytes > chunk.received:
+            self.disk.truncate(name, chunk.received)
+        self.chunk, self.received = chunk, received
+
+
+def _run_at_end(numbers: list[int]) -> list[int]:
+    """The longest run without a gap that ends with the last one: what is before a gap was deleted
+    in part when it was not needed any more."""
+    numbers = sorted(numbers)
+    start = len(numbers) - 1
+    while start > 0 and numbers[start - 1] == numbers[start] - 1:
+        start -= 1
+    return numbers[max(start, 0) :]
