@@ -23,6 +23,7 @@ from ringleader.errors import (
     ProposalRefused,
     RingleaderError,
 )
+from ringleader.hashing import crc32c
 from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, TIMER_TICKS_MAX
 
 VOTERS = [1, 2, 3]
@@ -393,11 +394,20 @@ def test_a_received_snapshot_is_read_from_the_storage() -> None:
 def test_a_half_received_snapshot(held: int) -> None:
     """It goes on from what is there; also when a crash left all bytes, but not the installation."""
     found = stored([1], 5).load()
-    core = Raft(1, VOTERS, log=found.log, hard_state=found.hard_state, partial=(held, 20, 5, 6, 7))
+    whole = crc32c(b"abcdef")
+    core = Raft(
+        1,
+        VOTERS,
+        log=found.log,
+        hard_state=found.hard_state,
+        partial=(20, 5, 6, whole, held, crc32c(b"abcdefg"[:held])),
+    )
     at = 0
     for _ in range(6):
         data = b"abcdef"[at : at + 3]
-        core.step(InstallSnapshot(2, 1, 5, 20, 5, Membership(VOTERS).to_bytes(), 6, 7, at, data, 1))
+        core.step(
+            InstallSnapshot(2, 1, 5, 20, 5, Membership(VOTERS).to_bytes(), 6, whole, at, data, 1)
+        )
         if not (sent := work(core)) or sent[-1].installed:
             break
         at = sent[-1].offset

@@ -29,6 +29,7 @@ from ringleader.consensus.raft.messages import (
     VoteReply,
 )
 from ringleader.errors import MembershipError, NotLeader, ProposalRefused
+from ringleader.kernels import hashing
 
 ROLES = ["follower", "candidate", "leader"]
 
@@ -810,9 +811,16 @@ MEMBERS = Membership([1, 2, 3]).to_bytes()
 
 
 def chunk(
-    index: int, term: int, data: bytes = b"xy", offset: int = 0, total: int = 2, of: int = 3
+    index: int,
+    term: int,
+    data: bytes = b"xy",
+    offset: int = 0,
+    whole: bytes = b"",
+    to_term: int = 3,
 ) -> InstallSnapshot:
-    return InstallSnapshot(2, 1, of, index, term, MEMBERS, total, 7, offset, data, 1)
+    whole = whole or data
+    check = hashing.crc32c(whole)
+    return InstallSnapshot(2, 1, to_term, index, term, MEMBERS, len(whole), check, offset, data, 1)
 
 
 def test_a_snapshot_keeps_index_term_and_configuration() -> None:
@@ -890,23 +898,23 @@ def test_chunks_are_written_in_order() -> None:
     """§7, figure 13, 2 to 5: "Create new snapshot file if first chunk (offset is 0)", "Write data
     into snapshot file at given offset", "Reply and wait for more data chunks if done is false"."""
     core = raft(term=3)
-    (reply,) = answer(core, chunk(5, 2, b"ab", 0, 6))
+    (reply,) = answer(core, chunk(5, 2, b"ab", 0, b"abcdef"))
     assert (reply.installed, reply.offset) == (False, 2)
-    (reply,) = answer(core, chunk(5, 2, b"ef", 4, 6))  # overtook the one before: not taken
+    (reply,) = answer(core, chunk(5, 2, b"ef", 4, b"abcdef"))  # overtook the one before: not taken
     assert (reply.installed, reply.offset) == (False, 2)
-    (reply,) = answer(core, chunk(5, 2, b"ab", 0, 6))  # repeated
+    (reply,) = answer(core, chunk(5, 2, b"ab", 0, b"abcdef"))  # repeated
     assert (reply.installed, reply.offset) == (False, 2)
-    (reply,) = answer(core, chunk(5, 2, b"cd", 2, 6))
+    (reply,) = answer(core, chunk(5, 2, b"cd", 2, b"abcdef"))
     assert (reply.installed, reply.offset) == (False, 4)
-    (reply,) = answer(core, chunk(5, 2, b"ef", 4, 6))
+    (reply,) = answer(core, chunk(5, 2, b"ef", 4, b"abcdef"))
     assert reply.installed
 
 
 def test_another_snapshot_begins_anew() -> None:
     """§7: chunks of two snapshots are never mixed."""
     core = raft(term=3)
-    answer(core, chunk(5, 2, b"ab", 0, 4))
-    (reply,) = answer(core, chunk(6, 2, b"cd", 2, 4))
+    answer(core, chunk(5, 2, b"ab", 0, b"abcd"))
+    (reply,) = answer(core, chunk(6, 2, b"cd", 2, b"abcd"))
     assert (reply.installed, reply.offset, reply.index) == (False, 0, 6)
 
 
@@ -915,7 +923,7 @@ def test_a_chunk_resets_the_election_timer() -> None:
     core = raft(term=3)
     for offset in range(20):
         core.tick(9)
-        answer(core, chunk(5, 2, b"x", offset, 100))
+        answer(core, chunk(5, 2, b"x", offset, b"x" * 100))
     assert core.role == "follower"
 
 
