@@ -58,11 +58,14 @@ def dump(core: Raft) -> dict[str, Any]:
     }
     names = (
         "role now deadline heard quorum_due ballots round round_acked term_start memberships "
-        "applying transferee snapshot"
+        "applying transferee"
     )
     state |= {name: copy.copy(getattr(core, name)) for name in names.split()}
+    state["snapshot"] = repr(core.snapshot)
     if kernels.PURE:
-        state |= {name: repr(value) for name, value in vars(core).items() if name != "rejected"}
+        state = {name: repr(value) for name, value in vars(core).items()} | state
+        for name in ("rejected", "_advanced", "_ready_number"):
+            del state[name]
         for peer in core.progress.values():
             state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in peer.__slots__}
     return state
