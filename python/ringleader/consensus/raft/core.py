@@ -518,6 +518,13 @@ class Raft:
             and message.term >= self.term
         ):
             return "not a member"
+        elif (
+            isinstance(message, (ReadReply, ProposeReply))
+            and message.term == self.term
+            and self.leader is not None
+            and self.leader != message.sender
+        ):
+            return "a second leader in one term"
         return None
 
     def _second_leader(self, message: Message) -> bool:
@@ -1666,7 +1673,9 @@ class Raft:
             MisuseError: it is not the oldest that is outstanding, or was not taken from here.
         """
         if not self._advanced < ready.number <= self._ready_number or (
-            self._outstanding and self._outstanding[0].number < ready.number
+            self._outstanding
+            and self._outstanding[0] is not ready
+            and self._outstanding[0].number <= ready.number
         ):
             raise MisuseError(
                 f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
