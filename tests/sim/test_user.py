@@ -1,4 +1,4 @@
-"""A user's own state machine under the simulator: sound ones pass, each kind of mistake is found."""
+"""A user's own state machine under the simulator: sound ones pass, each mistake is found."""
 
 from __future__ import annotations
 

@@ -10,17 +10,19 @@
     print(findings)                     # what was found, or that nothing was
     assert findings.ok
 
-The machine is any `consensus.driver.StateMachine`.  It runs on every node of a simulated group, through
-crashes, snapshots, partitions and changes of membership, and besides the invariants of the group these are
-checked:
+The machine is any `consensus.driver.StateMachine`.  It runs on every node of a simulated group,
+through crashes, snapshots, partitions and changes of membership.  Besides the invariants of the
+group these are checked:
 
-    5   it is deterministic: a command gives the same result on every node, whether the node has seen all
-        commands, was restored from a snapshot, or started anew; and in the end all states are equal
+    5   it is deterministic: a command gives the same result on every node, whether the node has
+        seen all commands, was restored from a snapshot, or started anew; and in the end all states
+        are equal
     14  `apply`, `snapshot` and `restore` never raise; `apply` gives one result for each command
-    16  `invariant(machine)` holds on every node after each batch of commands and each snapshot, and
-        whenever a linearizable read may be served
+    16  `invariant(machine)` holds on every node after each batch of commands, after each snapshot
+        that is restored, and whenever a linearizable read may be served
 
-What it cannot see: a machine that gives the same wrong answer on all nodes, unless `invariant` says so.
+What it cannot see: a machine that gives the same wrong answer on all nodes, unless `invariant` says
+so.
 """
 
 from __future__ import annotations
@@ -186,7 +188,8 @@ class _Clients(Workload):
         return 0, ("command",), USER_COMMAND.pack(0, client.number, client.serial) + command
 
     def read(self, node: SimNode, key: int) -> Any:
-        self.user.look(self.cluster, node.id, node.machine.inner.inner, "at a linearizable read")
+        machine: Any = node.machine.inner
+        self.user.look(self.cluster, node.id, machine.inner, "at a linearizable read")
 
 
 @dataclass(frozen=True)
@@ -251,8 +254,8 @@ def simulate(
         machine: makes an empty one.
         commands: draws a client's next command, from this generator of random numbers alone.
         invariant: raises, or returns False, when a state is wrong.
-        state: what must be equal on all nodes in the end; by default `machine.snapshot()`, which then
-            has to be the same for equal states (sort what has no order).
+        state: what must be equal on all nodes in the end; by default `machine.snapshot()`, which
+            then has to be the same for equal states (sort what has no order).
         seeds: one run for each.  The same seed gives the same run.
         profile, faults: see `ringleader.sim.profiles`.
         duration_s: how long faults go on in each run, in virtual time.
