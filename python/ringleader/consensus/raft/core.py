@@ -476,7 +476,8 @@ class Raft:
         elif isinstance(message, ReadRequest):
             self._on_read_request(message)
         elif isinstance(message, ReadReply):
-            if message.sender == self.leader:
+            # Anyone may refuse; only the leader of the term may answer.
+            if message.index == 0 or message.sender == self.leader:
                 self._read_states.append(ReadState(message.context, message.index))
         elif isinstance(message, Propose):
             self._on_propose(message)
@@ -519,7 +520,11 @@ class Raft:
         ):
             return "not a member"
         elif (
-            isinstance(message, (ReadReply, ProposeReply))
+            # Anyone may refuse a read; all other answers are the leader's.
+            (
+                isinstance(message, ProposeReply)
+                or (isinstance(message, ReadReply) and message.index)
+            )
             and message.term == self.term
             and self.leader is not None
             and self.leader != message.sender
