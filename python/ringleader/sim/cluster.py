@@ -1,9 +1,9 @@
 """A group of nodes in one process: drivers over simulated disks, network and clocks, watched.
 
-Each node is a `consensus.driver.Driver` over a core, as in a real process; what surrounds it (storage,
-transport, state machine) passes through here on its way, so that the checker sees it and a crash can
-fall between any two steps.  After the time of faults everything is healed, and the group has to come
-back to life within a bound.
+Each node is a `consensus.driver.Driver` over a core, as in a real process; what surrounds it
+(storage, transport, state machine) passes through here on its way, so that the checker sees it and
+a crash can fall between any two steps.  After the time of faults everything is healed, and the
+group has to come back to life within a bound.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from ringleader.storage.wal import GroupStorage
 _DIGEST_BATCH = 4096
 
 #: Makes a core of what a node's disk gave back.  A core that is to be simulated has the attributes
-#: that the checker reads: id, term, vote, role, leader, commit, membership, log, has_ready, rejected.
+#: that the checker reads: id, term, vote, role, leader, commit, membership, log, has_ready,
+#: rejected.
 CoreFactory = Callable[[NodeId, Membership, Recovered, Config, int], Any]
 
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
@@ -228,7 +229,7 @@ class SimNode:
         kind = type(message)
         cluster.trace.append((cluster.clock.now_us, "receive", self.id, message))
         digest = cluster.digest_words
-        digest += (cluster.clock.now_us, self.id, cluster.kinds[kind], message.term)
+        digest += (cluster.clock.now_us, int(self.id), cluster.kinds[kind], message.term)
         if kind is RequestVote and message.pre:
             self.run(self._receive_pre_vote, message)
             return
@@ -715,6 +716,9 @@ class Cluster:
         self.note("crash", node.id, "power" if node.power else "process")
         self.checker.coverage["crashes"] += 1
         node.stop()
+        self._restart_later(node, down_us)
+
+    def _restart_later(self, node: SimNode, down_us: int) -> None:
         life = node.life
         self.clock.after(
             down_us + 1,
@@ -728,10 +732,14 @@ class Cluster:
             node.start()
             self.checker.coverage["restarts"] += 1
         except StorageError as error:
+            if node.up:  # the disk failed while it began
+                self.crash(node, self.disk_restart_us)
+                return
+            if node.disk.full:
+                self.checker.coverage["nodes stopped by their disk"] += 1
+                self._restart_later(node, self.disk_restart_us)
+                return
             if not node.disk.flipped:
-                if node.up:  # the disk failed while it began
-                    self.crash(node, self.disk_restart_us)
-                    return
                 self.checker.violate(6, node.id, f"its disk is not damaged, but: {error}")
             node.lost = True
             node.up = False
@@ -845,8 +853,8 @@ class Cluster:
 
 def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
     """Settings that make the rare paths common: small blocks, windows and chunks."""
-    # Without pre-vote the followers of a leader must ignore candidates, and the other way round, or a
-    # node that was removed can disturb the others for ever.
+    # Without pre-vote the followers of a leader must ignore candidates, and the other way round, or
+    # a node that was removed can disturb the others for ever.
     pre_vote, check_quorum = random.choice(
         ((True, True), (True, True), (True, True), (True, False), (False, True))
     )

@@ -1,8 +1,9 @@
 """One seed, many seeds, and what to do with one that fails: shrink it.
 
-A run is a function of its `Settings`: the same settings give the same run to the byte, on any machine,
-which `Report.digest` shows.  A failure is therefore told by its settings; `shrink` looks for smaller
-ones (fewer faults, a shorter time, fewer clients and nodes) that break the same invariant.
+A run is a function of its `Settings`: the same settings give the same run to the byte, on any
+machine, which `Report.digest` shows.  A failure is therefore told by its settings; `shrink` looks
+for smaller ones (fewer faults, a shorter time, fewer clients and nodes) that break the same
+invariant.
 """
 
 from __future__ import annotations
@@ -229,9 +230,9 @@ def shrink(
 ) -> Report:
     """Smaller settings that break the same invariant.
 
-    In turn, until nothing helps any more: end at the moment of the failure; leave out faults by delta
-    debugging (Zeller and Hildebrandt 2002); fewer clients; fewer nodes; kinds of faults that strike
-    single messages and syncs.
+    In turn, until nothing helps any more: end at the moment of the failure; leave out faults by
+    delta debugging (Zeller and Hildebrandt 2002); fewer clients; fewer nodes; kinds of faults that
+    strike single messages and syncs.
 
     Args:
         report: of a run that failed.

@@ -4,9 +4,10 @@ A command names itself (client and number), so that the checker knows one that w
 applied though it was refused.  What a client knows of its operation in the end is one of
 
     an answer       the operation stands in the history with its result
-    refused         it certainly never happened: it is tried again elsewhere, and in the end left out
-    unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays open, and
-                    the client goes on under another name, as a client does that reconnects
+    refused         it certainly never happened: it is tried again elsewhere, and in the end left
+    out unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays
+                    open, and the client goes on under another name, as a client does that
+                    reconnects
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def describe(command: bytes) -> str:
 class KeyValueMachine:
     """A map of small integers to bytes.
 
-    index, chain    the last command applied, and the checker's CRC of all up to it: they travel with
-                    a snapshot, so that a state that is not what it says is seen when it is restored.
+    index, chain    the last command applied, and the checker's CRC of all up to it: they travel
+                    with a snapshot, so that a state that is not what it says is seen when it is
+                    restored.
     """
 
     __slots__ = ("ballast", "chain", "data", "index")
@@ -412,9 +414,9 @@ class Workload:
             self.forget(pending.operation)
 
     def close(self, applied: Mapping[bytes, tuple[Any, int]]) -> Sequence[Operation]:
-        """The history.  A write that was never answered stands in it if it happened, as if it had been
-        answered when the first node applied it: from then on the others see it.  So the search for an
-        order has little to guess.
+        """The history.  A write that was never answered stands in it if it happened, as if it had
+        been answered when the first node applied it: from then on the others see it.  So the search
+        for an order has little to guess.
 
         Args:
             applied: of each committed command, its result and when a node first applied it.
