@@ -404,7 +404,7 @@ class Workload:
             pending.settled = True
             pending.client.again()
         elif command is None:
-            pending.floor = self.cluster.checker.acknowledged
+            pending.floor = len(self.cluster.checker.ledger) - 1
             node.read(pending)
         else:
             node.propose(command, pending)
