@@ -106,8 +106,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         9,
         "reads",
-        "a read is never older than an entry that was committed before it began, and so than a write "
-        "that was acknowledged",
+        "a read is never older than an entry that was committed before it began, and so than a "
+        "write that was acknowledged",
         "Raft §8; dissertation §6.4",
     ),
     Invariant(
