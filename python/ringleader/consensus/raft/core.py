@@ -1444,7 +1444,7 @@ class Raft:
         if best is None or best.id != self._preferred:
             self._preferred = best.id if best is not None else None
             self._preferred_since = self.now
-        elif self.now - self._preferred_since >= self.config.priority_ticks:
+        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
             self._preferred_since = self.now  # should it fail, wait as long again
             self.transfer(best.id)
 
