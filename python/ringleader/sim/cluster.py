@@ -33,11 +33,10 @@ from ringleader.errors import (
 from ringleader.sim.clock import Clock, NodeClock, Ticker
 from ringleader.sim.disk import SimDisk
 from ringleader.sim.invariants import Checker
-from ringleader.sim.linearizability import RegisterModel, check
 from ringleader.sim.nemesis import Decision, Nemesis, schedule
 from ringleader.sim.network import Network
 from ringleader.sim.profiles import DiskFaults, Faults, Profile
-from ringleader.sim.workload import KeyValueMachine, Pending, Workload, describe
+from ringleader.sim.workload import KeyValue, Pending, Scenario, describe
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
@@ -474,14 +473,13 @@ class SimTransport:
 
 
 class SimMachine:
-    """A node's state machine: the key-value machine, past the checker."""
+    """A node's state machine: that of the scenario, past the checker."""
 
-    __slots__ = ("data", "inner", "node")
+    __slots__ = ("inner", "node")
 
     def __init__(self, node: SimNode) -> None:
         self.node = node
-        self.inner = KeyValueMachine(node.cluster.ballast)
-        self.data = self.inner.data
+        self.inner = node.cluster.scenario.machine(node.cluster, node.id)
 
     @property
     def index(self) -> int:
@@ -495,8 +493,7 @@ class SimMachine:
         inner = self.inner
         inner.chain = node.checker.applied(node.id, node.core, entries.first, entries.last, items)
         inner.index = entries.last
-        run = inner.run
-        results = [run(payload) for _, payload in items]
+        results = inner.run_all(entries, items)
         node.cluster.executed(entries.last, items, results)
         if node.fuse >= 0:
             node.burn()
@@ -507,7 +504,6 @@ class SimMachine:
 
     def restore(self, source: SnapshotSource) -> None:
         self.inner.restore(source)
-        self.data = self.inner.data
         self.node.checker.restored(self.node.id, self.inner.index, self.inner.chain)
 
 
@@ -519,6 +515,7 @@ class Cluster:
         faults: what goes wrong.
         seed: everything that is random comes from it.
         core: makes the cores.
+        scenario: what is replicated, and what its clients do.
         config: their settings; by default drawn from the seed around those of the profile.
         duration_us: of the time of faults.
         clients, nodes: how many; by default the profile's.
@@ -533,6 +530,7 @@ class Cluster:
         seed: int,
         *,
         core: CoreFactory = raft_core,
+        scenario: Scenario | None = None,
         config: Config | None = None,
         duration_us: int = 20_000_000,
         clients: int = 6,
@@ -544,6 +542,7 @@ class Cluster:
         self.faults = faults
         self.seed = seed
         self.core = core
+        self.scenario: Scenario = scenario if scenario is not None else KeyValue()
         random = Random(f"{seed}:cluster")
         self.config = config if config is not None else draw_config(profile, faults, random)
         #: Entries that stay in the log behind a snapshot.
@@ -591,7 +590,7 @@ class Cluster:
             self.nodes[node] = SimNode(self, node, dc)
         for node in self.initial.members:
             self.nodes[node].start()
-        self.workload = Workload(
+        self.workload = self.scenario.workload(
             self,
             random.getrandbits(64),
             clients=clients,
@@ -696,7 +695,7 @@ class Cluster:
                     return f"witness {member} is at {node.core.commit}, the leader at {index}"
             elif node.machine.index != index:
                 return f"node {member} has applied {node.machine.index}, the leader {index}"
-            elif node.machine.data != leader.machine.data:
+            elif node.machine.inner.state() != leader.machine.inner.state():
                 self.checker.violate(5, member, f"its state differs from that of {leader.id}")
         return ""
 
@@ -704,9 +703,8 @@ class Cluster:
         """The clients' history must be linearizable (invariants 13, 15)."""
         history = self.workload.close(self.results)
         self.checker.coverage["operations checked"] += len(history)
-        verdict = check(history, RegisterModel())
-        if not verdict.ok:
-            self.checker.violate(13, None, str(verdict))
+        if problem := self.scenario.problem(history):
+            self.checker.violate(13, None, problem)
 
     # --- nodes -------------------------------------------------------------------------------
 

@@ -149,6 +149,12 @@ INVARIANTS: tuple[Invariant, ...] = (
         "at most once",
         "ringleader.consensus.driver",
     ),
+    Invariant(
+        16,
+        "the state machine's own",
+        "what its author says of the state holds after every command, snapshot and read",
+        "ringleader.sim.user; `ringleader simulate` has none",
+    ),
 )
 
 _NAMES = {invariant.number: invariant.name for invariant in INVARIANTS}

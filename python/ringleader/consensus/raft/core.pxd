@@ -147,6 +147,11 @@ cdef class Raft:
     cdef _on_append_entries(self, AppendEntries message)
     @cython.locals(peer=Progress)
     cdef _on_append_reply(self, AppendReply message)
+    cpdef bint beat(
+        self, sender, int64_t term, int64_t prev_index, int64_t commit, int64_t round
+    ) except -1
+    @cython.locals(peer=Progress)
+    cpdef bint beat_answered(self, sender, int64_t term, int64_t match, int64_t round) except -1
     cdef _on_refusal(self, Progress peer, AppendReply message)
     @cython.locals(peer=Progress, index=int64_t)
     cdef _advance_commit(self)

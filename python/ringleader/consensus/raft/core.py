@@ -820,6 +820,54 @@ class Raft:
             if message.sender == self.transferee:
                 self._try_transfer()
 
+    def beat(self, sender: NodeId, term: int, prev_index: int, commit: int, round: int) -> bool:
+        """`step(AppendEntries(...))` of a heartbeat that has nothing new for a follower that holds
+        and has committed all, without the message; whether it was one.  Then the answer is
+        `accepted(id, sender, term, prev_index, round)`, which may leave at once, and `ready()` has
+        no more to give than before.  Whatever is not as plain changes nothing here, and is for
+        `step()`.
+
+        By thousands of these a process with many groups lives; what is looked at is chosen to lie
+        close together in memory.
+        """
+        if (
+            self.role_number != FOLLOWER
+            or term != self.term
+            or prev_index != self._last
+            or prev_index != self.commit  # so the leader has it in the same term, too
+            or prev_index != self.stable
+            or commit != prev_index
+            or round == 0
+            or self.quiesced
+            or sender != self.leader
+            or self._shown.term != term
+            or self._outstanding
+        ):
+            return False
+        self.deadline = self.now + self._timeout
+        self.heard = self.now
+        return True
+
+    def beat_answered(self, sender: NodeId, term: int, match: int, round: int) -> bool:
+        """`step(accepted(...))` of an answer that says nothing new but that its sender hears this
+        leader, while no read and no lease waits for it; whether it was one, as with `beat()`."""
+        if (
+            self.role_number != LEADER
+            or term != self.term
+            or match != self._last
+            or round > self.round
+            or self._reads
+            or self._round_ticks
+        ):
+            return False
+        peer = self.progress.get(sender)
+        if peer is None or peer.state != REPLICATE or peer.match != match:
+            return False
+        peer.active = True
+        if round > peer.round:
+            peer.round = round
+        return True
+
     def _on_refusal(self, peer: Progress, message: AppendReply) -> None:
         """§5.3: decrement nextIndex and try again, by whole terms rather than by entries."""
         refused = message.match

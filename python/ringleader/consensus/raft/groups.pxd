@@ -121,8 +121,23 @@ cdef class RaftGroups:
     @cython.locals(slot=_Slot)
     cpdef applied(self, group, index)
     cdef _step(self, _Slot slot, Message message)
-    @cython.locals(slot=_Slot, strange=int64_t)
+    @cython.locals(
+        slot=_Slot, peer=_Peer, strange=int64_t, rows=uint64_t[:, :], at=Py_ssize_t
+    )
     cpdef receive(self, envelope)
+    cdef _on_beat(
+        self,
+        _Slot slot,
+        _Peer peer,
+        int64_t term,
+        int64_t prev_index,
+        int64_t prev_term,
+        int64_t commit,
+        int64_t round,
+    )
+    cdef _on_reply(self, _Slot slot, _Peer peer, int64_t term, int64_t match, int64_t round)
+    @cython.locals(at=Py_ssize_t)
+    cdef _answer(self, _Slot slot, _Peer peer, int64_t term, int64_t match, int64_t round)
     cdef _hear(self, _Peer peer, NodeHeartbeat heartbeat)
     @cython.locals(peer=_Peer, heartbeat=NodeHeartbeat)
     cdef _implausible(self, envelope)

@@ -119,6 +119,12 @@ REPLY_COLUMNS = ("group", "term", "match", "round")
 QUIESCE_COLUMNS = ("group", "term", "index")
 
 LEADER = ROLES.index("leader")
+#: The tables without rows, by their number of columns.
+EMPTY: dict[int, Table] = {
+    columns: np.empty((0, columns), np.uint64)
+    for columns in (len(BEAT_COLUMNS), len(REPLY_COLUMNS), len(QUIESCE_COLUMNS), 1)
+}
+COMPILED = not __file__.endswith(".py")
 RANDOM_MODULUS = 2**31 - 1
 #: Quorum systems kept for groups that share their voters.
 SHARED_QUORUMS = 1024
@@ -250,6 +256,8 @@ class _Rows:
 
     def take(self) -> Table:
         """What was filled; the table is empty then."""
+        if not self.count:
+            return EMPTY[self.table.shape[1]]
         taken: Table = self.table[: self.count].copy()
         self.count = 0
         return taken
@@ -768,10 +776,11 @@ class RaftGroups:
         if problem is not None:
             self._reject(problem, 1)
             return
-        self._hear(self._peers[envelope.sender], envelope.heartbeat)
+        peer = self._peers[envelope.sender]
+        self._hear(peer, envelope.heartbeat)
 
         me = self.id
-        sender = envelope.sender
+        sender = peer.id
         by_group = self._by_group
         strange = 0
         for group, message in envelope.messages:
@@ -780,21 +789,22 @@ class RaftGroups:
                 strange += 1
             else:
                 self._step(slot, message)
-        for group, term, prev_index, prev_term, commit, round in envelope.beats.tolist():
-            slot = by_group.get(group)
+        rows = _numbers(envelope.beats)
+        for at in range(rows.shape[0]):
+            slot = by_group.get(rows[at, 0])
             if slot is None:
                 strange += 1
             else:
-                self._step(
-                    slot,
-                    append_entries(sender, me, term, prev_index, prev_term, commit, round, None),
+                self._on_beat(
+                    slot, peer, rows[at, 1], rows[at, 2], rows[at, 3], rows[at, 4], rows[at, 5]
                 )
-        for group, term, match, round in envelope.replies.tolist():
-            slot = by_group.get(group)
+        rows = _numbers(envelope.replies)
+        for at in range(rows.shape[0]):
+            slot = by_group.get(rows[at, 0])
             if slot is None:
                 strange += 1
             else:
-                self._step(slot, accepted(sender, me, term, match, round))
+                self._on_reply(slot, peer, rows[at, 1], rows[at, 2], rows[at, 3])
         for group, term, index in envelope.quiesces.tolist():
             slot = by_group.get(group)
             if slot is None:
@@ -811,6 +821,37 @@ class RaftGroups:
                 self._touch(slot)
         if strange:
             self._reject("unknown group", strange)
+
+    def _on_beat(
+        self,
+        slot: _Slot,
+        peer: _Peer,
+        term: int,
+        prev_index: int,
+        prev_term: int,
+        commit: int,
+        round: int,
+    ) -> None:
+        self._sync(slot)
+        if slot.raft.beat(peer.id, term, prev_index, commit, round):
+            self._answer(slot, peer, term, prev_index, round)
+        else:
+            self._step(
+                slot,
+                append_entries(peer.id, self.id, term, prev_index, prev_term, commit, round, None),
+            )
+
+    def _on_reply(self, slot: _Slot, peer: _Peer, term: int, match: int, round: int) -> None:
+        self._sync(slot)
+        if not slot.raft.beat_answered(peer.id, term, match, round):
+            self._step(slot, accepted(peer.id, self.id, term, match, round))
+
+    def _answer(self, slot: _Slot, peer: _Peer, term: int, match: int, round: int) -> None:
+        at = peer.replies.next()
+        peer.replies.numbers[at, 0] = slot.group
+        peer.replies.numbers[at, 1] = term
+        peer.replies.numbers[at, 2] = match
+        peer.replies.numbers[at, 3] = round
 
     def _hear(self, peer: _Peer, heartbeat: NodeHeartbeat) -> None:
         """An envelope came: `peer` is alive."""
@@ -970,11 +1011,7 @@ class RaftGroups:
                 peer.beats.numbers[at, 5] = beat.round
             elif kind is AppendReply and not message.refused:
                 reply = message
-                at = peer.replies.next()
-                peer.replies.numbers[at, 0] = group
-                peer.replies.numbers[at, 1] = reply.term
-                peer.replies.numbers[at, 2] = reply.match
-                peer.replies.numbers[at, 3] = reply.round
+                self._answer(slot, peer, reply.term, reply.match, reply.round)
             elif kind is Quiesce:
                 rest = message
                 at = peer.quiesces.next()
@@ -1051,9 +1088,16 @@ class RaftGroups:
         return f"<RaftGroups of {self.id!r}: {len(self._by_group)} groups, tick {self.now}>"
 
 
+def _numbers(table: Table) -> Any:
+    """A table whose cells are read one by one, as numbers of the language that reads them."""
+    if not COMPILED:
+        return table.astype(object)
+    return table if table.flags.writeable else table.copy()
+
+
 def _is_table(table: object, columns: int) -> bool:
     """Whether `table` holds rows of so many numbers that may be terms and indices."""
-    return (
+    return table is EMPTY[columns] or (
         type(table) is np.ndarray
         and table.dtype == np.uint64
         and table.ndim == 2
