@@ -1,7 +1,7 @@
 """Writes those parts of the pages that the code knows better: `python docs/generate.py`.
 
-In a page, what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced; the diagram of
-roles is a file of its own.  A test fails when any of it is out of date.
+In a page, what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced; the
+diagram of roles is a file of its own.  A test fails when any of it is out of date.
 """
 
 from __future__ import annotations
