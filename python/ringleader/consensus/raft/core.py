@@ -635,11 +635,16 @@ class Raft:
         self._campaign(self.config.pre_vote, False)
 
     def _promotable(self) -> bool:
-        return (
-            self.membership.is_voter(self.id)
-            and not self.membership.is_witness(self.id)
-            and self._install is None
-        )
+        if self._install is not None or self._witness:
+            return False
+        if self.membership.is_voter(self.id):
+            return True
+        # D§4.2.2: who leaves the voters may still be needed until that is committed, when nobody
+        # who stays has a log as long.  Its own vote does not count then.
+        if self.membership_index <= self.commit or len(self.memberships) < 2:
+            return False
+        before = self.memberships[-2][1]
+        return before.is_voter(self.id) and not before.is_witness(self.id)
 
     def _hears_leader(self) -> bool:
         if not self.config.check_quorum:
