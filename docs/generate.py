@@ -147,8 +147,11 @@ def fault_table() -> str:
         if name in parts or name == "disk":
             rows.append((f"`{name}`", _faults_in_words(faults)))
         else:
-            rows.append((f"`{name}`", " and ".join([", ".join(parts[:-1]), parts[-1]]) or "nothing")
-                        if parts else (f"`{name}`", "nothing"))
+            rows.append(
+                (f"`{name}`", " and ".join([", ".join(parts[:-1]), parts[-1]]) or "nothing")
+                if parts
+                else (f"`{name}`", "nothing")
+            )
     return table(("set", "what goes wrong"), rows)
 
 
