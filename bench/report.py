@@ -35,6 +35,8 @@ TITLES = {
     "hashing": "Hash functions",
     "quorum": "Quorums and timers",
     "log": "The replicated log",
+    "raft": "A Raft group in one process",
+    "sim": "The simulator",
 }
 
 
