@@ -84,7 +84,7 @@ int rl_region_grow(rl_region *region, size_t used, size_t needed) {
     size_t wanted, exact = rounded(needed);
     if (needed <= region->bytes) return 0;
     if (exact == 0) return -1;
-    /* Reserved pages cost nothing until they are used; elsewhere an eighth bounds what lies idle. */
+    /* Reserved pages cost nothing before they are used; elsewhere an eighth bounds what is idle. */
     wanted = region->mapped ? region->mapped : region->bytes;
     if (wanted < DOUBLING_BYTES) {
         wanted *= 2;
@@ -106,7 +106,8 @@ int rl_region_grow(rl_region *region, size_t used, size_t needed) {
         return 0;
     }
 #endif
-    return resize_heap(region, wanted) == 0 ? 0 : resize_heap(region, exact); /* less may be there */
+    if (resize_heap(region, wanted) == 0) return 0;
+    return resize_heap(region, exact); /* less may still be there */
 }
 
 void rl_region_shrink(rl_region *region, size_t used, size_t needed) {

@@ -15,7 +15,7 @@
 /* Each returns bits that must be 0.  Written without comparisons, so that every instruction set
  * takes several words at a time. */
 
-/* Bit 63: a term goes back.  Bit 62: one is over RL_LOG_TERM_MAX.  *words becomes all words or-ed. */
+/* Bit 63: a term goes back.  Bit 62: one is over RL_LOG_TERM_MAX.  *words: all words or-ed. */
 RL_INLINE uint64_t terms_wrong(const uint8_t *terms, size_t count, uint64_t *words) {
     uint64_t back = 0, all = rl_load64(terms);
     for (size_t i = 1; i < count; i++) {
@@ -88,10 +88,11 @@ RL_TARGET_AVX512 static size_t conflict_avx512(const uint64_t *mine, const uint8
                                                size_t count) {
     size_t at = 0;
     for (; at + 16 <= count; at += 16) {
+        const uint8_t *next = theirs + WORD_BYTES * at;
         __mmask8 low = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(mine + at),
-                                                _mm512_loadu_si512(theirs + WORD_BYTES * at));
+                                                _mm512_loadu_si512(next));
         __mmask8 high = _mm512_cmpneq_epi64_mask(_mm512_loadu_si512(mine + at + 8),
-                                                 _mm512_loadu_si512(theirs + WORD_BYTES * (at + 8)));
+                                                 _mm512_loadu_si512(next + 64));
         if (low | high) break;
     }
     for (; at < count; at += 8) {
@@ -447,7 +448,7 @@ size_t rl_log_fit(const rl_log *log, size_t at, size_t count, uint64_t bytes_max
         return count;
     }
     if (block_bytes(log, at, count) > bytes_max) {
-        size_t low = 1, high = count; /* low fits, or is the one that is due anyway; high does not */
+        size_t low = 1, high = count; /* low fits, or is due anyway; high does not fit */
         while (high - low > 1) {
             size_t middle = low + (high - low) / 2;
             if (block_bytes(log, at, middle) <= bytes_max) {
@@ -522,7 +523,8 @@ void rl_log_compact(rl_log *log, size_t count) {
     slide(log);
     /* Room for a few times of what the log held lately is kept: it will be needed again. */
     if (room_bytes(a) / 4 > log->peak) {
-        size_t columns_used = WORD_BYTES * log->count, payload_used = (size_t)(log->end - log->start);
+        size_t columns_used = WORD_BYTES * log->count;
+        size_t payload_used = (size_t)(log->end - log->start);
         size_t columns_kept = a->terms.bytes / 2, payload_kept = a->payload.bytes / 2;
         if (columns_kept < columns_used) columns_kept = columns_used;
         if (payload_kept < payload_used) payload_kept = payload_used;

@@ -98,8 +98,12 @@ RL_INLINE uint64_t *rl_arena_ends(const rl_arena *a) { return (uint64_t *)(void 
 
 #if defined(_MSC_VER)
 RL_INLINE size_t rl_arena_holds(const rl_arena *a) { return *(const volatile size_t *)&a->holds; }
-RL_INLINE void rl_arena_hold_more(rl_arena *a) { _InterlockedIncrement64((volatile long long *)&a->holds); }
-RL_INLINE void rl_arena_unhold(rl_arena *a) { _InterlockedDecrement64((volatile long long *)&a->holds); }
+RL_INLINE void rl_arena_hold_more(rl_arena *a) {
+    _InterlockedIncrement64((volatile long long *)&a->holds);
+}
+RL_INLINE void rl_arena_unhold(rl_arena *a) {
+    _InterlockedDecrement64((volatile long long *)&a->holds);
+}
 #else
 RL_INLINE size_t rl_arena_holds(const rl_arena *a) {
     return __atomic_load_n(&a->holds, __ATOMIC_ACQUIRE);

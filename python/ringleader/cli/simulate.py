@@ -124,9 +124,9 @@ def simulate(
 ) -> None:
     """Try to break consensus: crashes, partitions, bad disks, drifting clocks, virtual time.
 
-    Each seed is one run of a whole group with clients; it is checked at every step, healed at the end,
-    and has to recover.  The same seed gives the same run, byte for byte.  Ends with 1 at the first
-    failure, which it shrinks and shows.
+    Each seed is one run of a whole group with clients; it is checked at every step, healed at the
+    end, and has to recover.  The same seed gives the same run, byte for byte.  Ends with 1 at the
+    first failure, which it shrinks and shows.
     """
     from ringleader.cli.tables import console
 

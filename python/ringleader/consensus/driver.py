@@ -37,9 +37,9 @@ NodeId = int | str
 class Recovered:
     """What a storage holds of an earlier life.
 
-    `partial` says what has arrived of a snapshot that was being received: the snapshot's index, term,
-    total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.  A storage
-    that holds nothing gives the defaults.
+    `partial` says what has arrived of a snapshot that was being received: the snapshot's index,
+    term, total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.  A
+    storage that holds nothing gives the defaults.
     """
 
     __slots__ = ("hard_state", "log", "partial", "snapshot")

@@ -33,12 +33,15 @@ def check_id(node: object) -> NodeId:
         MembershipError: it is neither a positive integer below 2**63 nor a non-empty text.
     """
     if isinstance(node, str):
-        if not 0 < len(node.encode(errors="surrogatepass")) <= NODE_ID_BYTES_MAX:
+        try:
+            size = len(node.encode())
+        except UnicodeEncodeError:
+            size = 0
+        if not 0 < size <= NODE_ID_BYTES_MAX or any(character < " " for character in node):
             raise MembershipError(
-                f"node id {node!r}: a text id has 1 to {NODE_ID_BYTES_MAX} bytes of UTF-8"
+                f"node id {node!r}: a text id has 1 to {NODE_ID_BYTES_MAX} bytes of UTF-8, and no "
+                "control characters"
             )
-        if not node.isprintable():
-            raise MembershipError(f"node id {node!r} has characters that cannot be shown")
     elif isinstance(node, bool) or not isinstance(node, int):
         raise MembershipError(f"node id {node!r} is neither an int nor a str")
     elif not 0 < node < 2**63:

@@ -1,9 +1,9 @@
 """A group of nodes in one process: drivers over simulated disks, network and clocks, watched.
 
-Each node is a `consensus.driver.Driver` over a core, as in a real process; what surrounds it (storage,
-transport, state machine) passes through here on its way, so that the checker sees it and a crash can
-fall between any two steps.  After the time of faults everything is healed, and the group has to come
-back to life within a bound.
+Each node is a `consensus.driver.Driver` over a core, as in a real process; what surrounds it
+(storage, transport, state machine) passes through here on its way, so that the checker sees it and
+a crash can fall between any two steps.  After the time of faults everything is healed, and the
+group has to come back to life within a bound.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from ringleader.errors import (
 from ringleader.sim.clock import Clock, NodeClock, Ticker
 from ringleader.sim.disk import SimDisk
 from ringleader.sim.invariants import Checker
-from ringleader.sim.linearizability import RegisterModel, check
 from ringleader.sim.nemesis import Decision, Nemesis, schedule
 from ringleader.sim.network import Network
 from ringleader.sim.profiles import DiskFaults, Faults, Profile
-from ringleader.sim.workload import KeyValueMachine, Pending, Workload, describe
+from ringleader.sim.workload import KeyValue, Pending, Scenario, describe
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
@@ -45,7 +44,8 @@ from ringleader.storage.wal import GroupStorage
 _DIGEST_BATCH = 4096
 
 #: Makes a core of what a node's disk gave back.  A core that is to be simulated has the attributes
-#: that the checker reads: id, term, vote, role, leader, commit, membership, log, has_ready, rejected.
+#: that the checker reads: id, term, vote, role, leader, commit, membership, log, has_ready,
+#: rejected.
 CoreFactory = Callable[[NodeId, Membership, Recovered, Config, int], Any]
 
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
@@ -228,7 +228,7 @@ class SimNode:
         kind = type(message)
         cluster.trace.append((cluster.clock.now_us, "receive", self.id, message))
         digest = cluster.digest_words
-        digest += (cluster.clock.now_us, self.id, cluster.kinds[kind], message.term)
+        digest += (cluster.clock.now_us, int(self.id), cluster.kinds[kind], message.term)
         if kind is RequestVote and message.pre:
             self.run(self._receive_pre_vote, message)
             return
@@ -473,14 +473,13 @@ class SimTransport:
 
 
 class SimMachine:
-    """A node's state machine: the key-value machine, past the checker."""
+    """A node's state machine: that of the scenario, past the checker."""
 
-    __slots__ = ("data", "inner", "node")
+    __slots__ = ("inner", "node")
 
     def __init__(self, node: SimNode) -> None:
         self.node = node
-        self.inner = KeyValueMachine(node.cluster.ballast)
-        self.data = self.inner.data
+        self.inner = node.cluster.scenario.machine(node.cluster, node.id)
 
     @property
     def index(self) -> int:
@@ -494,8 +493,7 @@ class SimMachine:
         inner = self.inner
         inner.chain = node.checker.applied(node.id, node.core, entries.first, entries.last, items)
         inner.index = entries.last
-        run = inner.run
-        results = [run(payload) for _, payload in items]
+        results = inner.run_all(entries, items)
         node.cluster.executed(entries.last, items, results)
         if node.fuse >= 0:
             node.burn()
@@ -506,7 +504,6 @@ class SimMachine:
 
     def restore(self, source: SnapshotSource) -> None:
         self.inner.restore(source)
-        self.data = self.inner.data
         self.node.checker.restored(self.node.id, self.inner.index, self.inner.chain)
 
 
@@ -518,6 +515,7 @@ class Cluster:
         faults: what goes wrong.
         seed: everything that is random comes from it.
         core: makes the cores.
+        scenario: what is replicated, and what its clients do.
         config: their settings; by default drawn from the seed around those of the profile.
         duration_us: of the time of faults.
         clients, nodes: how many; by default the profile's.
@@ -532,6 +530,7 @@ class Cluster:
         seed: int,
         *,
         core: CoreFactory = raft_core,
+        scenario: Scenario | None = None,
         config: Config | None = None,
         duration_us: int = 20_000_000,
         clients: int = 6,
@@ -543,6 +542,7 @@ class Cluster:
         self.faults = faults
         self.seed = seed
         self.core = core
+        self.scenario: Scenario = scenario if scenario is not None else KeyValue()
         random = Random(f"{seed}:cluster")
         self.config = config if config is not None else draw_config(profile, faults, random)
         #: Entries that stay in the log behind a snapshot.
@@ -590,7 +590,7 @@ class Cluster:
             self.nodes[node] = SimNode(self, node, dc)
         for node in self.initial.members:
             self.nodes[node].start()
-        self.workload = Workload(
+        self.workload = self.scenario.workload(
             self,
             random.getrandbits(64),
             clients=clients,
@@ -695,7 +695,7 @@ class Cluster:
                     return f"witness {member} is at {node.core.commit}, the leader at {index}"
             elif node.machine.index != index:
                 return f"node {member} has applied {node.machine.index}, the leader {index}"
-            elif node.machine.data != leader.machine.data:
+            elif node.machine.inner.state() != leader.machine.inner.state():
                 self.checker.violate(5, member, f"its state differs from that of {leader.id}")
         return ""
 
@@ -703,9 +703,8 @@ class Cluster:
         """The clients' history must be linearizable (invariants 13, 15)."""
         history = self.workload.close(self.results)
         self.checker.coverage["operations checked"] += len(history)
-        verdict = check(history, RegisterModel())
-        if not verdict.ok:
-            self.checker.violate(13, None, str(verdict))
+        if problem := self.scenario.problem(history):
+            self.checker.violate(13, None, problem)
 
     # --- nodes -------------------------------------------------------------------------------
 
@@ -715,6 +714,9 @@ class Cluster:
         self.note("crash", node.id, "power" if node.power else "process")
         self.checker.coverage["crashes"] += 1
         node.stop()
+        self._restart_later(node, down_us)
+
+    def _restart_later(self, node: SimNode, down_us: int) -> None:
         life = node.life
         self.clock.after(
             down_us + 1,
@@ -728,10 +730,14 @@ class Cluster:
             node.start()
             self.checker.coverage["restarts"] += 1
         except StorageError as error:
+            if node.up:  # the disk failed while it began
+                self.crash(node, self.disk_restart_us)
+                return
+            if node.disk.full:
+                self.checker.coverage["nodes stopped by their disk"] += 1
+                self._restart_later(node, self.disk_restart_us)
+                return
             if not node.disk.flipped:
-                if node.up:  # the disk failed while it began
-                    self.crash(node, self.disk_restart_us)
-                    return
                 self.checker.violate(6, node.id, f"its disk is not damaged, but: {error}")
             node.lost = True
             node.up = False
@@ -845,8 +851,8 @@ class Cluster:
 
 def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
     """Settings that make the rare paths common: small blocks, windows and chunks."""
-    # Without pre-vote the followers of a leader must ignore candidates, and the other way round, or a
-    # node that was removed can disturb the others for ever.
+    # Without pre-vote the followers of a leader must ignore candidates, and the other way round, or
+    # a node that was removed can disturb the others for ever.
     pre_vote, check_quorum = random.choice(
         ((True, True), (True, True), (True, True), (True, False), (False, True))
     )
@@ -859,6 +865,7 @@ def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
         lease=lease,
         max_block_bytes=random.choice((200, 2000, 2**20)),
         max_inflight_entries=random.choice((1, 4, 256)),
+        max_inflight_bytes=random.choice((100, 1000, 2**26)),
         max_uncommitted_bytes=random.choice((500, 2**20)),
         max_apply_bytes=random.choice((200, 2**20)),
         snapshot_chunk_bytes=random.choice((64, 500, 2**16)),

@@ -1,17 +1,17 @@
 """The numbered invariants, and the checker that watches every node for them.
 
-The checker sees a run from outside: what each node hands to its disk, what its disk confirms, what it
-sends, what it applies, and after every event what the node says of itself.  From this it keeps, for
-each node, what its log holds and what of it is durable, and for the whole group one ledger of what is
-committed.  Every check costs a constant for each entry that changed and nothing for the others: no
-log is ever read again.
+The checker sees a run from outside: what each node hands to its disk, what its disk confirms, what
+it sends, what it applies, and after every event what the node says of itself.  From this it keeps,
+for each node, what its log holds and what of it is durable, and for the whole group one ledger of
+what is committed.  Every check costs a constant for each entry that changed and nothing for the
+others: no log is ever read again.
 
-How one log is compared with all others in a constant: entries of one term come from one leader, which
-appends them in order, so every log that holds any of them holds a run that begins at the same index,
-after an entry of the same term.  The checker keeps that run for each term; a log that agrees with it
-entry by entry, and at its first entry with the term before, agrees with every other log that does
-(log matching, by induction).  Then two logs that hold the same term at one index are equal up to it,
-and all that remains compares two integers.
+How one log is compared with all others in a constant: entries of one term come from one leader,
+which appends them in order, so every log that holds any of them holds a run that begins at the same
+index, after an entry of the same term.  The checker keeps that run for each term; a log that agrees
+with it entry by entry, and at its first entry with the term before, agrees with every other log
+that does (log matching, by induction).  Then two logs that hold the same term at one index are
+equal up to it, and all that remains compares two integers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership
+from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -33,7 +34,6 @@ from ringleader.consensus.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.ready import HardState, NodeId, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock
@@ -54,8 +54,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         1,
         "election safety",
-        "a term has at most one leader, across all crashes, elected by the durable votes of a quorum "
-        "of the configuration in force; a node votes once a term",
+        "a term has at most one leader, across all crashes, elected by the durable votes of a "
+        "quorum of the configuration in force; a node votes once a term",
         "Raft §5.2, figure 3",
     ),
     Invariant(
@@ -112,15 +112,15 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         10,
         "messages",
-        "what goes out is well-formed and true: sent by whom it names, appends by that term's leader "
-        "and as its log has them",
+        "what goes out is well-formed and true: sent by whom it names, appends by that term's "
+        "leader and as its log has them",
         "Raft figure 2",
     ),
     Invariant(
         11,
         "no disruption",
-        "a pre-vote changes no term, and with pre-vote a node campaigns only after a quorum said it "
-        "would vote for it, or its leader told it to",
+        "a pre-vote changes no term, and with pre-vote a node campaigns only after a quorum said "
+        "it would vote for it, or its leader told it to",
         "dissertation §9.6, §3.10",
     ),
     Invariant(
@@ -149,6 +149,12 @@ INVARIANTS: tuple[Invariant, ...] = (
         "at most once",
         "ringleader.consensus.driver",
     ),
+    Invariant(
+        16,
+        "the state machine's own",
+        "what its author says of the state holds after every command, snapshot and read",
+        "ringleader.sim.user; `ringleader simulate` has none",
+    ),
 )
 
 _NAMES = {invariant.number: invariant.name for invariant in INVARIANTS}
@@ -175,9 +181,9 @@ class _Run:
 class Shadow:
     """What the checker knows of one node; it outlives the node's crashes.
 
-    words           the log that the node has in memory, as far as it was handed to the disk; by index,
-                    words[0] = 0.  Advanced by `wrote`.  Invariant: below the ledger's end it equals
-                    the ledger as far as the node's commit index.
+    words           the log that the node has in memory, as far as it was handed to the disk; by
+                    index, words[0] = 0.  Advanced by `wrote`.  Invariant: it equals the ledger
+                    up to the node's commit index.
     durable         the same for the disk.  Advanced by `synced`.
     durable_term, durable_vote      the same for the hard state.
     snapshot        index of the latest snapshot that is durable.
@@ -484,7 +490,7 @@ class Checker:
                 )
 
     def _check_controls(self, s: Shadow, run: _Run, offset: int) -> None:
-        """The leader appended entries: are any of them configurations, and allowed (invariant 8)?"""
+        """The leader appended entries: are any of them configurations, and allowed (8)?"""
         for place in range(offset, len(run.words)):
             if not run.words[place] & CONTROL_BIT:
                 continue
@@ -530,6 +536,7 @@ class Checker:
     ) -> None:
         """Keep the configurations of a node's log as its entries from `first` on are replaced."""
         configs = s.configs
+        s.membership = None  # what is in force is looked at again
         while configs and configs[-1][0] >= first:
             configs.pop()
         if max(words, default=0) & CONTROL_BIT:
@@ -575,7 +582,7 @@ class Checker:
                     self.violate(5, node, f"overwrites entry {first}; {s.commit} is committed")
                 self.coverage["conflicting tails replaced"] += 1
             self._learn_leader(s, core)
-            if s.leads and core.commit != s.commit:
+            if s.leads == core.term and core.commit != s.commit:
                 self._learn_commit(s, core)
             if words[-1] & _TERM > core.term:
                 self.violate(3, node, f"writes an entry of term {words[-1] & _TERM} in an earlier")
@@ -654,7 +661,8 @@ class Checker:
                 self.violate(
                     10,
                     s.id,
-                    f"sends {message!r}, but its log ends at {last} in term {s.words[last] & _TERM}",
+                    f"sends {message!r}, but its log ends at {last}, "
+                    f"in term {s.words[last] & _TERM}",
                 )
         if message.pre:
             self.coverage["pre-votes asked for"] += 1
@@ -975,8 +983,8 @@ class Checker:
     def applied(
         self, node: NodeId, core: Any, first: int, last: int, items: list[tuple[int, bytes]]
     ) -> int:
-        """The state machine applies the commands `items` among the entries `first` ... `last`; returns
-        the CRC of all that it has applied."""
+        """The state machine applies the commands `items` among the entries `first` ... `last`;
+        returns the CRC of all that it has applied."""
         s = self.shadows[node]
         if first != s.applied + 1:
             self.violate(5, node, f"applies {first}..{last} after {s.applied}")

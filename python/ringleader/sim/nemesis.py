@@ -1,12 +1,12 @@
 """What goes wrong when: the faults of a run as an explicit list, and how each is done.
 
 The list is drawn before the run begins, from the seed and the set of faults alone.  A decision says
-what happens and when; whatever else it needs (which node, which side of a partition) it draws when its
-time comes, from a generator of its own.  So any part of the list can be run without the rest, which is
-how a failure is shrunk: leaving out decision 17 does not change what decision 40 draws.
+what happens and when; whatever else it needs (which node, which side of a partition) it draws when
+its time comes, from a generator of its own.  So any part of the list can be run without the rest,
+which is how a failure is shrunk: leaving out decision 17 does not change what decision 40 draws.
 
-Faults that strike single messages and syncs (loss, reordering, torn writes) are rates, not decisions;
-they belong to the set of faults.
+Faults that strike single messages and syncs (loss, reordering, torn writes) are rates, not
+decisions; they belong to the set of faults.
 """
 
 from __future__ import annotations
@@ -289,7 +289,9 @@ class Nemesis:
             leader.transfer(random.choice(voters))
 
     def _change(self, decision: Decision, random: Random) -> None:
-        """Changes of membership: one, several in a hurry, or one as soon as there is another leader."""
+        """Changes of membership: one, several in a hurry, or one as soon as there is another
+        leader.
+        """
         clock = self.cluster.clock
         tick_us = self.cluster.profile.tick_us
 

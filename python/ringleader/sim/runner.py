@@ -1,8 +1,9 @@
 """One seed, many seeds, and what to do with one that fails: shrink it.
 
-A run is a function of its `Settings`: the same settings give the same run to the byte, on any machine,
-which `Report.digest` shows.  A failure is therefore told by its settings; `shrink` looks for smaller
-ones (fewer faults, a shorter time, fewer clients and nodes) that break the same invariant.
+A run is a function of its `Settings`: the same settings give the same run to the byte, on any
+machine, which `Report.digest` shows.  A failure is therefore told by its settings; `shrink` looks
+for smaller ones (fewer faults, a shorter time, fewer clients and nodes) that break the same
+invariant.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ringleader.errors import InvariantViolation, SettingError
 from ringleader.sim import profiles
 from ringleader.sim.cluster import Cluster, CoreFactory, raft_core
 from ringleader.sim.nemesis import Decision, schedule
+from ringleader.sim.workload import Scenario
 
 SECOND = 1_000_000
 #: Runs that `shrink` may spend.
@@ -158,7 +160,9 @@ class Report:
     failure: Failure | None = None
 
 
-def run(settings: Settings, core: CoreFactory = raft_core) -> Report:
+def run(
+    settings: Settings, core: CoreFactory = raft_core, scenario: Scenario | None = None
+) -> Report:
     """Simulate once.
 
     Raises:
@@ -171,6 +175,7 @@ def run(settings: Settings, core: CoreFactory = raft_core) -> Report:
         profiles.faults(settings.faults),
         settings.seed,
         core=core,
+        scenario=scenario,
         duration_us=settings.duration_us,
         clients=settings.clients,
         nodes=settings.nodes,
@@ -199,11 +204,15 @@ def run(settings: Settings, core: CoreFactory = raft_core) -> Report:
 
 
 def run_many(
-    settings: Settings, seeds: Iterable[int], jobs: int | None = None, core: CoreFactory = raft_core
+    settings: Settings,
+    seeds: Iterable[int],
+    jobs: int | None = None,
+    core: CoreFactory = raft_core,
+    scenario: Scenario | None = None,
 ) -> Iterator[Report]:
     """Simulate the same with each seed, in `jobs` processes (as many as CPUs), in any order."""
     settings.check()
-    tasks = [(replace(settings, seed=seed), core) for seed in seeds]
+    tasks = [(replace(settings, seed=seed), core, scenario) for seed in seeds]
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(tasks)))
     if jobs == 1:
         yield from map(_run_task, tasks)
@@ -213,7 +222,7 @@ def run_many(
         yield from pool.imap_unordered(_run_task, tasks, chunksize=1)
 
 
-def _run_task(task: tuple[Settings, CoreFactory]) -> Report:
+def _run_task(task: tuple[Settings, CoreFactory, Scenario | None]) -> Report:
     return run(*task)
 
 
@@ -223,15 +232,16 @@ def _run_task(task: tuple[Settings, CoreFactory]) -> Report:
 def shrink(
     report: Report,
     core: CoreFactory = raft_core,
+    scenario: Scenario | None = None,
     *,
     runs_max: int = SHRINK_RUNS_MAX,
     progress: Callable[[Settings, int], None] | None = None,
 ) -> Report:
     """Smaller settings that break the same invariant.
 
-    In turn, until nothing helps any more: end at the moment of the failure; leave out faults by delta
-    debugging (Zeller and Hildebrandt 2002); fewer clients; fewer nodes; kinds of faults that strike
-    single messages and syncs.
+    In turn, until nothing helps any more: end at the moment of the failure; leave out faults by
+    delta debugging (Zeller and Hildebrandt 2002); fewer clients; fewer nodes; kinds of faults that
+    strike single messages and syncs.
 
     Args:
         report: of a run that failed.
@@ -248,7 +258,7 @@ def shrink(
         if count >= runs_max:
             return False
         count += 1
-        tried = run(settings, core)
+        tried = run(settings, core, scenario)
         fails = tried.failure is not None and tried.failure.number == number
         if fails:
             best = tried

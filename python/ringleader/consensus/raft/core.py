@@ -476,7 +476,8 @@ class Raft:
         elif isinstance(message, ReadRequest):
             self._on_read_request(message)
         elif isinstance(message, ReadReply):
-            if message.sender == self.leader:
+            # Anyone may refuse; only the leader of the term may answer.
+            if message.index == 0 or message.sender == self.leader:
                 self._read_states.append(ReadState(message.context, message.index))
         elif isinstance(message, Propose):
             self._on_propose(message)
@@ -518,6 +519,17 @@ class Raft:
             and message.term >= self.term
         ):
             return "not a member"
+        elif (
+            # Anyone may refuse a read; all other answers are the leader's.
+            (
+                isinstance(message, ProposeReply)
+                or (isinstance(message, ReadReply) and message.index)
+            )
+            and message.term == self.term
+            and self.leader is not None
+            and self.leader != message.sender
+        ):
+            return "a second leader in one term"
         return None
 
     def _second_leader(self, message: Message) -> bool:
@@ -808,6 +820,54 @@ class Raft:
             if message.sender == self.transferee:
                 self._try_transfer()
 
+    def beat(self, sender: NodeId, term: int, prev_index: int, commit: int, round: int) -> bool:
+        """`step(AppendEntries(...))` of a heartbeat that has nothing new for a follower that holds
+        and has committed all, without the message; whether it was one.  Then the answer is
+        `accepted(id, sender, term, prev_index, round)`, which may leave at once, and `ready()` has
+        no more to give than before.  Whatever is not as plain changes nothing here, and is for
+        `step()`.
+
+        By thousands of these a process with many groups lives; what is looked at is chosen to lie
+        close together in memory.
+        """
+        if (
+            self.role_number != FOLLOWER
+            or term != self.term
+            or prev_index != self._last
+            or prev_index != self.commit  # so the leader has it in the same term, too
+            or prev_index != self.stable
+            or commit != prev_index
+            or round == 0
+            or self.quiesced
+            or sender != self.leader
+            or self._shown.term != term
+            or self._outstanding
+        ):
+            return False
+        self.deadline = self.now + self._timeout
+        self.heard = self.now
+        return True
+
+    def beat_answered(self, sender: NodeId, term: int, match: int, round: int) -> bool:
+        """`step(accepted(...))` of an answer that says nothing new but that its sender hears this
+        leader, while no read and no lease waits for it; whether it was one, as with `beat()`."""
+        if (
+            self.role_number != LEADER
+            or term != self.term
+            or match != self._last
+            or round > self.round
+            or self._reads
+            or self._round_ticks
+        ):
+            return False
+        peer = self.progress.get(sender)
+        if peer is None or peer.state != REPLICATE or peer.match != match:
+            return False
+        peer.active = True
+        if round > peer.round:
+            peer.round = round
+        return True
+
     def _on_refusal(self, peer: Progress, message: AppendReply) -> None:
         """§5.3: decrement nextIndex and try again, by whole terms rather than by entries."""
         refused = message.match
@@ -840,6 +900,13 @@ class Raft:
         indices.append(self.stable)
         indices.sort()
         return indices[(len(indices) - 1) // 2]
+
+    def _majority_round(self) -> int:
+        """The same for rounds."""
+        rounds = [peer.round for peer in self._peers]
+        rounds.append(self.round)
+        rounds.sort()
+        return rounds[(len(rounds) - 1) // 2]
 
     def _commit_to(self, index: int) -> None:
         self.commit = index
@@ -1337,9 +1404,12 @@ class Raft:
 
     def _count_rounds(self) -> None:
         """A quorum answered round r: whoever sent it was the leader when it did."""
-        acked = {peer.id: peer.round for peer in self._peers}
-        acked[self.id] = self.round
-        round = self.quorum.committed(acked)
+        if self._plain:
+            round = self._majority_round()
+        else:
+            acked = {peer.id: peer.round for peer in self._peers}
+            acked[self.id] = self.round
+            round = self.quorum.committed(acked)
         while self._round_ticks and self._round_ticks[0][0] <= round:
             self._lease_from = self._round_ticks.pop(0)[1]
         if round <= self.round_acked:
@@ -1604,13 +1674,7 @@ class Raft:
         ready = Ready(self._ready_number)
         log = self.log
         if self.role_number == LEADER:
-            if self._round_wanted:
-                self._begin_round()
-            if self._send_wanted:
-                self._send_wanted = False
-                for peer in self._peers:
-                    self._replicate(peer)
-
+            self._speak()
         if self._chunks:
             ready.chunks = self._chunks
             self._chunks = []
@@ -1659,6 +1723,46 @@ class Raft:
             self._outstanding.append(ready)
         return ready
 
+    def _speak(self) -> None:
+        """Leader: put what the others should hear into `_early`."""
+        if self._round_wanted:
+            self._begin_round()
+        if self._send_wanted:
+            self._send_wanted = False
+            for peer in self._peers:
+                self._replicate(peer)
+
+    def take_messages(self) -> list[Message] | None:
+        """The messages of a `Ready` that would hold nothing else and wait for nothing, or None when
+        there is more to do than to send them: take `ready()` then.  For heartbeats by the thousand;
+        there is nothing to report afterwards."""
+        if (
+            self._handed < self._last
+            or (self.applying < self.commit and self.applying < self.stable)
+            or self._shown.term != self.term
+            or self._shown.vote != self.vote
+            or self._outstanding
+            or self._read_states
+            or self._placed
+            or self._chunks
+            or self._install is not None
+        ):
+            return None
+        if self.role_number == LEADER:
+            self._speak()
+            if self._read_states:
+                return None
+        messages = self._early
+        if messages:
+            self._early = []
+            if self._waiting:
+                messages.extend(self._waiting)
+                self._waiting = []
+        elif self._waiting:
+            messages = self._waiting
+            self._waiting = []
+        return messages
+
     def advance(self, ready: Ready) -> None:
         """`ready` is persisted, sent and applied.
 
@@ -1666,7 +1770,9 @@ class Raft:
             MisuseError: it is not the oldest that is outstanding, or was not taken from here.
         """
         if not self._advanced < ready.number <= self._ready_number or (
-            self._outstanding and self._outstanding[0].number < ready.number
+            self._outstanding
+            and self._outstanding[0] is not ready
+            and self._outstanding[0].number <= ready.number
         ):
             raise MisuseError(
                 f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "

@@ -32,7 +32,7 @@ class _Loader(SourceFileLoader):
 
 
 def load(file: str, *changes: tuple[str, str]) -> ModuleType:
-    """A module of the Raft core as plain Python, with each text of `changes` replaced by another."""
+    """A module of the Raft core as plain Python, each text of `changes` replaced by another."""
     name = f"broken_{Path(file).stem}_{abs(hash(changes))}"
     loader = _Loader(name, str(FOLDER / file), changes)
     spec = importlib.util.spec_from_loader(name, loader)
