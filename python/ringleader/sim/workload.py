@@ -5,9 +5,9 @@ applied though it was refused.  What a client knows of its operation in the end 
 
     an answer       the operation stands in the history with its result
     refused         it certainly never happened: it is tried again elsewhere, and in the end left
-    out unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays
-                    open, and the client goes on under another name, as a client does that
-                    reconnects
+                    out
+    unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays open,
+                    and the client goes on under another name, as a client does that reconnects
 """
 
 from __future__ import annotations
