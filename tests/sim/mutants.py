@@ -180,7 +180,8 @@ def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
     begun = time.perf_counter()
     chosen = PROFILES[setting.profile]
     config = replace(
-        module.draw_config(chosen, setting.faults, Random(f"{seed}:cluster")), **dict(setting.config)
+        module.draw_config(chosen, setting.faults, Random(f"{seed}:cluster")),
+        **dict(setting.config),
     )
     number: int | None = None
     text = ""
@@ -239,7 +240,9 @@ _DRIFTING = Setting(
         FAULTS["all"],
         name="all, clocks +-30 %, partitions every second",
         network=replace(
-            FAULTS["all"].network, partition_every_us=1 * SECOND, partition_us=(200 * MS, 1 * SECOND)
+            FAULTS["all"].network,
+            partition_every_us=1 * SECOND,
+            partition_us=(200 * MS, 1 * SECOND),
         ),
         clock=replace(FAULTS["all"].clock, drift_ppm_max=300_000, redraw_every_us=2 * SECOND),
     ),
@@ -291,24 +294,22 @@ _LATE = Setting(
     seconds=5.0,
     config=(("pre_vote", True), ("check_quorum", False), ("lease", False)),
 )
-_LATE_VOTES = replace(
-    _LATE, config=(("pre_vote", False), ("check_quorum", True), ("lease", False))
-)
+_LATE_VOTES = replace(_LATE, config=(("pre_vote", False), ("check_quorum", True), ("lease", False)))
 _RESTLESS = Setting(
     faults=replace(
         FAULTS["all"],
         name="all, processes that restart often and soon",
         network=replace(FAULTS["all"].network, reorder_rate=0.3, reorder_us=1 * SECOND),
-        crash=replace(
-            FAULTS["all"].crash, every_us=150 * MS, down_us=(0, 20 * MS), power_rate=0.1
-        ),
+        crash=replace(FAULTS["all"].crash, every_us=150 * MS, down_us=(0, 20 * MS), power_rate=0.1),
     ),
 )
 _TORN = Setting(
     faults=replace(
         FAULTS["all"],
         name="all, power often lost and writes always torn",
-        crash=replace(FAULTS["all"].crash, every_us=700 * MS, down_us=(10 * MS, 500 * MS), power_rate=1.0),
+        crash=replace(
+            FAULTS["all"].crash, every_us=700 * MS, down_us=(10 * MS, 500 * MS), power_rate=1.0
+        ),
         disk=replace(FAULTS["all"].disk, torn_rate=1.0, stall_rate=0.05),
     ),
 )
@@ -346,7 +347,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "Raft figure 2; valkey-io/valkey#3887 (review)",
         _in(
             CORE,
-            ("                    self._waiting.append(request)", "                    self._early.append(request)"),
+            (
+                "                    self._waiting.append(request)",
+                "                    self._early.append(request)",
+            ),
         ),
     ),
     _mutant(
@@ -444,7 +448,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "dissertation §3.10; " + OWN,
         _in(
             CORE,
-            ("        if peer.match == self._last:\n            # From here", "        if True:\n            # From here"),
+            (
+                "        if peer.match == self._last:\n            # From here",
+                "        if True:\n            # From here",
+            ),
             ("if free and up_to_date:", "if free and (up_to_date or message.transfer):"),
         ),
     ),
@@ -837,11 +844,16 @@ MUTANTS: tuple[Mutant, ...] = (
         {9, 13},
         "a leader answers reads without asking whether it still is one",
         "Raft §8; dissertation §6.4",
-        _in(CORE, ("elif self.has_lease or not self._peers:", "else:"), (
-            "        else:\n            # The next round, not one that is under way: it has to begin "
-            "after the read.\n"
-            "            self._reads.append((self.round + 1, self.commit, context, requester))\n"
-            "            self._round_wanted = True\n", ""),
+        _in(
+            CORE,
+            ("elif self.has_lease or not self._peers:", "else:"),
+            (
+                "        else:\n            # The next round, not one that is under way: it has to begin "
+                "after the read.\n"
+                "            self._reads.append((self.round + 1, self.commit, context, requester))\n"
+                "            self._round_wanted = True\n",
+                "",
+            ),
         ),
     ),
     _mutant(
@@ -1023,7 +1035,10 @@ MUTANTS: tuple[Mutant, ...] = (
         OWN,
         _in(
             RECORD,
-            ("if crc32c(data[at + 4 : end]) != crc or durable >= sequence:", "if durable >= sequence:"),
+            (
+                "if crc32c(data[at + 4 : end]) != crc or durable >= sequence:",
+                "if durable >= sequence:",
+            ),
         ),
     ),
     _mutant(
