@@ -40,8 +40,8 @@ class Config:
         max_pending_reads: reads that wait for a quorum; more are refused.
         eager_commit: tell followers at once when the commit index moves and nothing else is to be
             sent.
-        priorities: which nodes should lead: a node with a higher number takes over from one with a
-            lower one (0 when absent) once it has been up to date for `priority_ticks`.
+        priorities, priority_ticks: which nodes should lead: a node with a higher number takes over
+            from one with a lower one (0 when absent) once it has been up to date for so long.
         quorum: makes the quorum system of a tuple of voters.
     """
 

@@ -889,7 +889,7 @@ class Raft:
     def _advance_commit(self) -> None:
         """Figure 2, "Leaders": if a majority has replicated N > commitIndex and log[N].term is the
         current one, set commitIndex = N.  Entries of earlier terms are committed by those
-                                           (§5.4.2)."""
+        (§5.4.2)."""
         if self._plain:
             index = self._majority_match()
         else:
@@ -1570,8 +1570,8 @@ class Raft:
     def propose(self, payloads: Sequence[bytes]) -> int:
         """Append commands to the log; the index of the first.  They are committed when
         `Ready.committed` shows them, with this node's present term, and lost when another entry
-        stands there.  They stand next to each other; a change of leader may keep the first few
-                       only.
+        stands there.  They stand next to each other; a change of leader may keep only the first
+        few.
 
         Raises:
             NotLeader: only the leader can; its `leader` says who is.
