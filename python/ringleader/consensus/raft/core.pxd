@@ -53,7 +53,9 @@ cdef class Raft:
     cdef int64_t _random
     cdef int64_t _timeout
     cdef int64_t _last
+    cdef bint _voter
     cdef bint _witness
+    cdef bint _joint
     cdef bint _plain
     cdef int64_t _sworn_until
     cdef readonly dict ballots
@@ -118,8 +120,10 @@ cdef class Raft:
     cdef bint _has_ready(self)
     cdef int64_t _draw(self)
     cdef _keep_block(self, block, int64_t first, int64_t last)
-    @cython.locals(peer=Progress)
+    @cython.locals(peer=Progress, found=int64_t)
     cdef int64_t _majority_match(self)
+    @cython.locals(peer=Progress, count=Py_ssize_t)
+    cdef bint _majority_holds(self, int64_t index)
     @cython.locals(peer=Progress)
     cdef int64_t _majority_round(self)
     cpdef applied(self, int64_t index)

@@ -212,7 +212,10 @@ class Raft:
         self.memberships: list[tuple[int, Membership]] = [(start, first)]
         self.membership = first
         self.membership_index = start
+        # What the hot path asks of it, and of the quorum.
+        self._voter = False
         self._witness = False
+        self._joint = False
         self._plain = False
         self.quorum: QuorumSystem = _Nobody()
         self.progress: dict[NodeId, Progress] = {}
@@ -817,7 +820,7 @@ class Raft:
         if moved:
             if peer.match > self.commit:
                 self._advance_commit()
-            if message.sender == self.transferee:
+            if self.transferee is not None and message.sender == self.transferee:
                 self._try_transfer()
 
     def beat(self, sender: NodeId, term: int, prev_index: int, commit: int, round: int) -> bool:
@@ -895,11 +898,20 @@ class Raft:
             self._commit_to(index)
 
     def _majority_match(self) -> int:
-        """`quorum.committed` for the common case, a majority of all members, without a dict."""
-        indices = [peer.match for peer in self._peers]
-        indices.append(self.stable)
-        indices.sort()
-        return indices[(len(indices) - 1) // 2]
+        """`quorum.committed` for the common case, a majority of all members, without a dict: the
+        highest index that more than half of them hold."""
+        found = self.stable if self._majority_holds(self.stable) else 0
+        for peer in self._peers:
+            if peer.match > found and self._majority_holds(peer.match):
+                found = peer.match
+        return found
+
+    def _majority_holds(self, index: int) -> bool:
+        count = 1 if self.stable >= index else 0
+        for peer in self._peers:
+            if peer.match >= index:
+                count += 1
+        return count > (len(self._peers) + 1) // 2
 
     def _majority_round(self) -> int:
         """The same for rounds."""
@@ -917,9 +929,7 @@ class Raft:
             for context, requester in self._reads_early:
                 self._begin_read(context, requester)
             self._reads_early.clear()
-        if self.membership_index <= index and (
-            self.membership.joint or not self.membership.is_voter(self.id)
-        ):
+        if (self._joint or not self._voter) and self.membership_index <= index:
             self._on_membership_committed()
 
     def _replicate(self, peer: Progress) -> None:
@@ -1287,7 +1297,9 @@ class Raft:
     def _use_membership(self, index: int, membership: Membership) -> None:
         self.membership = membership
         self.membership_index = index
+        self._voter = membership.is_voter(self.id)
         self._witness = membership.is_witness(self.id)
+        self._joint = membership.joint
         make = self.config.quorum
         if not membership.voters:
             self.quorum = _Nobody()
@@ -1298,7 +1310,7 @@ class Raft:
         self._plain = (
             type(self.quorum) is Majority
             and len(membership.members) == len(membership.voters)
-            and membership.is_voter(self.id)
+            and self._voter
         )
         if self.role_number == LEADER:
             self._adopt_progress()
@@ -1585,7 +1597,7 @@ class Raft:
         count = len(payloads)
         if count > BLOCK_ENTRIES_MAX:
             raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
-        if not self.membership.is_voter(self.id):
+        if not self._voter:
             raise ProposalRefused("this leader has left the group and takes no more proposals")
         first: int = self.log.append(self.term, payloads)
         if not count:
@@ -1798,7 +1810,7 @@ class Raft:
             if not ready.writes and ready.number < self._outstanding[0].number:
                 return
             raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        self._outstanding.pop(0)
+        del self._outstanding[0]
         if ready.snapshot is not None:
             self.snapshot = ready.snapshot
             if self.last_applied < ready.snapshot.index:
