@@ -20,7 +20,7 @@ from ringleader.consensus.raft.messages cimport (
     append_entries,
 )
 from ringleader.consensus.raft.progress cimport Progress
-from ringleader.consensus.ready cimport HardState, Ready
+from ringleader.consensus.ready cimport HardState, Ready, new_ready
 
 # Numbers in C; for Python they are in core.py alone.
 cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
@@ -109,7 +109,7 @@ cdef class Raft:
     cdef _step(self, Message message)
     @cython.locals(count=int64_t, first=int64_t)
     cpdef propose(self, payloads)
-    @cython.locals(ready=Ready, peer=Progress, last=int64_t, ceiling=int64_t)
+    @cython.locals(ready=Ready, shown=HardState, messages=list, last=int64_t, ceiling=int64_t, writes=bint)
     cpdef Ready ready(self)
     @cython.locals(peer=Progress)
     cdef _speak(self)

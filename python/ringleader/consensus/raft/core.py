@@ -68,6 +68,7 @@ from ringleader.consensus.ready import (
     Received,
     Snapshot,
     SnapshotChunk,
+    new_ready,
 )
 from ringleader.errors import (
     ConfigError,
@@ -1683,7 +1684,7 @@ class Raft:
         if not self._has_ready():
             raise MisuseError("ready() without has_ready: there is nothing to do")
         self._ready_number += 1
-        ready = Ready(self._ready_number)
+        ready = new_ready(self._ready_number)
         log = self.log
         if self.role_number == LEADER:
             self._speak()
@@ -1708,15 +1709,22 @@ class Raft:
             durable = self.commit if self.commit < self.stable else self.stable
             self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
 
-        ready.messages = self._early
-        self._early = []
-        ready.early = len(ready.messages)
+        writes = ready._writes()
+        messages = self._early
+        ready.early = len(messages)
+        if messages:
+            self._early = []
         # Replies wait for every entry that they speak of.
         if self._waiting and self._handed == last:
-            ready.messages.extend(self._waiting)
+            if messages:
+                messages.extend(self._waiting)
+            else:
+                messages = self._waiting
             self._waiting = []
-            if not self._outstanding and not ready.writes:
-                ready.early = len(ready.messages)
+            if not self._outstanding and not writes:
+                ready.early = len(messages)
+        if messages:
+            ready.messages = messages
 
         ceiling = min(self.commit, self.stable)
         if self.applying < ceiling and self._witness:
@@ -1724,14 +1732,14 @@ class Raft:
         elif self.applying < ceiling:
             entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
             ready.committed = entries
-            self.applying = ready.applies = entries.last
+            self.applying = ready.applies = self.applying + len(entries)
         if self._read_states:
             ready.reads = self._read_states
             self._read_states = []
         if self._placed:
             ready.placed = self._placed
             self._placed = []
-        if ready.writes or self._outstanding:
+        if writes or self._outstanding:
             self._outstanding.append(ready)
         return ready
 
@@ -1803,11 +1811,11 @@ class Raft:
             MisuseError: an earlier one is not durable yet, or this one was reported before.
         """
         if not self._outstanding:
-            if ready.writes or ready.number > self._ready_number:
+            if ready._writes() or ready.number > self._ready_number:
                 raise MisuseError(f"persisted({ready!r}): it is not outstanding")
             return
         if self._outstanding[0] is not ready:
-            if not ready.writes and ready.number < self._outstanding[0].number:
+            if not ready._writes() and ready.number < self._outstanding[0].number:
                 return
             raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
         del self._outstanding[0]
