@@ -93,7 +93,7 @@ cdef class Raft:
     cdef object _block
     cdef int64_t _block_first
     cdef int64_t _block_last
-    cdef int64_t _block_bytes
+    cdef bint _block_fits
     cdef readonly int64_t stable
     cdef int64_t _handed
     cdef readonly int64_t applying
@@ -119,7 +119,7 @@ cdef class Raft:
     cpdef persisted(self, Ready ready)
     cdef bint _has_ready(self)
     cdef int64_t _draw(self)
-    cdef _keep_block(self, block, int64_t first, int64_t last)
+    cdef _keep_block(self, block, int64_t first, int64_t last, bint fits)
     @cython.locals(peer=Progress, found=int64_t)
     cdef int64_t _majority_match(self)
     @cython.locals(peer=Progress, count=Py_ssize_t)
@@ -164,7 +164,7 @@ cdef class Raft:
     cdef int64_t _inflight_bytes(self, Progress peer) except? -1
     @cython.locals(inflight=int64_t)
     cdef bint _has_room(self, Progress peer) except? -1
-    @cython.locals(prev=int64_t, round=int64_t)
+    @cython.locals(prev=int64_t, prev_term=int64_t, round=int64_t)
     cdef _append_to(self, Progress peer, block)
     cdef _encode(self, int64_t first, bint bare)
     cdef _begin_snapshot(self, Progress peer)

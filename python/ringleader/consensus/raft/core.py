@@ -276,7 +276,8 @@ class Raft:
         self._read_states: list[ReadState] = []
         self._placed: list[Placed] = []
         self._block: Block | None = None
-        self._block_first = self._block_last = self._block_bytes = 0
+        self._block_first = self._block_last = 0
+        self._block_fits = False
         self.stable = self.log.last
         self._handed = self.log.last
         self.applying = start
@@ -600,7 +601,7 @@ class Raft:
         self._end_transfer()
         self._preferred = None
         self._tickets.clear()
-        self._keep_block(None, 0, 0)
+        self._keep_block(None, 0, 0, False)
 
     def _become_leader(self) -> None:
         self._become(LEADER)
@@ -767,14 +768,18 @@ class Raft:
             )
             return
         if block is not None:
-            written: int = self.log.written_from
-            self._last = self.log.last
+            written = message.prev_index + 1
+            if written > self._last:
+                self._last = matched  # nothing stood there: all of it is new
+            else:
+                written = self.log.written_from
+                self._last = self.log.last
             if written <= self._last:
                 # What goes to the disk are the bytes that came, if all of them are new.
                 if written == message.prev_index + 1:
-                    self._keep_block(block, written, self._last)
+                    self._keep_block(block, written, self._last, False)
                 else:
-                    self._keep_block(None, 0, 0)
+                    self._keep_block(None, 0, 0, False)
                 self._forget_stable(written - 1)
                 self._drop_memberships(written)
                 if block.has_control:
@@ -979,9 +984,10 @@ class Raft:
         round = 0 if block is None and peer.round_sent == self.round else self.round
         peer.round_sent = self.round
         peer.commit = self.commit
+        prev_term = self.term if prev >= self.term_start else self.log.term(prev)
         self._early.append(
             append_entries(
-                self.id, peer.id, self.term, prev, self.log.term(prev), self.commit, round, block
+                self.id, peer.id, self.term, prev, prev_term, self.commit, round, block
             )
         )
 
@@ -990,22 +996,23 @@ class Raft:
         if (
             self._block_first == first
             and self._block_last == self._last
-            and self._block_bytes <= self._max_block_bytes
+            and self._block_fits
             and not bare
         ):
             kept: Block = self._block  # type: ignore[assignment]
             return kept
         block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
         if not bare:
-            self._keep_block(block, first, block.last)
+            self._keep_block(block, first, block.last, True)
         return block
 
-    def _keep_block(self, block: Block | None, first: int, last: int) -> None:
-        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none."""
+    def _keep_block(self, block: Block | None, first: int, last: int, fits: bool) -> None:
+        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none.
+        `fits`: it was made for a message; one that was received may be larger than ours are."""
         self._block = block
         self._block_first = first
         self._block_last = last
-        self._block_bytes = block.nbytes if block is not None else 0
+        self._block_fits = fits
 
     # --- 3  snapshots: §7 --------------------------------------------------------------------
 
@@ -1191,7 +1198,7 @@ class Raft:
         self._incoming_bytes = self._incoming_crc = 0
         self.log.restore(index, term)
         self._last = self._base = index
-        self._keep_block(None, 0, 0)
+        self._keep_block(None, 0, 0, False)
         self._forget_stable(0)
         self._handed = index
         self.commit = index
