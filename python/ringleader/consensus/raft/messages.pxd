@@ -65,6 +65,7 @@ cdef class SnapshotReply(Message):
 
 cdef class TimeoutNow(Message):
     cdef public int64_t round
+    cpdef problem(self)
 
 
 cdef class Quiesce(Message):

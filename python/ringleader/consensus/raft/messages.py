@@ -298,6 +298,11 @@ class TimeoutNow(Message):
         self.term = term
         self.round = round
 
+    def problem(self) -> str | None:
+        if self.round < 0:
+            return "impossible term"
+        return Message.problem(self)
+
 
 class Quiesce(Message):
     """All members hold and have committed everything up to `index`; the timers may rest until there
