@@ -32,6 +32,7 @@ COMPILED: list[str] = [
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
+    "ringleader.consensus.raft.groups",
 ]
 
 BUILD = os.environ.get("RINGLEADER_BUILD", "release")

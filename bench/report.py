@@ -34,7 +34,10 @@ TITLES = {
     "threads": "Two threads",
     "hashing": "Hash functions",
     "quorum": "Quorums and timers",
+    "groups": "Many Raft groups",
     "log": "The replicated log",
+    "raft": "A Raft group in one process",
+    "sim": "The simulator",
 }
 
 

@@ -61,6 +61,7 @@ COMPILED = (
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
+    "ringleader.consensus.raft.groups",
 )
 
 

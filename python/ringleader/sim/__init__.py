@@ -7,6 +7,8 @@
     workload                a key-value machine and its clients
     invariants              what must hold at every step
     linearizability         what must hold of the clients' history
+    transcript              small scenarios as text
+    user                    your own state machine instead of the key-value one
     runner                  one seed, many seeds, and how a failure is made small
 
 The same seed gives the same run to the byte: whatever is random draws from a `random.Random` of its

@@ -33,11 +33,10 @@ from ringleader.errors import (
 from ringleader.sim.clock import Clock, NodeClock, Ticker
 from ringleader.sim.disk import SimDisk
 from ringleader.sim.invariants import Checker
-from ringleader.sim.linearizability import RegisterModel, check
 from ringleader.sim.nemesis import Decision, Nemesis, schedule
 from ringleader.sim.network import Network
 from ringleader.sim.profiles import DiskFaults, Faults, Profile
-from ringleader.sim.workload import KeyValueMachine, Pending, Workload, describe
+from ringleader.sim.workload import KeyValue, Pending, Scenario, describe
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
@@ -96,6 +95,7 @@ class SimNode:
         "lost",
         "machine",
         "note",
+        "number",
         "port",
         "power",
         "rejected",
@@ -111,6 +111,7 @@ class SimNode:
         self.checker = cluster.checker
         self.note = cluster.note
         self.id = node
+        self.number = int(node)
         profile = cluster.profile
         drift = cluster.faults.clock.drift_ppm_max
         random = Random(f"{cluster.seed}:node:{node}")
@@ -227,9 +228,10 @@ class SimNode:
         cluster = self.cluster
         core = self.core
         kind = type(message)
-        cluster.trace.append((cluster.clock.now_us, "receive", self.id, message))
+        now_us = cluster.clock.now_us
+        cluster.trace.append((now_us, "receive", self.id, message))
         digest = cluster.digest_words
-        digest += (cluster.clock.now_us, int(self.id), cluster.kinds[kind], message.term)
+        digest += (now_us, self.number, cluster.kinds[kind], message.term)
         if kind is RequestVote and message.pre:
             self.run(self._receive_pre_vote, message)
             return
@@ -331,6 +333,10 @@ class SimNode:
     def _propose(self, argument: tuple[bytes, Pending]) -> None:
         command, pending = argument
         self.driver.propose([command], self._settler(pending))
+
+    def propose_all(self, commands: Sequence[bytes], done: Callable[[Any], None]) -> None:
+        """Commands that no client waits for."""
+        self.run(lambda _: self.driver.propose(commands, done), None)
 
     def read(self, pending: Pending) -> None:
         if self.leases:
@@ -474,14 +480,13 @@ class SimTransport:
 
 
 class SimMachine:
-    """A node's state machine: the key-value machine, past the checker."""
+    """A node's state machine: that of the scenario, past the checker."""
 
-    __slots__ = ("data", "inner", "node")
+    __slots__ = ("inner", "node")
 
     def __init__(self, node: SimNode) -> None:
         self.node = node
-        self.inner = KeyValueMachine(node.cluster.ballast)
-        self.data = self.inner.data
+        self.inner = node.cluster.scenario.machine(node.cluster, node.id)
 
     @property
     def index(self) -> int:
@@ -495,8 +500,7 @@ class SimMachine:
         inner = self.inner
         inner.chain = node.checker.applied(node.id, node.core, entries.first, entries.last, items)
         inner.index = entries.last
-        run = inner.run
-        results = [run(payload) for _, payload in items]
+        results = inner.run_all(entries, items)
         node.cluster.executed(entries.last, items, results)
         if node.fuse >= 0:
             node.burn()
@@ -507,7 +511,6 @@ class SimMachine:
 
     def restore(self, source: SnapshotSource) -> None:
         self.inner.restore(source)
-        self.data = self.inner.data
         self.node.checker.restored(self.node.id, self.inner.index, self.inner.chain)
 
 
@@ -519,6 +522,7 @@ class Cluster:
         faults: what goes wrong.
         seed: everything that is random comes from it.
         core: makes the cores.
+        scenario: what is replicated, and what its clients do.
         config: their settings; by default drawn from the seed around those of the profile.
         duration_us: of the time of faults.
         clients, nodes: how many; by default the profile's.
@@ -533,6 +537,7 @@ class Cluster:
         seed: int,
         *,
         core: CoreFactory = raft_core,
+        scenario: Scenario | None = None,
         config: Config | None = None,
         duration_us: int = 20_000_000,
         clients: int = 6,
@@ -544,13 +549,14 @@ class Cluster:
         self.faults = faults
         self.seed = seed
         self.core = core
+        self.scenario: Scenario = scenario if scenario is not None else KeyValue()
         random = Random(f"{seed}:cluster")
         self.config = config if config is not None else draw_config(profile, faults, random)
         #: Entries that stay in the log behind a snapshot.
         self.keep_entries = random.choice((0, 5, 50))
         #: Bytes of filling in a snapshot.
         self.ballast = random.choice((0, 200, 3000))
-        self.segment_bytes = random.choice((1000, 20_000, 2**20))
+        self.segment_bytes = random.choice((4000, 50_000, 2**20))
         self.duration_us = duration_us
         self.until_us = duration_us if until_us is None else min(until_us, duration_us)
         self.clock = Clock()
@@ -591,7 +597,7 @@ class Cluster:
             self.nodes[node] = SimNode(self, node, dc)
         for node in self.initial.members:
             self.nodes[node].start()
-        self.workload = Workload(
+        self.workload = self.scenario.workload(
             self,
             random.getrandbits(64),
             clients=clients,
@@ -696,7 +702,7 @@ class Cluster:
                     return f"witness {member} is at {node.core.commit}, the leader at {index}"
             elif node.machine.index != index:
                 return f"node {member} has applied {node.machine.index}, the leader {index}"
-            elif node.machine.data != leader.machine.data:
+            elif node.machine.inner.state() != leader.machine.inner.state():
                 self.checker.violate(5, member, f"its state differs from that of {leader.id}")
         return ""
 
@@ -704,9 +710,8 @@ class Cluster:
         """The clients' history must be linearizable (invariants 13, 15)."""
         history = self.workload.close(self.results)
         self.checker.coverage["operations checked"] += len(history)
-        verdict = check(history, RegisterModel())
-        if not verdict.ok:
-            self.checker.violate(13, None, str(verdict))
+        if problem := self.scenario.problem(history):
+            self.checker.violate(13, None, problem)
 
     # --- nodes -------------------------------------------------------------------------------
 
@@ -867,7 +872,8 @@ def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
         lease=lease,
         max_block_bytes=random.choice((200, 2000, 2**20)),
         max_inflight_entries=random.choice((1, 4, 256)),
-        max_uncommitted_bytes=random.choice((500, 2**20)),
+        max_inflight_bytes=random.choice((100, 1000, 2**26)),
+        max_uncommitted_bytes=random.choice((500, 2**20, 2**20)),
         max_apply_bytes=random.choice((200, 2**20)),
         snapshot_chunk_bytes=random.choice((64, 500, 2**16)),
         max_inflight_chunks=random.choice((1, 8)),

@@ -106,7 +106,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         9,
         "reads",
-        "a read is never older than a write that was acknowledged before it began",
+        "a read is never older than an entry that was committed before it began, and so than a "
+        "write that was acknowledged",
         "Raft §8; dissertation §6.4",
     ),
     Invariant(
@@ -148,6 +149,12 @@ INVARIANTS: tuple[Invariant, ...] = (
         "what was refused never happens, what was acknowledged did, and each command takes effect "
         "at most once",
         "ringleader.consensus.driver",
+    ),
+    Invariant(
+        16,
+        "the state machine's own",
+        "what its author says of the state holds after every command, snapshot and read",
+        "ringleader.sim.user; `ringleader simulate` has none",
     ),
 )
 
@@ -1038,13 +1045,13 @@ class Checker:
             self.acknowledged = index
 
     def read_served(self, node: NodeId, floor: int) -> None:
-        """A read that began when `floor` was acknowledged is answered from this node's state."""
+        """A read that began when `floor` was committed is answered from this node's state."""
         applied = self.shadows[node].applied
         if applied < floor:
             self.violate(
                 9,
                 node,
-                f"serves a read after {applied}, which began when {floor} was acknowledged",
+                f"serves a read after {applied}, which began when {floor} was committed",
             )
 
 

@@ -8,6 +8,7 @@ invariant.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
@@ -20,6 +21,7 @@ from ringleader.errors import InvariantViolation, SettingError
 from ringleader.sim import profiles
 from ringleader.sim.cluster import Cluster, CoreFactory, raft_core
 from ringleader.sim.nemesis import Decision, schedule
+from ringleader.sim.workload import Scenario
 
 SECOND = 1_000_000
 #: Runs that `shrink` may spend.
@@ -36,6 +38,7 @@ STATES: tuple[str, ...] = (
     "partitions",
     "partitions of one direction",
     "clogs",
+    "storms",
     "crashes",
     "crashes inside a step",
     "crashes of all nodes",
@@ -159,19 +162,33 @@ class Report:
     failure: Failure | None = None
 
 
-def run(settings: Settings, core: CoreFactory = raft_core) -> Report:
+def run(
+    settings: Settings, core: CoreFactory = raft_core, scenario: Scenario | None = None
+) -> Report:
     """Simulate once.
 
     Raises:
         SettingError: the settings cannot be run.
     """
     settings.check()
+    # What a run makes, it keeps; looking for garbage among it, over and over, costs a tenth.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _run(settings, core, scenario)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _run(settings: Settings, core: CoreFactory, scenario: Scenario | None) -> Report:
     begun = time.perf_counter()
     cluster = Cluster(
         profiles.profile(settings.profile),
         profiles.faults(settings.faults),
         settings.seed,
         core=core,
+        scenario=scenario,
         duration_us=settings.duration_us,
         clients=settings.clients,
         nodes=settings.nodes,
@@ -200,11 +217,15 @@ def run(settings: Settings, core: CoreFactory = raft_core) -> Report:
 
 
 def run_many(
-    settings: Settings, seeds: Iterable[int], jobs: int | None = None, core: CoreFactory = raft_core
+    settings: Settings,
+    seeds: Iterable[int],
+    jobs: int | None = None,
+    core: CoreFactory = raft_core,
+    scenario: Scenario | None = None,
 ) -> Iterator[Report]:
     """Simulate the same with each seed, in `jobs` processes (as many as CPUs), in any order."""
     settings.check()
-    tasks = [(replace(settings, seed=seed), core) for seed in seeds]
+    tasks = [(replace(settings, seed=seed), core, scenario) for seed in seeds]
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(tasks)))
     if jobs == 1:
         yield from map(_run_task, tasks)
@@ -214,7 +235,7 @@ def run_many(
         yield from pool.imap_unordered(_run_task, tasks, chunksize=1)
 
 
-def _run_task(task: tuple[Settings, CoreFactory]) -> Report:
+def _run_task(task: tuple[Settings, CoreFactory, Scenario | None]) -> Report:
     return run(*task)
 
 
@@ -224,6 +245,7 @@ def _run_task(task: tuple[Settings, CoreFactory]) -> Report:
 def shrink(
     report: Report,
     core: CoreFactory = raft_core,
+    scenario: Scenario | None = None,
     *,
     runs_max: int = SHRINK_RUNS_MAX,
     progress: Callable[[Settings, int], None] | None = None,
@@ -249,7 +271,7 @@ def shrink(
         if count >= runs_max:
             return False
         count += 1
-        tried = run(settings, core)
+        tried = run(settings, core, scenario)
         fails = tried.failure is not None and tried.failure.number == number
         if fails:
             best = tried

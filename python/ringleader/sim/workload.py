@@ -5,9 +5,9 @@ applied though it was refused.  What a client knows of its operation in the end 
 
     an answer       the operation stands in the history with its result
     refused         it certainly never happened: it is tried again elsewhere, and in the end left
-    out unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays
-                    open, and the client goes on under another name, as a client does that
-                    reconnects
+                    out
+    unknown         a time-out, a crash, an outcome that the driver calls unknown: it stays open,
+                    and the client goes on under another name, as a client does that reconnects
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ringleader.consensus.ready import NodeId, SnapshotSource
 from ringleader.errors import FormatError
-from ringleader.sim.linearizability import Operation
+from ringleader.sim.linearizability import Operation, RegisterModel, check
 
 if TYPE_CHECKING:
+    from ringleader.consensus.log import Entries
     from ringleader.sim.clock import Clock, Timer
-    from ringleader.sim.cluster import Cluster
+    from ringleader.sim.cluster import Cluster, SimNode
 
 SET, CAS, APPEND, DELETE = b"SCAD"
 NAMES = {SET: "set", CAS: "cas", APPEND: "append", DELETE: "delete"}
@@ -32,10 +33,86 @@ _ABSENT = 0xFFFF
 
 #: Operation, key, client, number of the command, length of the expected value (cas).
 _COMMAND = struct.Struct("<BBIIH")
+#: What stands before a command of `ringleader.sim.user`: 0, the client and its number.
+USER_COMMAND = struct.Struct(">BIQ")
 _SNAPSHOT = struct.Struct("<QII")  # index, chain, count of keys
 _PAIR = struct.Struct("<BI")
 #: Values longer than this are set anew rather than appended to.
 VALUE_BYTES_MAX = 48
+#: The name under which commands come that no client waits for.
+BURST_CLIENT = 2**32 - 1
+BURST_KEY = 200
+
+
+class Machine(Protocol):
+    """A scenario's state machine.
+
+    index, chain    the last command applied, and the checker's CRC of all up to it: they travel
+                    with a snapshot, so that a state that is not what it says is seen when it is
+                    restored.
+    """
+
+    index: int
+    chain: int
+
+    def run_all(self, entries: Entries, items: Sequence[tuple[int, bytes]]) -> Sequence[Any]:
+        """Apply the commands of `entries`, which `items` lists; a result for each."""
+        ...
+
+    def state(self) -> object:
+        """What is equal on all nodes that have applied the same."""
+        ...
+
+    def snapshot(self) -> bytes: ...
+    def restore(self, source: SnapshotSource) -> None: ...
+
+
+class Scenario(Protocol):
+    """What is replicated in a simulated group, and what its clients do."""
+
+    def machine(self, cluster: Cluster, node: NodeId) -> Machine:
+        """A machine for a node that begins a life."""
+        ...
+
+    def workload(
+        self,
+        cluster: Cluster,
+        seed: int,
+        *,
+        clients: int,
+        keys: int,
+        think_us: int,
+        timeout_us: int,
+    ) -> Workload: ...
+
+    def problem(self, history: Sequence[Operation]) -> str:
+        """What is wrong with the clients' history; "" when nothing is."""
+        ...
+
+
+class KeyValue:
+    """The scenario of `ringleader simulate`: a map, whose clients' history must be linearizable."""
+
+    def machine(self, cluster: Cluster, node: NodeId) -> Machine:
+        return KeyValueMachine(cluster.ballast)
+
+    def workload(
+        self,
+        cluster: Cluster,
+        seed: int,
+        *,
+        clients: int,
+        keys: int,
+        think_us: int,
+        timeout_us: int,
+    ) -> Workload:
+        return Workload(
+            cluster, seed, clients=clients, keys=keys, think_us=think_us, timeout_us=timeout_us
+        )
+
+    def problem(self, history: Sequence[Operation]) -> str:
+        verdict = check(history, RegisterModel())
+        return "" if verdict.ok else str(verdict)
 
 
 def encode(
@@ -47,6 +124,9 @@ def encode(
 
 def describe(command: bytes) -> str:
     """A command in words, for the story of a failure."""
+    if command[:1] == b"\0" and len(command) >= USER_COMMAND.size:
+        _, client, number = USER_COMMAND.unpack_from(command)
+        return f"{command[USER_COMMAND.size :]!r} by {client}/{number}"
     if len(command) < _COMMAND.size or command[0] not in NAMES:
         return repr(command)
     op, key, client, number, _ = _COMMAND.unpack_from(command)
@@ -70,6 +150,13 @@ class KeyValueMachine:
         self.chain = 0
         #: Filling of a snapshot, so that it takes several chunks.
         self.ballast = ballast
+
+    def run_all(self, entries: Entries, items: Sequence[tuple[int, bytes]]) -> Sequence[Any]:
+        run = self.run
+        return [run(command) for _, command in items]
+
+    def state(self) -> object:
+        return self.data
 
     def run(self, command: bytes) -> Any:
         """Apply one command and return its result."""
@@ -208,29 +295,8 @@ class Client:
         if self.stopped:
             return
         workload = self.workload
-        rng = self.rng
         self.serial += 1
-        key = rng.randrange(workload.keys)
-        kind = rng.random()
-        call: tuple[Any, ...]
-        self.command = None
-        if kind < workload.read_share:
-            call = ("get",)
-        else:
-            value = b"%d.%d," % (self.number, self.serial)
-            expected: bytes | None = None
-            known = workload.seen.get(key)
-            kind = (kind - workload.read_share) / (1 - workload.read_share)
-            if kind < 0.5 or (kind < 0.75 and known is not None and len(known) > VALUE_BYTES_MAX):
-                op, call = SET, ("set", value)
-            elif kind < 0.75:
-                op, call = APPEND, ("append", value)
-            elif kind < 0.95:
-                expected = known
-                op, call = CAS, ("cas", expected, value)
-            else:
-                op, value, call = DELETE, b"", ("delete",)
-            self.command = encode(op, key, self.number, self.serial, value, expected)
+        key, call, self.command = workload.draw(self)
         self.operation = workload.invoke(self, key, call)
         self.deadline = self.clock.timer(workload.timeout_us, self.expire, self.serial)
         self.attempt(self.serial)
@@ -349,15 +415,62 @@ class Workload:
         #: Commands that were refused for good.
         self.refused: set[bytes] = set()
         self._by_command: dict[bytes, Call] = {}
+        self._bursts = 0
         rng = Random(seed)
         self.clients = [Client(self, number, rng.getrandbits(64)) for number in range(clients)]
         for client in self.clients:
             cluster.clock.after(rng.randrange(1, 2 * think_us), client.begin)
 
+    def burst(self, node: SimNode, random: Random) -> None:
+        """Propose many commands together, and do not wait for them.  Nobody reads their keys, so
+        they are no part of the history; that none is applied twice or after a refusal is checked.
+        """
+        calls: list[Call] = []
+        commands: list[bytes] = []
+        for _ in range(random.randrange(2, 60)):
+            self._bursts += 1
+            key = BURST_KEY + self._bursts % 32
+            value = b"b%d," % self._bursts
+            call = Call(-self._bursts, key, ("set", value), self.cluster.clock.now_us)
+            command = encode(SET, key, BURST_CLIENT, self._bursts, value)
+            self.history[id(call)] = self._by_command[command] = call
+            calls.append(call)
+            commands.append(command)
+
+        def done(outcome: Any) -> None:
+            if outcome.kind == "refused":
+                for call in calls:
+                    self.forget(call)
+
+        node.propose_all(commands, done)
+
     def stop(self) -> None:
         """Begin nothing more."""
         for client in self.clients:
             client.stopped = True
+
+    def draw(self, client: Client) -> tuple[int, tuple[Any, ...], bytes | None]:
+        """A client's next operation: its key, the call, and the command if it is no read."""
+        rng = client.rng
+        key = rng.randrange(self.keys)
+        kind = rng.random()
+        if kind < self.read_share:
+            return key, ("get",), None
+        value = b"%d.%d," % (client.number, client.serial)
+        expected: bytes | None = None
+        known = self.seen.get(key)
+        kind = (kind - self.read_share) / (1 - self.read_share)
+        call: tuple[Any, ...]
+        if kind < 0.5 or (kind < 0.75 and known is not None and len(known) > VALUE_BYTES_MAX):
+            op, call = SET, ("set", value)
+        elif kind < 0.75:
+            op, call = APPEND, ("append", value)
+        elif kind < 0.95:
+            expected = known
+            op, call = CAS, ("cas", expected, value)
+        else:
+            op, value, call = DELETE, b"", ("delete",)
+        return key, call, encode(op, key, client.number, client.serial, value, expected)
 
     def invoke(self, client: Client, key: int, call: tuple[Any, ...]) -> Call:
         operation = Call(client.name, key, call, self.cluster.clock.now_us)
@@ -377,7 +490,7 @@ class Workload:
             pending.settled = True
             pending.client.again()
         elif command is None:
-            pending.floor = self.cluster.checker.acknowledged
+            pending.floor = len(self.cluster.checker.ledger) - 1
             node.read(pending)
         else:
             node.propose(command, pending)
@@ -391,10 +504,9 @@ class Workload:
                 return
             self.cluster.checker.read_served(pending.node, pending.floor)
             node = self.cluster.nodes[pending.node]
-            machine = node.machine
             if node.core.role != "leader":
                 self.cluster.checker.coverage["reads at followers"] += 1
-            operation.result = self.seen[operation.key] = machine.data.get(operation.key)
+            operation.result = self.read(node, operation.key)
             self.cluster.checker.coverage["reads answered"] += 1
         else:
             if id(operation) not in self.history:
@@ -407,6 +519,12 @@ class Workload:
             self.cluster.acknowledged(pending)
             self.cluster.checker.coverage["writes answered"] += 1
         operation.returned = self.cluster.clock.now_us
+
+    def read(self, node: SimNode, key: int) -> Any:
+        """Read a key, now that the node may serve it."""
+        machine: Any = node.machine.inner
+        value = self.seen[key] = machine.data.get(key)
+        return value
 
     def withdraw(self, pending: Pending) -> None:
         """A late refusal of an operation that its client had given up."""
@@ -435,5 +553,5 @@ class Workload:
         return [
             operation.closed()
             for operation in self.history.values()
-            if operation.returned is not None
+            if operation.returned is not None and operation.client >= 0
         ]

@@ -25,6 +25,7 @@ from ringleader.consensus.ready cimport HardState, Ready
 # Numbers in C; for Python they are in core.py alone.
 cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
 cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int64_t TICKS_MAX, TERM_JUMP_MAX
 cdef int64_t NEVER, RANDOM_MODULUS, ENTRY_BYTES, BLOCK_BYTES_MAX
 
 
@@ -77,6 +78,8 @@ cdef class Raft:
     cdef int64_t _max_apply_bytes
     cdef int64_t _base
     cdef dict _tickets
+    cdef dict _ticket_floors
+    cdef int64_t _ticket
     cdef list _reads_early
     cdef list _reads
     cdef tuple _incoming
@@ -109,6 +112,9 @@ cdef class Raft:
     cpdef propose(self, payloads)
     @cython.locals(ready=Ready, peer=Progress, last=int64_t, ceiling=int64_t)
     cpdef Ready ready(self)
+    @cython.locals(peer=Progress)
+    cdef _speak(self)
+    cpdef list take_messages(self)
     cpdef advance(self, Ready ready)
     @cython.locals(oldest=Ready)
     cpdef persisted(self, Ready ready)
@@ -117,6 +123,8 @@ cdef class Raft:
     cdef _keep_block(self, block, int64_t first, int64_t last)
     @cython.locals(peer=Progress)
     cdef int64_t _majority_match(self)
+    @cython.locals(peer=Progress)
+    cdef int64_t _majority_round(self)
     cpdef applied(self, int64_t index)
     cdef _on_deadline(self)
     @cython.locals(peer=Progress)
@@ -142,6 +150,11 @@ cdef class Raft:
     cdef _on_append_entries(self, AppendEntries message)
     @cython.locals(peer=Progress)
     cdef _on_append_reply(self, AppendReply message)
+    cpdef bint beat(
+        self, sender, int64_t term, int64_t prev_index, int64_t commit, int64_t round
+    ) except -1
+    @cython.locals(peer=Progress)
+    cpdef bint beat_answered(self, sender, int64_t term, int64_t match, int64_t round) except -1
     cdef _on_refusal(self, Progress peer, AppendReply message)
     @cython.locals(peer=Progress, index=int64_t)
     cdef _advance_commit(self)

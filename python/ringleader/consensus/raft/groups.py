@@ -71,7 +71,9 @@ group that is not here.  What is inside is judged by each core, as any message i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -117,7 +119,15 @@ REPLY_COLUMNS = ("group", "term", "match", "round")
 QUIESCE_COLUMNS = ("group", "term", "index")
 
 LEADER = ROLES.index("leader")
+#: The tables without rows, by their number of columns.
+EMPTY: dict[int, Table] = {
+    columns: np.empty((0, columns), np.uint64)
+    for columns in (len(BEAT_COLUMNS), len(REPLY_COLUMNS), len(QUIESCE_COLUMNS), 1)
+}
+COMPILED = not __file__.endswith(".py")
 RANDOM_MODULUS = 2**31 - 1
+#: Quorum systems kept for groups that share their voters.
+SHARED_QUORUMS = 1024
 #: The deadline of a group that rests, or a later one; no tick reaches it.
 NEVER = 2**61
 
@@ -223,6 +233,36 @@ class GroupsStatus:
     rejected: dict[str, int]
 
 
+class _Rows:
+    """A table under way: rows of `columns` numbers, the first `count` of them filled."""
+
+    __slots__ = ("count", "numbers", "room", "table")
+
+    def __init__(self, columns: int) -> None:
+        self.count = 0
+        self.room = 0
+        self.table = self.numbers = np.empty((0, columns), np.uint64)
+
+    def next(self) -> int:
+        """The row to fill now."""
+        at = self.count
+        if at == self.room:
+            self.room = max(2 * at, 16)
+            table = np.empty((self.room, self.table.shape[1]), np.uint64)
+            table[:at] = self.table
+            self.table = self.numbers = table
+        self.count = at + 1
+        return at
+
+    def take(self) -> Table:
+        """What was filled; the table is empty then."""
+        if not self.count:
+            return EMPTY[self.table.shape[1]]
+        taken: Table = self.table[: self.count].copy()
+        self.count = 0
+        return taken
+
+
 class _Slot:
     """One group and its row.
 
@@ -302,14 +342,19 @@ class _Peer:
         self.hears = 0
         self.due = True
         self.messages: list[tuple[int, Message]] = []
-        self.beats: list[int] = []
-        self.replies: list[int] = []
-        self.quiesces: list[int] = []
-        self.pokes: list[int] = []
+        self.beats = _Rows(len(BEAT_COLUMNS))
+        self.replies = _Rows(len(REPLY_COLUMNS))
+        self.quiesces = _Rows(len(QUIESCE_COLUMNS))
+        self.pokes = _Rows(1)
 
     def has_any(self) -> bool:
         return bool(
-            self.due or self.messages or self.beats or self.replies or self.quiesces or self.pokes
+            self.due
+            or self.messages
+            or self.beats.count
+            or self.replies.count
+            or self.quiesces.count
+            or self.pokes.count
         )
 
 
@@ -372,6 +417,8 @@ class RaftGroups:
         self._touched: list[_Slot] = []
         self._peers: dict[NodeId, _Peer] = {}
         self._shared_memberships: dict[tuple[NodeId, ...], Membership] = {}
+        # One quorum system for all groups of the same voters; it is immutable.
+        self._groups_config = replace(config, quorum=lru_cache(SHARED_QUORUMS)(config.quorum))
         self._beat_due = config.heartbeat_ticks
         for peer in peers:
             self.add_peer(peer)
@@ -396,7 +443,7 @@ class RaftGroups:
             if shared is None:
                 shared = self._shared_memberships[named] = Membership(named)
             voters = shared
-        recovered.setdefault("config", self.config)
+        recovered.setdefault("config", self._groups_config)
         recovered.setdefault("seed", self._draw() << 31 | self._draw())
         raft = Raft(self.id, voters, **recovered)
         self.add(group, raft)
@@ -497,7 +544,8 @@ class RaftGroups:
         if membership is not None:
             for node in membership.members:
                 if node != self.id:
-                    self._peer(node).groups += by
+                    peer = self._peer(node)
+                    peer.groups += by
 
     # --- time --------------------------------------------------------------------------------
 
@@ -634,10 +682,9 @@ class RaftGroups:
         raft.wake()
         if raft.role_number != LEADER and not self._outranked(raft):
             # Its leader's node died; the random part of the timeout has passed already.
-            try:
+            # Unless it cannot lead, or still protects a lease: then its timer runs.
+            with suppress(MembershipError, ProposalRefused):
                 raft.campaign()
-            except (MembershipError, ProposalRefused):
-                pass  # it cannot lead, or still protects a lease: its timer runs
         self._touch(slot)
 
     def _outranked(self, raft: Raft) -> bool:
@@ -671,7 +718,8 @@ class RaftGroups:
             ):
                 peer = self._peers.get(leader)
                 if peer is not None and peer.alive:
-                    peer.pokes.append(slot.group)
+                    at = peer.pokes.next()
+                    peer.pokes.numbers[at, 0] = slot.group
                     return False
         return True
 
@@ -728,10 +776,11 @@ class RaftGroups:
         if problem is not None:
             self._reject(problem, 1)
             return
-        self._hear(self._peers[envelope.sender], envelope.heartbeat)
+        peer = self._peers[envelope.sender]
+        self._hear(peer, envelope.heartbeat)
 
         me = self.id
-        sender = envelope.sender
+        sender = peer.id
         by_group = self._by_group
         strange = 0
         for group, message in envelope.messages:
@@ -740,21 +789,22 @@ class RaftGroups:
                 strange += 1
             else:
                 self._step(slot, message)
-        for group, term, prev_index, prev_term, commit, round in envelope.beats.tolist():
-            slot = by_group.get(group)
+        rows = _numbers(envelope.beats)
+        for at in range(rows.shape[0]):
+            slot = by_group.get(rows[at, 0])
             if slot is None:
                 strange += 1
             else:
-                self._step(
-                    slot,
-                    append_entries(sender, me, term, prev_index, prev_term, commit, round, None),
+                self._on_beat(
+                    slot, peer, rows[at, 1], rows[at, 2], rows[at, 3], rows[at, 4], rows[at, 5]
                 )
-        for group, term, match, round in envelope.replies.tolist():
-            slot = by_group.get(group)
+        rows = _numbers(envelope.replies)
+        for at in range(rows.shape[0]):
+            slot = by_group.get(rows[at, 0])
             if slot is None:
                 strange += 1
             else:
-                self._step(slot, accepted(sender, me, term, match, round))
+                self._on_reply(slot, peer, rows[at, 1], rows[at, 2], rows[at, 3])
         for group, term, index in envelope.quiesces.tolist():
             slot = by_group.get(group)
             if slot is None:
@@ -771,6 +821,37 @@ class RaftGroups:
                 self._touch(slot)
         if strange:
             self._reject("unknown group", strange)
+
+    def _on_beat(
+        self,
+        slot: _Slot,
+        peer: _Peer,
+        term: int,
+        prev_index: int,
+        prev_term: int,
+        commit: int,
+        round: int,
+    ) -> None:
+        self._sync(slot)
+        if slot.raft.beat(peer.id, term, prev_index, commit, round):
+            self._answer(slot, peer, term, prev_index, round)
+        else:
+            self._step(
+                slot,
+                append_entries(peer.id, self.id, term, prev_index, prev_term, commit, round, None),
+            )
+
+    def _on_reply(self, slot: _Slot, peer: _Peer, term: int, match: int, round: int) -> None:
+        self._sync(slot)
+        if not slot.raft.beat_answered(peer.id, term, match, round):
+            self._step(slot, accepted(peer.id, self.id, term, match, round))
+
+    def _answer(self, slot: _Slot, peer: _Peer, term: int, match: int, round: int) -> None:
+        at = peer.replies.next()
+        peer.replies.numbers[at, 0] = slot.group
+        peer.replies.numbers[at, 1] = term
+        peer.replies.numbers[at, 2] = match
+        peer.replies.numbers[at, 3] = round
 
     def _hear(self, peer: _Peer, heartbeat: NodeHeartbeat) -> None:
         """An envelope came: `peer` is alive."""
@@ -851,27 +932,23 @@ class RaftGroups:
                 continue  # removed
             raft = slot.raft
             self._settle(slot)
-            while raft.has_ready:
-                self._sync(slot)
+            messages = raft.take_messages()
+            if messages is not None:
+                if messages:
+                    self._post(slot, messages)
+            elif raft.has_ready:
                 ready = raft.ready()
-                waits = len(ready.messages) - ready.early
-                if ready.messages:
-                    if waits:
-                        self._post(slot, ready.messages[: ready.early])
-                        ready.messages = ready.messages[ready.early :]
-                        ready.early = 0
-                    else:
-                        self._post(slot, ready.messages)
-                        ready.messages = []
-                if (
-                    waits
-                    or ready.writes
-                    or ready.committed is not None
-                    or ready.reads is not None
-                    or ready.placed is not None
-                ):
-                    work.append((slot.group, ready))
-                    break
+                if ready.early == len(ready.messages):
+                    self._post(slot, ready.messages)
+                    ready.messages = []
+                else:
+                    self._post(slot, ready.messages[: ready.early])
+                    ready.messages = ready.messages[ready.early :]
+                    ready.early = 0
+                work.append((slot.group, ready))
+                if raft.has_ready:
+                    slot.touched = True
+                    self._touched.append(slot)
             self._settle(slot)
         return work
 
@@ -924,20 +1001,23 @@ class RaftGroups:
             peer = self._peer(message.to)
             kind = type(message)
             if kind is AppendEntries and message.block is None:
-                peer.beats.extend(
-                    (
-                        group,
-                        message.term,
-                        message.prev_index,
-                        message.prev_term,
-                        message.commit,
-                        message.round,
-                    )
-                )
+                beat = message
+                at = peer.beats.next()
+                peer.beats.numbers[at, 0] = group
+                peer.beats.numbers[at, 1] = beat.term
+                peer.beats.numbers[at, 2] = beat.prev_index
+                peer.beats.numbers[at, 3] = beat.prev_term
+                peer.beats.numbers[at, 4] = beat.commit
+                peer.beats.numbers[at, 5] = beat.round
             elif kind is AppendReply and not message.refused:
-                peer.replies.extend((group, message.term, message.match, message.round))
+                reply = message
+                self._answer(slot, peer, reply.term, reply.match, reply.round)
             elif kind is Quiesce:
-                peer.quiesces.extend((group, message.term, message.index))
+                rest = message
+                at = peer.quiesces.next()
+                peer.quiesces.numbers[at, 0] = group
+                peer.quiesces.numbers[at, 1] = rest.term
+                peer.quiesces.numbers[at, 2] = rest.index
             else:
                 peer.messages.append((group, message))
 
@@ -956,17 +1036,13 @@ class RaftGroups:
                 node,
                 NodeHeartbeat(self.incarnation, peer.incarnation if peer.alive else 0),
                 peer.messages,
-                _table(peer.beats, len(BEAT_COLUMNS)),
-                _table(peer.replies, len(REPLY_COLUMNS)),
-                _table(peer.quiesces, len(QUIESCE_COLUMNS)),
-                _table(peer.pokes, 1),
+                peer.beats.take(),
+                peer.replies.take(),
+                peer.quiesces.take(),
+                peer.pokes.take(),
             )
             peer.due = False
             peer.messages = []
-            peer.beats = []
-            peer.replies = []
-            peer.quiesces = []
-            peer.pokes = []
         for node in gone:
             del self._peers[node]
         return envelopes
@@ -982,17 +1058,18 @@ class RaftGroups:
             leaderless += raft.leader is None
             quiesced += raft.quiesced
             waking += raft.quiesced and slot.waking
-        nodes = tuple(
-            NodeStatus(
-                id=peer.id,
-                alive=peer.alive,
-                hears_us=peer.hears == self.incarnation,
-                incarnation=peer.incarnation,
-                silent_ticks=self.now - peer.heard,
-                groups=peer.groups,
+        nodes = []
+        for peer in self._peers.values():
+            nodes.append(
+                NodeStatus(
+                    id=peer.id,
+                    alive=peer.alive,
+                    hears_us=peer.hears == self.incarnation,
+                    incarnation=peer.incarnation,
+                    silent_ticks=self.now - peer.heard,
+                    groups=peer.groups,
+                )
             )
-            for peer in self._peers.values()
-        )
         return GroupsStatus(
             id=self.id,
             incarnation=self.incarnation,
@@ -1003,7 +1080,7 @@ class RaftGroups:
             quiesced=quiesced,
             waking=waking,
             touched=len(self._touched),
-            nodes=nodes,
+            nodes=tuple(nodes),
             rejected=dict(self.rejected),
         )
 
@@ -1011,13 +1088,16 @@ class RaftGroups:
         return f"<RaftGroups of {self.id!r}: {len(self._by_group)} groups, tick {self.now}>"
 
 
-def _table(numbers: list[int], columns: int) -> Table:
-    return np.array(numbers, np.uint64).reshape(-1, columns)
+def _numbers(table: Table) -> Any:
+    """A table whose cells are read one by one, as numbers of the language that reads them."""
+    if not COMPILED:
+        return table.astype(object)
+    return table if table.flags.writeable else table.copy()
 
 
 def _is_table(table: object, columns: int) -> bool:
     """Whether `table` holds rows of so many numbers that may be terms and indices."""
-    return (
+    return table is EMPTY[columns] or (
         type(table) is np.ndarray
         and table.dtype == np.uint64
         and table.ndim == 2

@@ -1,0 +1,540 @@
+"""Messages that no honest peer sends: rejected, counted, and nothing has changed.
+
+Then messages in any order at all: whatever comes, a core keeps what Raft promises.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from raft_group import Group, answer, elect, raft, work
+
+from ringleader import kernels
+from ringleader.consensus.log import Block
+from ringleader.consensus.membership import Membership
+from ringleader.consensus.raft import Config, Raft, messages
+from ringleader.consensus.raft.messages import (
+    AppendEntries,
+    AppendReply,
+    InstallSnapshot,
+    Message,
+    Propose,
+    ProposeReply,
+    Quiesce,
+    ReadReply,
+    ReadRequest,
+    RequestVote,
+    SnapshotReply,
+    TimeoutNow,
+    VoteReply,
+)
+from ringleader.errors import MisuseError, RingleaderError
+from ringleader.limits import INDEX_MAX, TERM_MAX
+
+MEMBERS = Membership([1, 2, 3]).to_bytes()
+STRANGER = 99
+
+
+def dump(core: Raft) -> dict[str, Any]:
+    """Everything that can be seen of a core: all its state in plain Python, or as much as the
+    compiled one shows."""
+    log = core.log
+    state: dict[str, Any] = {
+        "log": [
+            (log.term(index), log.is_control(index), bytes(log[index]))
+            for index in range(log.first, log.last + 1)
+        ],
+        "base": (log.base, log.base_term),
+        "status": {
+            name: value for name, value in asdict(core.status()).items() if name != "rejected"
+        },
+        "has_ready": core.has_ready,
+    }
+    names = (
+        "role now deadline heard quorum_due ballots round round_acked term_start memberships "
+        "applying transferee"
+    )
+    state |= {name: copy.copy(getattr(core, name)) for name in names.split()}
+    state["snapshot"] = repr(core.snapshot)
+    if kernels.PURE:
+        state = {name: repr(value) for name, value in vars(core).items()} | state
+        for name in ("rejected", "_advanced", "_ready_number"):
+            del state[name]
+        for peer in core.progress.values():
+            state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in peer.__slots__}
+    return state
+
+
+def rejects(core: Raft, message: Any) -> None:
+    """`message` is counted, and that is all."""
+    work(core)
+    before, counted = dump(core), sum(core.rejected.values())
+    core.step(message)
+    assert dump(core) == before, f"{message!r} changed something"
+    assert sum(core.rejected.values()) == counted + 1, f"{message!r} was not counted"
+
+
+# --- the cast: a core in each role -----------------------------------------------------------
+
+
+def follower() -> Raft:
+    """Of 2, in term 5; five entries, of which three are committed and applied."""
+    core = raft(terms=[1, 1, 3, 3, 4], term=5, commit=3, config=Config())
+    core.step(AppendEntries(2, 1, 5, 5, 4, 3, 1))
+    work(core)
+    assert (core.role, core.leader, core.commit) == ("follower", 2, 3)
+    return core
+
+
+def leader() -> Raft:
+    core = raft(terms=[1, 1, 3, 3, 4], term=4, commit=3, config=Config())
+    elect(core)
+    core.step(AppendReply(2, 1, 5, 6, 1))
+    work(core)
+    assert (core.role, core.term, core.commit) == ("leader", 5, 6)
+    return core
+
+
+def candidate() -> Raft:
+    core = raft(terms=[1, 1, 3, 3, 4], term=4, commit=3)
+    core.campaign()
+    work(core)
+    assert (core.role, core.term) == ("candidate", 5)
+    return core
+
+
+def receiver() -> Raft:
+    """A follower amid a snapshot."""
+    core = follower()
+    answer(core, InstallSnapshot(2, 1, 5, 20, 5, MEMBERS, 6, 7, 0, b"abc", 1))
+    return core
+
+
+CAST = {"follower": follower, "leader": leader, "candidate": candidate, "receiver": receiver}
+
+
+def templates(to: int = 1, term: int = 5, sender: int = 2) -> list[Any]:
+    """One message of each type, such as an honest peer may send."""
+    block = Block.pack(6, term, [b"x"])
+    return [
+        RequestVote(sender, to, term + 1, 5, 4),
+        VoteReply(sender, to, term, True),
+        AppendEntries(sender, to, term, 5, 4, 3, 1, block),
+        AppendReply(sender, to, term, 5, 1),
+        InstallSnapshot(sender, to, term, 20, 5, MEMBERS, 6, 7, 3, b"def", 1),
+        SnapshotReply(sender, to, term, 5, 0, True, 1),
+        TimeoutNow(sender, to, term),
+        Quiesce(sender, to, term, 5),
+        ReadRequest(sender, to, term, b"x"),
+        ReadReply(sender, to, term, b"x", 3),
+        Propose(sender, to, term, 1, (b"x",)),
+        ProposeReply(sender, to, term, 1, 6),
+    ]
+
+
+#: Values that a field can never have.
+IMPOSSIBLE: dict[str, list[Any]] = {
+    "sender": [1],
+    "to": [2, STRANGER, "1"],
+    "term": [-1, TERM_MAX + 1],
+    "last_index": [-1, INDEX_MAX + 1],
+    "last_term": [-1, 6, TERM_MAX],
+    "prev_index": [-1, INDEX_MAX + 1],
+    "prev_term": [-1, 6, 0],
+    "commit": [-1, INDEX_MAX + 1],
+    "round": [-1],
+    "block": ["not a block", b"RLBK", 7],
+    "match": [-1, INDEX_MAX + 1],
+    "hint_index": [-1, INDEX_MAX + 1],
+    "hint_term": [-1, TERM_MAX + 1],
+    "index": [-1, INDEX_MAX + 1],
+    "index_term": [-1, 0, 6],
+    "total_bytes": [-1, 5],
+    "checksum": [-1, 2**32],
+    "offset": [-1, 4, 2**62],
+    "data": [b"", b"defg"],
+    "granted": [],
+    "pre": [],
+    "transfer": [],
+    "refused": [],
+    "installed": [],
+    "membership": [],  # below
+    "context": [],
+    "ticket": [],
+    "payloads": [],
+}
+
+
+def _impossible() -> list[Any]:
+    cases = []
+    for template in templates():
+        for field in type(template).FIELDS:
+            for value in IMPOSSIBLE[field]:
+                if isinstance(template, SnapshotReply) and field == "offset" and value != -1:
+                    continue  # judged against what is being sent, below
+                fields = {name: getattr(template, name) for name in type(template).FIELDS}
+                fields[field] = value
+                name = f"{type(template).__name__}-{field}-{value!r}"
+                cases.append(pytest.param(type(template)(**fields), id=name))
+    return cases
+
+
+def test_every_field_has_impossible_values_or_none() -> None:
+    named = {field for template in templates() for field in type(template).FIELDS}
+    assert named == set(IMPOSSIBLE)
+    kinds = {type(template) for template in templates()}
+    assert kinds == set(Message.__subclasses__())
+
+
+@pytest.mark.parametrize("role", CAST)
+@pytest.mark.parametrize("message", _impossible())
+def test_impossible_fields(role: str, message: Any) -> None:
+    rejects(CAST[role](), message)
+
+
+@pytest.mark.parametrize("role", CAST)
+@pytest.mark.parametrize(
+    "message",
+    [AppendEntries(2, 1, 0, 0, 0, 0, 1), RequestVote(2, 1, 0, 0, 0), RequestVote(2, 1, 6, 0, 3)],
+)
+def test_impossible_beginnings(role: str, message: Any) -> None:
+    rejects(CAST[role](), message)
+
+
+SAME_OR_HIGHER = pytest.mark.parametrize("term", [5, 7], ids=["same term", "higher term"])
+
+
+@SAME_OR_HIGHER
+@pytest.mark.parametrize(
+    ("prev", "first", "terms"),
+    [
+        ((5, 4), 7, [5]),  # a gap
+        ((5, 4), 5, [5]),  # an overlap
+        ((5, 4), 6, [3]),  # terms that go back
+        ((3, 3), 6, [5]),
+        ((0, 0), 7, [5]),  # as if it followed the beginning
+        ((2, 1), 9, [5, 5]),
+        ((1, 1), 4, [5]),
+    ],
+)
+def test_blocks_that_do_not_fit(
+    term: int, prev: tuple[int, int], first: int, terms: list[int]
+) -> None:
+    block = Block.pack(first, terms, [b"x"] * len(terms))
+    rejects(follower(), AppendEntries(2, 1, term, *prev, 3, 1, block))
+
+
+@SAME_OR_HIGHER
+@pytest.mark.parametrize(
+    ("prev", "terms"),
+    [
+        ((0, 0), [2, 2, 2, 2]),  # another history altogether
+        ((2, 1), [4, 4]),  # at the commit index
+        ((0, 0), [1, 2, 3, 3]),  # below it, and right at it
+        ((0, 0), [1, 3, 3, 5]),
+        ((1, 1), [3, 3, 5]),
+    ],
+)
+def test_conflicts_below_commit(term: int, prev: tuple[int, int], terms: list[int]) -> None:
+    block = Block.pack(prev[0] + 1, terms, [b"x"] * len(terms))
+    rejects(follower(), AppendEntries(2, 1, term, *prev, 3, 1, block))
+
+
+def test_late_and_repeated_blocks_change_nothing() -> None:
+    """They are no hostile ones: answered, and the log is as it was."""
+    for prev, terms in (((0, 0), [1]), ((0, 0), [1, 1, 3]), ((2, 1), [3]), ((2, 1), [3, 3, 4])):
+        core = follower()
+        block = Block.pack(prev[0] + 1, terms, [b"x"] * len(terms))
+        before = dump(core)
+        (reply,) = answer(core, AppendEntries(2, 1, 5, *prev, 3, 1, block))
+        assert not reply.refused
+        assert reply.match >= 3
+        assert dump(core) == before
+
+
+@pytest.mark.parametrize("term", [5, 6], ids=["same term", "higher term"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\2", b"\0\0", b"\1", b"\1" + MEMBERS[:-1], b"\1" + Membership().to_bytes()]
+)
+def test_unknown_control_entries(term: int, payload: bytes) -> None:
+    block = Block.pack(6, 5, [payload], control=True)
+    rejects(follower(), AppendEntries(2, 1, term, 5, 4, 3, 1, block))
+
+
+def test_a_second_leader_in_one_term() -> None:
+    for core, sender in ((follower(), 3), (leader(), 2), (receiver(), 3)):
+        rejects(core, AppendEntries(sender, 1, 5, 5, 4, 3, 1))
+        rejects(core, AppendEntries(sender, 1, 5, 5, 4, 3, 1, Block.pack(6, 5, [b"x"])))
+        rejects(core, InstallSnapshot(sender, 1, 5, 20, 5, MEMBERS, 1, 7, 0, b"x", 1))
+
+
+@pytest.mark.parametrize("term", [5, 6], ids=["same term", "higher term"])
+@pytest.mark.parametrize("offset", [0, 3], ids=["first chunk", "last chunk"])
+@pytest.mark.parametrize("membership", [b"", b"\xff" * 40, MEMBERS[:-1], MEMBERS + b"x"])
+def test_snapshots_of_an_impossible_membership(term: int, offset: int, membership: bytes) -> None:
+    rejects(receiver(), InstallSnapshot(2, 1, term, 20, 5, membership, 6, 7, offset, b"def", 1))
+
+
+@pytest.mark.parametrize("index_term", [1, 2])
+def test_snapshots_older_in_term_than_what_is_committed(index_term: int) -> None:
+    """Entry 3 is committed here in term 3: a later one cannot be of an earlier term."""
+    rejects(follower(), InstallSnapshot(2, 1, 5, 9, index_term, MEMBERS, 1, 7, 0, b"x", 1))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AppendReply(2, 1, 5, 7, 1),  # beyond the log
+        AppendReply(2, 1, 5, 5, 2),  # a round that was never sent
+        AppendReply(2, 1, 5, 5, 2, True, 4, 3),
+        SnapshotReply(2, 1, 5, 7, 0, True, 1),
+        SnapshotReply(2, 1, 5, 5, 0, True, 2),
+        AppendReply(STRANGER, 1, 5, 5, 1),
+        SnapshotReply(STRANGER, 1, 5, 5, 0, True, 1),
+        ReadRequest(STRANGER, 1, 5, b"x"),
+        Propose(STRANGER, 1, 5, 1, (b"x",)),
+        Propose(2, 1, 5, 1, ("text",)),  # type: ignore[arg-type]
+        Propose(2, 1, 5, 1, (b"x", 7)),  # type: ignore[arg-type]
+    ],
+)
+def test_answers_and_requests_that_a_leader_cannot_get(message: Any) -> None:
+    rejects(leader(), message)
+
+
+def test_a_snapshot_reply_beyond_the_snapshot() -> None:
+    group = Group(3, Config())
+    core = group.elect(1)
+    group.cut(3)
+    core.propose([b"a"])
+    group.settle()
+    group.snapshot(1, b"x" * 100)
+    group.heal()
+    core.tick()
+    group.work(1)
+    for message in [message for message in group.network if message.to == 3]:
+        group.cores[3].step(message)
+    for message in work(group.cores[3]):
+        core.step(message)
+    assert any(isinstance(message, InstallSnapshot) for message in work(core))
+    rejects(core, SnapshotReply(3, 1, 1, 2, 101, False, core.round))
+
+
+@pytest.mark.parametrize("term", [5, 6], ids=["same term", "higher term"])
+@pytest.mark.parametrize("kind", ["ReadReply", "ProposeReply", "ReadRequest", "Propose"])
+@pytest.mark.parametrize("role", ["follower", "candidate", "leader"])
+def test_strangers(role: str, kind: str, term: int) -> None:
+    """Who was never heard of neither answers reads nor raises terms."""
+    (message,) = [
+        message
+        for message in templates(term=term, sender=STRANGER)
+        if type(message).__name__ == kind
+    ]
+    rejects(CAST[role](), message)
+
+
+@pytest.mark.parametrize("term", [5, 6], ids=["same term", "higher term"])
+def test_votes_of_strangers(term: int) -> None:
+    rejects(candidate(), VoteReply(STRANGER, 1, term, True))
+    rejects(candidate(), VoteReply(STRANGER, 1, term, False))
+
+
+def test_answers_that_only_a_leader_gives() -> None:
+    """3 does not lead term 5, 2 does."""
+    rejects(follower(), ReadReply(3, 1, 5, b"x", 2))
+    rejects(follower(), ProposeReply(3, 1, 5, 7, 6))
+
+
+def test_what_is_no_message() -> None:
+    core = follower()
+    before = dump(core)
+    for thing in (None, "hello", 7, b"", object(), Block.pack(1, 1, [b"x"])):
+        with pytest.raises(MisuseError, match="takes a message"):
+            core.step(thing)  # type: ignore[arg-type]
+    assert dump(core) == before
+
+
+def test_reasons_are_counted_in_the_status() -> None:
+    core = follower()
+    for _ in range(3):
+        core.step(TimeoutNow(2, 7, 5))
+    assert core.status().rejected == {"not addressed to this node": 3}
+
+
+@pytest.mark.parametrize("message", templates(), ids=lambda message: type(message).__name__)
+def test_messages_are_values(message: Any) -> None:
+    fields = {name: getattr(message, name) for name in type(message).FIELDS}
+    again = type(message)(**fields)
+    assert again == message
+    assert hash(again) == hash(message)
+    assert type(message).__name__ in repr(message)
+    assert message != "something else"
+    for field in fields:
+        if field == "term":
+            assert type(message)(**(fields | {"term": 9})) != message
+    if getattr(message, "block", None) is None:
+        assert pickle.loads(pickle.dumps(message)) == message
+
+
+# --- messages in any order -------------------------------------------------------------------
+
+IDS = st.sampled_from([1, 2, 3, STRANGER])
+SMALL = st.integers(-1, 8)
+TERMS = st.one_of(st.integers(0, 8), st.sampled_from([-1, TERM_MAX, TERM_MAX + 1]))
+INDICES = st.one_of(st.integers(0, 9), st.sampled_from([-1, INDEX_MAX, INDEX_MAX + 1]))
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> Block | None:
+    count = draw(st.integers(0, 4))
+    if not count:
+        return None
+    terms = sorted(draw(st.lists(st.integers(1, 7), min_size=count, max_size=count)))
+    first = draw(st.integers(1, 8))
+    if draw(st.booleans()):
+        return Block.pack(first, terms, [b"\0"] * count, control=True)
+    if draw(st.integers(0, 9)) == 0:
+        members = Membership(draw(st.sets(st.sampled_from([1, 2, 3, 4]), min_size=1)))
+        return Block.pack(first, terms, [b"\1" + members.to_bytes()] * count, control=True)
+    return Block.pack(first, terms, [b"x"] * count)
+
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "sender": IDS,
+    "to": st.sampled_from([1, 1, 1, 1, 1, 2]),
+    "term": TERMS,
+    "last_index": INDICES,
+    "last_term": TERMS,
+    "prev_index": INDICES,
+    "prev_term": TERMS,
+    "commit": INDICES,
+    "round": SMALL,
+    "block": blocks(),
+    "match": INDICES,
+    "hint_index": INDICES,
+    "hint_term": TERMS,
+    "index": INDICES,
+    "index_term": TERMS,
+    "total_bytes": st.integers(-1, 6),
+    "checksum": st.integers(0, 1),
+    "offset": SMALL,
+    "data": st.binary(max_size=6),
+    "granted": st.booleans(),
+    "pre": st.booleans(),
+    "transfer": st.booleans(),
+    "refused": st.booleans(),
+    "installed": st.booleans(),
+    "membership": st.sampled_from([MEMBERS, MEMBERS, b"", b"\1\0\0\0\0\0\0\0\0\0"]),
+    "context": st.sampled_from([b"x", b"y"]),
+    "ticket": st.integers(0, 3),
+    "payloads": st.sampled_from([(b"x",), (b"x", b"y"), (), ("text",), (7,)]),
+}
+
+
+@st.composite
+def appends(draw: st.DrawFn) -> AppendEntries:
+    """Nearly honest ones."""
+    block = draw(blocks())
+    prev = block.first - 1 if block is not None else draw(st.integers(0, 6))
+    if draw(st.integers(0, 3)) == 0:
+        prev = draw(st.integers(0, 6))
+    return AppendEntries(
+        draw(st.sampled_from([2, 3])),
+        1,
+        draw(st.integers(2, 8)),
+        prev,
+        draw(st.integers(1, 3)) if prev else 0,
+        draw(st.integers(0, 6)),
+        1,
+        block,
+    )
+
+
+MESSAGES = st.one_of(
+    [
+        st.builds(kind, **{field: FIELDS[field] for field in kind.FIELDS})
+        for kind in Message.__subclasses__()
+    ]
+    + [appends()] * 3
+)
+#: What is done to the core: a message, so many ticks, or a call.
+STEPS = st.one_of(
+    MESSAGES,
+    MESSAGES,
+    MESSAGES,
+    st.integers(1, 25),
+    st.sampled_from(["campaign", "propose", "read", "transfer", "quiesce", "elect", "work"]),
+)
+
+
+def perform(core: Raft, step: Any) -> None:
+    if isinstance(step, Message):
+        core.step(step)
+    elif isinstance(step, int):
+        core.tick(step)
+    elif step == "elect":
+        # Honest votes now and then, or no core would ever lead.
+        if core.role in ("candidate", "pre-candidate"):
+            pre = core.role == "pre-candidate"
+            core.step(VoteReply(2, 1, core.term + pre, True, pre))
+            core.step(VoteReply(3, 1, core.term + pre, True, pre))
+    else:
+        try:
+            if step == "campaign":
+                core.campaign()
+            elif step == "propose":
+                core.propose([b"p"])
+            elif step == "read":
+                core.read_index(b"r")
+            elif step == "transfer":
+                core.transfer(2)
+            elif step == "quiesce":
+                core.quiesce()
+            else:
+                work(core)
+        except RingleaderError:
+            pass
+
+
+@settings(max_examples=400 if not kernels.PURE else 100)
+@given(st.integers(0, 2), st.lists(STEPS, max_size=40), st.booleans())
+def test_any_messages_in_any_order(commit: int, steps: list[Any], lazy: bool) -> None:
+    """No exception, and what Raft promises of one node holds after each step."""
+    core = raft(terms=[1, 1, 2], term=2, commit=commit, config=Config())
+    committed: dict[int, tuple[int, bytes]] = {}
+    seen = (core.term, core.commit, core.last_applied)
+    vote = (core.term, core.vote)
+    for step in steps:
+        try:
+            perform(core, step)
+            if not lazy:
+                work(core)
+        except Exception as error:
+            raise AssertionError(f"{step!r}") from error
+        log = core.log
+        assert core.last_applied <= core.commit <= log.last
+        assert core.stable <= log.last
+        now = (core.term, core.commit, core.last_applied)
+        assert all(old <= new for old, new in zip(seen, now, strict=True)), (seen, now)
+        if core.term == vote[0] and vote[1] is not None:
+            assert core.vote == vote[1], "two votes in one term"
+        seen, vote = now, (core.term, core.vote)
+        assert log.last_term <= core.term
+        terms = [log.term(index) for index in range(log.base, log.last + 1)]
+        assert terms == sorted(terms)
+        for index in range(log.first, core.commit + 1):
+            entry = (log.term(index), bytes(log[index]))
+            assert committed.setdefault(index, entry) == entry, "what was committed has changed"
+        for peer in core.progress.values():
+            assert peer.match < peer.next <= log.last + 1
+            assert peer.round <= core.round
+    work(core)
+
+
+def test_message_kinds_are_all_tried() -> None:
+    assert {kind.__name__ for kind in Message.__subclasses__()} <= set(vars(messages))
