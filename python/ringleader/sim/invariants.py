@@ -304,6 +304,8 @@ class Checker:
         self.shadows: dict[NodeId, Shadow] = {}
         #: The committed entries' words, by index; [0] stands for the empty log.
         self.ledger: list[int] = [0]
+        #: Term -> the highest index that its leader was the first to commit.
+        self.committed: dict[int, int] = {}
         #: By index: the CRC of all payloads applied up to there.
         self.chain: list[int] = [0]
         self.runs: dict[int, _Run] = {}
@@ -887,7 +889,8 @@ class Checker:
             )
         if membership.is_witness(s.id):
             self.violate(8, s.id, f"is a witness and leads term {term}")
-        last = len(self.ledger) - 1
+        # Votes can come so late that a leader of a later term has committed entries meanwhile.
+        last = max([0, *(index for by, index in self.committed.items() if by < term)])
         if last >= len(s.words) or s.words[last] != self.ledger[last]:
             self.violate(
                 4,
@@ -959,6 +962,7 @@ class Checker:
         if words[begin - 1] != ledger[begin - 1]:
             self.violate(4, s.id, f"commits {commit}, but its entry {begin - 1} is another")
         ledger += words[begin : commit + 1]
+        self.committed[core.term] = commit
         # An answer that was under way can complete a commitment after the next leader's election.
         for other in shadows.values():
             if other.leads > core.term and (
