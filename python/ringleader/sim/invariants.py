@@ -304,6 +304,8 @@ class Checker:
         self.shadows: dict[NodeId, Shadow] = {}
         #: The committed entries' words, by index; [0] stands for the empty log.
         self.ledger: list[int] = [0]
+        #: Term -> the highest index that its leader was the first to commit.
+        self.committed: dict[int, int] = {}
         #: By index: the CRC of all payloads applied up to there.
         self.chain: list[int] = [0]
         self.runs: dict[int, _Run] = {}
@@ -375,6 +377,12 @@ class Checker:
                 f"its durable vote in term {hard_state.term} was for {s.durable_vote}, "
                 f"after the restart it is {hard_state.vote}",
             )
+        written = {(s.durable_term, s.durable_vote)}
+        for ready, *_ in s.pending:
+            if ready.hard_state is not None:
+                written.add((ready.hard_state.term, ready.hard_state.vote))
+        if (hard_state.term, hard_state.vote) not in written:
+            self.violate(6, node, f"restarts with {hard_state!r}, which it never wrote")
         if snapshot_index < s.snapshot:
             self.violate(6, node, f"lost its snapshot at {s.snapshot}: has {snapshot_index}")
         base, last = log.base, log.last
@@ -410,8 +418,12 @@ class Checker:
             self._check_run(s, base + 1, words[base + 1 :], items)
             skip = snapshot_index - base  # what the snapshot covers is in its membership
             self._note_configs(s, snapshot_index + 1, words[snapshot_index + 1 :], items[skip:])
+        if hard_state.vote is not None:  # it may have become durable without being confirmed
+            self.grants.setdefault(hard_state.term, {})[node] = hard_state.vote
         s.term, s.vote = core.term, core.vote
         s.commit = core.commit
+        if s.commit >= len(self.ledger) or words[s.commit] != self.ledger[s.commit]:
+            self.violate(7, node, f"restarts with commit index {s.commit}, which is not committed")
         s.last = last
         s.applied = s.chain = 0
 
@@ -877,7 +889,8 @@ class Checker:
             )
         if membership.is_witness(s.id):
             self.violate(8, s.id, f"is a witness and leads term {term}")
-        last = len(self.ledger) - 1
+        # Votes can come so late that a leader of a later term has committed entries meanwhile.
+        last = max([0, *(index for by, index in self.committed.items() if by < term)])
         if last >= len(s.words) or s.words[last] != self.ledger[last]:
             self.violate(
                 4,
@@ -949,6 +962,7 @@ class Checker:
         if words[begin - 1] != ledger[begin - 1]:
             self.violate(4, s.id, f"commits {commit}, but its entry {begin - 1} is another")
         ledger += words[begin : commit + 1]
+        self.committed[core.term] = commit
         # An answer that was under way can complete a commitment after the next leader's election.
         for other in shadows.values():
             if other.leads > core.term and (
@@ -994,6 +1008,8 @@ class Checker:
             self._learn_commit(s, core)
         if last >= len(ledger) or last > core.commit:
             self.violate(5, node, f"applies {last}; its commit index is {core.commit}")
+        if last < len(s.words) and s.words[last] != ledger[last]:
+            self.violate(5, node, f"applies {last}; another entry was committed there")
         if last >= len(s.durable) or s.durable[last] != ledger[last]:
             self.violate(6, node, f"applies {last}, which is not durable here")
         at = first

@@ -1,0 +1,37 @@
+"""Every known bug of tests/sim/mutants.py is caught, and not by accident: the same seed passes without
+it."""
+
+from __future__ import annotations
+
+import pytest
+from sim.mutants import BY_NAME, MUTANTS, Catch, Outcome, check, in_processes
+
+from ringleader.sim.invariants import INVARIANTS
+
+
+@pytest.fixture(scope="module")
+def checked(request: pytest.FixtureRequest) -> dict[str, tuple[Catch, Outcome | None]]:
+    """Those mutants that this session asks for, in two processes."""
+    names = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_the_mutant_is_caught"
+    ]
+    return {result[0].mutant.name: result for result in in_processes(check, names)}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_mutant_is_caught(name: str, checked: dict[str, tuple[Catch, Outcome | None]]) -> None:
+    catch, sound = checked[name]
+    others = [(outcome.seed, outcome.text) for outcome in catch.wrong]
+    assert catch.outcome is not None, f"not in {catch.seeds} seeds; other invariants: {others}"
+    assert catch.outcome.number in BY_NAME[name].caught_by
+    assert sound is not None
+    assert sound.number is None, f"the same seed fails without the bug: {sound.text}"
+
+
+def test_the_table_is_as_it_should_be() -> None:
+    numbers = {invariant.number for invariant in INVARIANTS}
+    assert len(BY_NAME) == len(MUTANTS) >= 32
+    assert all(mutant.caught_by <= numbers for mutant in MUTANTS)
+    assert len({mutant.changes for mutant in MUTANTS}) == len(MUTANTS)
