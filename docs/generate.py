@@ -1,7 +1,7 @@
 """Writes those parts of the pages that the code knows better: `python docs/generate.py`.
 
-In a page, what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced; the diagram of
-roles is a file of its own.  A test fails when any of it is out of date.
+In a page, what stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced; the
+diagram of roles is a file of its own.  A test fails when any of it is out of date.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def roles() -> str:
 
 def roles_svg() -> str:
     """Figure 4 of the paper, with the numbers of the table."""
-    step, box_width, box_height, middle = 210, 130, 44, 180
+    step, box_width, box_height, middle = 210, 130, 44, 110
     centre = [90 + step * role for role in range(len(core.ROLES))]
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {step * 4 - 30} 350" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {step * 4 - 30} 225" '
         'font-family="sans-serif" font-size="14">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#666"/></marker></defs>',
-        f'<rect width="{step * 4 - 30}" height="350" fill="#fff"/>',
+        f'<rect width="{step * 4 - 30}" height="225" fill="#fff"/>',
     ]
     for number, (source, target) in enumerate(core.TRANSITIONS, 1):
         a, b = centre[source], centre[target]
@@ -130,7 +130,7 @@ def profile_table() -> str:
             (
                 f"`{profile.name}`",
                 ", ".join(profile.nodes),
-                f"{profile.rtt_max_us / 1000:g} ms",
+                f"{_round_trip_us(profile) / 1000:g} ms",
                 f"{profile.tick_us / 1000:g} ms",
                 f"{profile.election_ticks} ticks",
                 f"{profile.heartbeat_ticks} ticks",
@@ -140,43 +140,46 @@ def profile_table() -> str:
     )
 
 
+def _round_trip_us(profile: profiles.Profile) -> int:
+    dcs = set(profile.nodes)
+    between = (us for pair, us in profile.rtt_us.items() if dcs.issuperset(pair))
+    return max(between, default=profile.rtt_local_us)
+
+
 def fault_table() -> str:
     rows = []
     for name, faults in profiles.FAULTS.items():
         parts = list(faults.parts)
-        if name in parts or name == "disk":
-            rows.append((f"`{name}`", _faults_in_words(faults)))
+        if len(parts) > 2:
+            words = "all of these"
+        elif name == "disk":
+            words = "as `crash`, and: " + _in_words(faults, "disk")
         else:
-            rows.append((f"`{name}`", " and ".join([", ".join(parts[:-1]), parts[-1]]) or "nothing")
-                        if parts else (f"`{name}`", "nothing"))
+            words = "; ".join(_in_words(faults, part) for part in parts) or "nothing"
+        rows.append((f"`{name}`", words))
     return table(("set", "what goes wrong"), rows)
 
 
-def _faults_in_words(faults: profiles.Faults) -> str:
+def _in_words(faults: profiles.Faults, part: str) -> str:
+    """What is not as by default, in the order of the fields."""
+    values = getattr(faults, part)
     words = []
-    for part in faults.parts:
-        values = getattr(faults, part)
-        for field in dataclasses.fields(values):
-            value = getattr(values, field.name)
-            if value == field.default:
-                continue
-            name = field.name.replace("_", " ")
-            if field.name.endswith("_rate"):
-                words.append(f"{name[:-5]} {value * 100:g} %")
-            elif isinstance(value, tuple):
-                words.append(f"{name[:-3]} lasts {_seconds(value[0])} to {_seconds(value[1])}")
-            elif field.name.endswith("every_us"):
-                what = name[: -len("every us")].strip() or part
-                words.append(f"{what} every {_seconds(value)}")
-            elif field.name.endswith("_us"):
-                words.append(f"{name[:-3]} {_seconds(value)}")
-            else:
-                words.append(f"{name} {value}")
-    return "; ".join(words)
-
-
-def _seconds(us: int) -> str:
-    return f"{us / 1e6:g} s"
+    for field in dataclasses.fields(values):
+        value = getattr(values, field.name)
+        name = field.name.replace("_", " ")
+        if value == field.default:
+            continue
+        if field.name.endswith("_rate"):
+            words.append(f"{name[:-5]} {value * 100:g} %")
+        elif field.name.endswith("_ppm_max"):
+            words.append(f"{name[:-8]} up to {value / 10_000:g} %")
+        elif isinstance(value, tuple):
+            words.append(f"{name[:-3]} for {value[0] / 1e6:g} to {value[1] / 1e6:g} s")
+        elif field.name.endswith("every_us"):
+            words.append(f"{name[:-8].strip() or part} every {value / 1e6:g} s")
+        else:
+            words.append(f"{name[:-3]} {value / 1e6:g} s")
+    return ", ".join(words)
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -72,9 +72,10 @@ class Profile:
     """Where the nodes stand and how far apart.
 
     nodes           the datacenter of each node; node ids are 1, 2, ... in this order.
-    rtt_us          {(dc, dc): round trip}, one of the two orders; within a datacenter
-    `rtt_local_us`. tick_us         a tick of the core; election and heartbeat are counted in
-    these. disk_bytes_per_s, sync, queue_bytes_max: the disks; see `ringleader.sim.disk`.
+    rtt_us          {(dc, dc): round trip}, one of the two orders; within a datacenter it is
+                    `rtt_local_us`.
+    tick_us         a tick of the core; election and heartbeat are counted in these.
+    sync, disk_bytes_per_s      the disks; see `ringleader.sim.disk`.
     """
 
     name: str

@@ -79,9 +79,11 @@ from ringleader.errors import (
     MisuseError,
     NotLeader,
     ProposalRefused,
+    QuorumError,
+    SettingTypeError,
 )
 from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX
 
 NodeId = int | str
 
@@ -113,10 +115,16 @@ MEMBERSHIP = b"\1"
 RANDOM_MODULUS = 2**31 - 1
 #: What an entry takes in the log besides its payload.
 ENTRY_BYTES = 16
+#: Ticks in one call; far below what a clock's 64 bits hold.
+TICKS_MAX = 2**40
+#: How far beyond the own term a stranger's may lie.
+TERM_JUMP_MAX = 2**32
 #: A deadline that no tick reaches.
 NEVER = 2**62
 #: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
 TICKETS_KEPT = 2**16
+#: Lives of senders whose tickets it remembers in one term.
+TICKET_LIVES_MAX = 2**12
 
 
 class Raft:
@@ -229,7 +237,9 @@ class Raft:
         self.quorum_due = NEVER
         self.quiesced = False
         self.seed = seed
-        self._random = seed % (RANDOM_MODULUS - 1) + 1
+        # The id too: nodes that were given the same seed must not campaign in step.
+        mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
+        self._random = mixed % (RANDOM_MODULUS - 1) + 1
         self._timeout = 0
         # A lease that this node granted in an earlier life may still run (D§6.4.1).
         self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
@@ -250,7 +260,9 @@ class Raft:
         self._transfer_deadline = NEVER
         self._preferred: NodeId | None = None
         self._preferred_since = 0
-        self._tickets: dict[tuple[NodeId, int], None] = {}
+        self._tickets: dict[tuple[NodeId, int], set[int]] = {}
+        self._ticket_floors: dict[tuple[NodeId, int], int] = {}
+        self._ticket = 0
 
         # Reads: those that wait for the first commit of this term, and (round, index, context,
         # requester) of those that wait for their round.
@@ -299,8 +311,11 @@ class Raft:
     @property
     def uncommitted_bytes(self) -> int:
         """What the entries after `commit` take in the log."""
-        tail: int = self.log.payload_size(self.commit + 1, self._last + 1)
-        return tail + ENTRY_BYTES * (self._last - self.commit)
+        return self._bytes_after(self.commit)
+
+    def _bytes_after(self, index: int) -> int:
+        tail: int = self.log.payload_size(index + 1, self._last + 1)
+        return tail + ENTRY_BYTES * (self._last - index)
 
     @property
     def has_lease(self) -> bool:
@@ -367,7 +382,13 @@ class Raft:
     # --- time --------------------------------------------------------------------------------
 
     def tick(self, count: int = 1) -> None:
-        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call."""
+        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call.
+
+        Raises:
+            MisuseError: time went back, or on for ever.
+        """
+        if not 0 <= count <= TICKS_MAX:
+            raise MisuseError(f"tick({count}): a number of ticks lies in 0 ... {TICKS_MAX}")
         self.now += count
         if self.now >= self.deadline:
             self._on_deadline()
@@ -382,6 +403,12 @@ class Raft:
 
     def _on_leader_deadline(self) -> None:
         config = self.config
+        for peer in self._peers:
+            if peer.state == SNAPSHOT:
+                peer.stalled += config.heartbeat_ticks
+                if peer.stalled >= config.election_ticks and peer.active:
+                    peer.sent = peer.offset  # lost on the way: go back
+                    peer.stalled = 0
         if self.now >= self.quorum_due:
             self.quorum_due = self.now + config.election_ticks
             # D§6.2: a leader that reaches no quorum steps down.
@@ -397,13 +424,6 @@ class Raft:
         self._prefer_leader()
         self.deadline = self.now + config.heartbeat_ticks
         self._round_wanted = True
-        for peer in self._peers:
-            peer.paused = False
-            if peer.state == SNAPSHOT:
-                peer.stalled += config.heartbeat_ticks
-                if peer.stalled >= config.election_ticks:
-                    peer.sent = peer.offset  # lost on the way: go back
-                    peer.stalled = 0
 
     def _set_election_deadline(self) -> None:
         """§5.2: election timeouts are drawn anew each time, from [election_ticks, twice that)."""
@@ -501,6 +521,11 @@ class Raft:
         here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
+        if (
+            message.term > self.term + TERM_JUMP_MAX
+            and message.sender not in self.membership.members
+        ):
+            return "impossible term"
         if isinstance(message, AppendEntries):
             return self._objection_to_entries(message)
         if isinstance(message, InstallSnapshot):
@@ -512,19 +537,16 @@ class Raft:
                 and message.index_term < self.log.term(self.commit)
             ):
                 return "impossible snapshot"
-            try:
-                if not Membership.from_bytes(message.membership).voters:
-                    return "impossible snapshot"
-            except FormatError:
+            if not self._is_usable(message.membership):
                 return "impossible snapshot"
-        elif (
+        if (
             # Candidates and leaders may be unknown here as yet (§6); all others speak as members.
-            not isinstance(message, RequestVote)
+            not isinstance(message, (RequestVote, InstallSnapshot))
             and message.sender not in self.membership.members
             and message.term >= self.term
         ):
             return "not a member"
-        elif (
+        if (
             # Anyone may refuse a read; all other answers are the leader's.
             (
                 isinstance(message, ProposeReply)
@@ -536,6 +558,26 @@ class Raft:
         ):
             return "a second leader in one term"
         return None
+
+    def _is_usable(self, membership: bytes) -> bool:
+        try:
+            found = Membership.from_bytes(membership)
+            self._quorum_of(found)
+        except (FormatError, MembershipError):
+            return False
+        return bool(found.voters)
+
+    def _controls_are_valid(self, block: Block) -> bool:
+        """Whether this version knows every control entry of `block`."""
+        for index in range(block.first, block.last + 1):
+            if block.is_control(index):
+                payload = bytes(block[index])
+                if payload[:1] == MEMBERSHIP:
+                    if not self._is_usable(payload[1:]):
+                        return False
+                elif payload != NO_OP:
+                    return False
+        return True
 
     def _second_leader(self, message: Message) -> bool:
         return message.term == self.term and (
@@ -549,7 +591,7 @@ class Raft:
         block = message.block
         if block is None:
             return None
-        if block.has_control and not _controls_are_valid(block):
+        if block.has_control and not self._controls_are_valid(block):
             return "unknown control entry"
         if message.prev_index < self.commit and message.term >= self.term:
             # What is committed here, the leader has too (Leader Completeness).
@@ -601,6 +643,7 @@ class Raft:
         self._end_transfer()
         self._preferred = None
         self._tickets.clear()
+        self._ticket_floors.clear()
         self._keep_block(None, 0, 0, False)
 
     def _become_leader(self) -> None:
@@ -640,11 +683,16 @@ class Raft:
         self._campaign(self.config.pre_vote, False)
 
     def _promotable(self) -> bool:
-        return (
-            self.membership.is_voter(self.id)
-            and not self.membership.is_witness(self.id)
-            and self._install is None
-        )
+        if self._install is not None or self._witness:
+            return False
+        if self.membership.is_voter(self.id):
+            return True
+        # D§4.2.2: who leaves the voters may still be needed until that is committed, when nobody
+        # who stays has a log as long.  Its own vote does not count then.
+        if self.membership_index <= self.commit or len(self.memberships) < 2:
+            return False
+        before = self.memberships[-2][1]
+        return before.is_voter(self.id) and not before.is_witness(self.id)
 
     def _hears_leader(self) -> bool:
         if not self.config.check_quorum:
@@ -689,7 +737,11 @@ class Raft:
         # nothing: for a later term it is free.
         free = (
             self.vote == message.sender
-            or (self.vote is None and self.leader is None)
+            or (
+                self.vote is None
+                and self.leader is None
+                and (message.transfer or not self._hears_leader())
+            )
             or (message.pre and message.term > self.term)
         )
         # §5.4.1: the candidate's log is at least as up-to-date as this one.
@@ -893,7 +945,7 @@ class Raft:
     def _advance_commit(self) -> None:
         """Figure 2, "Leaders": if a majority has replicated N > commitIndex and log[N].term is the
         current one, set commitIndex = N.  Entries of earlier terms are committed by those
-                                           (§5.4.2)."""
+        (§5.4.2)."""
         if self._plain:
             index = self._majority_match()
         else:
@@ -1278,7 +1330,13 @@ class Raft:
             raise ProposalRefused("nothing of this term is committed yet; try again later")
         if self.transferee is not None:
             raise ProposalRefused(f"leadership is being handed to {self.transferee!r}")
-        return self._append_membership(self.membership.changed(change))
+        # D§4.1 goes in one step because any two majorities of it overlap; other quorums need not.
+        one_step = type(self.quorum) is Majority
+        after = self.membership.changed(change, one_step)
+        self._quorum_of(after)
+        if after.joint:
+            self._quorum_of(after.left())
+        return self._append_membership(after)
 
     def _append_membership(self, membership: Membership) -> int:
         index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
@@ -1308,13 +1366,7 @@ class Raft:
         self._voter = membership.is_voter(self.id)
         self._witness = membership.is_witness(self.id)
         self._joint = membership.joint
-        make = self.config.quorum
-        if not membership.voters:
-            self.quorum = _Nobody()
-        elif membership.joint:
-            self.quorum = Joint(make(membership.voters), make(membership.outgoing))
-        else:
-            self.quorum = make(membership.voters)
+        self.quorum = self._quorum_of(membership)
         self._plain = (
             type(self.quorum) is Majority
             and len(membership.members) == len(membership.voters)
@@ -1324,6 +1376,30 @@ class Raft:
             self._adopt_progress()
             if self.transferee is not None and self.transferee not in self.progress:
                 self._end_transfer()
+
+    def _quorum_of(self, membership: Membership) -> QuorumSystem:
+        """
+        Raises:
+            MembershipError: `Config.quorum` makes no system of these voters that is safe here.
+        """
+        if not membership.voters:
+            return _Nobody()
+        if not membership.joint:
+            return self._half(membership.voters)
+        return Joint(self._half(membership.voters), self._half(membership.outgoing))
+
+    def _half(self, voters: tuple[NodeId, ...]) -> QuorumSystem:
+        try:
+            system = self.config.quorum(voters)
+        except QuorumError as error:
+            raise MembershipError(f"no quorum system for {voters}: {error}") from error
+        if not isinstance(system, QuorumSystem) or not system.elections_intersect:
+            raise MembershipError(
+                f"Config.quorum gave {system!r}: two leaders of one term could be elected by it"
+            )
+        if set(system.voters) != set(voters):
+            raise MembershipError(f"Config.quorum gave {system!r} for the voters {voters}")
+        return system
 
     def _adopt_progress(self) -> None:
         """One `Progress` for each other member; those that stay keep theirs."""
@@ -1512,7 +1588,7 @@ class Raft:
         if best is None or best.id != self._preferred:
             self._preferred = best.id if best is not None else None
             self._preferred_since = self.now
-        elif self.now - self._preferred_since >= self.config.priority_ticks:
+        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
             self._preferred_since = self.now  # should it fail, wait as long again
             self.transfer(best.id)
 
@@ -1585,8 +1661,8 @@ class Raft:
     def propose(self, payloads: Sequence[bytes]) -> int:
         """Append commands to the log; the index of the first.  They are committed when
         `Ready.committed` shows them, with this node's present term, and lost when another entry
-        stands there.  They stand next to each other; a change of leader may keep the first few
-                       only.
+        stands there.  They stand next to each other; a change of leader may keep only the first
+        few.
 
         Raises:
             NotLeader: only the leader can; its `leader` says who is.
@@ -1611,7 +1687,9 @@ class Raft:
         if not count:
             return first
         self._last = first + count - 1
-        if first - 1 > self.commit and self.uncommitted_bytes > self._max_uncommitted_bytes:
+        # What is not durable and applied here counts, too: nothing of it can be compacted.
+        done = min(self.commit, self.stable, self.last_applied)
+        if first - 1 > done and self._bytes_after(done) > self._max_uncommitted_bytes:
             self.log.truncate(first)  # nobody has seen it
             self._last = first - 1
             raise ProposalRefused(
@@ -1629,13 +1707,25 @@ class Raft:
 
         Raises:
             NotLeader: no leader is known, or this is the leader: propose() here.
+            LimitError, SettingTypeError: as propose().
         """
         if self.role_number == LEADER:
             raise NotLeader("this is the leader: propose() here", self.id)
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
-        ticket = self._draw() << 31 | self._draw()
-        self._early.append(Propose(self.id, self.leader, self.term, ticket, tuple(payloads)))
+        payloads = tuple(payloads)
+        if len(payloads) > BLOCK_ENTRIES_MAX:
+            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        for position, payload in enumerate(payloads):
+            if not isinstance(payload, bytes):
+                raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
+            if len(payload) > PAYLOAD_BYTES_MAX:
+                raise LimitError(f"payload {position} has over {PAYLOAD_BYTES_MAX} bytes")
+        if not self._ticket:
+            self._ticket = self._draw() << 31  # of this life alone
+        self._ticket += 1
+        ticket = self._ticket
+        self._early.append(Propose(self.id, self.leader, self.term, ticket, payloads))
         return ticket
 
     def _on_propose(self, message: Propose) -> None:
@@ -1643,8 +1733,7 @@ class Raft:
         # term gives one, and remembers it: another copy may be under way, or have been taken.
         if self.role_number != LEADER:
             return
-        key = (message.sender, message.ticket)
-        if key in self._tickets:
+        if not self._is_new(message.sender, message.ticket):
             return
         index = 0
         try:
@@ -1654,10 +1743,28 @@ class Raft:
         except (TypeError, LimitError, LogError):
             self._reject("impossible proposal")
             return
-        self._tickets[key] = None
-        if len(self._tickets) > TICKETS_KEPT:
-            del self._tickets[next(iter(self._tickets))]
         self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
+
+    def _is_new(self, sender: NodeId, ticket: int) -> bool:
+        """Whether this is the first copy of a ticket; from now on it is not.
+
+        Those of one life count up: what is below the oldest remembered is taken for a copy.
+        """
+        life = (sender, ticket >> 31)
+        tickets = self._tickets.get(life)
+        if tickets is None:
+            if len(self._tickets) >= TICKET_LIVES_MAX:
+                return False
+            tickets = self._tickets[life] = set()
+            self._ticket_floors[life] = -1
+        if ticket <= self._ticket_floors[life] or ticket in tickets:
+            return False
+        tickets.add(ticket)
+        if len(tickets) > TICKETS_KEPT:
+            ordered = sorted(tickets)
+            self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
+            tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
+        return True
 
     # --- 7  Ready ----------------------------------------------------------------------------
 
@@ -1849,6 +1956,9 @@ class Raft:
         Raises:
             MisuseError: that was never handed over, or the index goes back.
         """
+        snapshot = self.snapshot
+        if index < self.last_applied and snapshot is not None and index <= snapshot.index:
+            return  # a snapshot that was installed meanwhile has overtaken it
         if not self.last_applied <= index <= self.applying:
             raise MisuseError(
                 f"applied({index}): entries were handed over up to {self.applying} and applied up "
@@ -1867,22 +1977,6 @@ class Raft:
         for ready in self._outstanding:
             if ready.last > index:
                 ready.last = index
-
-
-def _controls_are_valid(block: Block) -> bool:
-    """Whether this version knows every control entry of `block`."""
-    for index in range(block.first, block.last + 1):
-        if block.is_control(index):
-            payload = bytes(block[index])
-            if payload[:1] == MEMBERSHIP:
-                try:
-                    if not Membership.from_bytes(payload[1:]).voters:
-                        return False
-                except FormatError:
-                    return False
-            elif payload != NO_OP:
-                return False
-    return True
 
 
 class _Nobody(QuorumSystem):

@@ -1,0 +1,95 @@
+"""The pages are true: their Python runs, their tables are those of the code, the names are there."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ringleader import kernels
+from ringleader.consensus.raft import core
+from ringleader.consensus.raft.config import Config
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_made_of_the_code_is_up_to_date(generate: ModuleType) -> None:
+    for path, text in generate.pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"run docs/generate.py: {path.name}"
+
+
+def test_every_transition_is_drawn(generate: ModuleType) -> None:
+    drawing = generate.roles_svg()
+    assert drawing.count("marker-end") == len(core.TRANSITIONS)
+    assert generate.roles().count("\n") == len(core.TRANSITIONS) + 1
+
+
+def test_every_setting_is_described(generate: ModuleType) -> None:
+    described = generate.settings()
+    assert all(f"`{name}`" in described for name in Config.__dataclass_fields__)
+
+
+@pytest.mark.skipif(kernels.PURE, reason="the simulator takes long on the twins")
+@pytest.mark.parametrize("page", ["consensus.md", "simulator.md"])
+def test_the_python_of_a_page(page: str) -> None:
+    failed, tried = doctest.testfile(str(DOCS / page), module_relative=False, encoding="utf-8")
+    assert failed == 0
+    assert tried > 5
+
+
+def functions(path: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def test_the_rules_of_figure_2_stand_where_the_manual_says() -> None:
+    consensus = ROOT / "python" / "ringleader" / "consensus"
+    known = set[str]().union(
+        *(functions(consensus / "raft" / f"{name}.py") for name in ("core", "progress")),
+        functions(consensus / "driver.py"),
+        functions(consensus / "ready.py"),
+        functions(ROOT / "python" / "ringleader" / "_reference" / "log.py"),
+    )
+    text = (DOCS / "consensus.md").read_text(encoding="utf-8")
+    section = text.split("## Where figure 2 stands")[1].split("\n## ")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`([\w.]+)`", row)
+        assert named, row
+        for name in named:
+            if not name.endswith(".py"):
+                assert set(name.split(".")) <= known | {"Raft", "Driver", "Log"}, name
+
+
+def test_the_manuals_name_what_there_is() -> None:
+    """`ringleader simulate --option`s, and files, that the pages speak of."""
+    from click.testing import CliRunner
+
+    from ringleader.cli.app import app
+
+    options = CliRunner().invoke(app, ["simulate", "--help"]).output
+    pages = "".join((DOCS / page).read_text("utf-8") for page in ("consensus.md", "simulator.md"))
+    for option in re.findall(r"(?<=[ `])--[a-z-]+", pages):
+        assert option.replace("--no-", "--") in options, option
+    for path in re.findall(r"`((?:tests|examples|docs)/[\w/.]+\.\w+)`", pages):
+        assert (ROOT / path).exists(), path
