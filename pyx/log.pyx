@@ -6,6 +6,7 @@ The theory of operation and the block's guarantees are in ringleader.consensus.l
 """
 
 cimport cython
+cimport numpy as cnp
 from cpython.buffer cimport PyBuffer_FillInfo, PyObject_CheckBuffer
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
@@ -18,7 +19,7 @@ from cpython.list cimport PyList_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyNumber_Index
-from cpython.ref cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
@@ -99,6 +100,8 @@ from ringleader.errors import (
     VersionError,
 )
 
+cnp.import_array()
+
 
 cdef extern from *:
     """
@@ -118,6 +121,9 @@ cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLong(object number) noexcept
     Py_ssize_t PyList_GET_SIZE(object items) noexcept
     Py_ssize_t PyTuple_GET_SIZE(object items) noexcept
+    PyObject *PyTuple_GET_ITEM(tuple items, Py_ssize_t at) noexcept
+    void PyTuple_SET_ITEM(tuple items, Py_ssize_t at, object item) noexcept  # steals item
+    Py_ssize_t rl_references "Py_REFCNT"(PyObject *item) noexcept
     bint rl_is_bytes "PyBytes_CheckExact"(PyObject *item) noexcept
     Py_ssize_t rl_bytes_size "PyBytes_GET_SIZE"(PyObject *item) noexcept
     const uint8_t *rl_bytes_data "(const uint8_t *)PyBytes_AS_STRING"(PyObject *item) noexcept
@@ -315,17 +321,41 @@ cdef _Window window(object owner, rl_arena *held, const void *data, size_t size)
     return made
 
 
-cdef object word_array(_Window of):
-    return np.frombuffer(of, dtype=np.uint64) if of.size else _no_words
+cdef object array(object owner, int type_number, const void *data, cnp.npy_intp count):
+    """A read-only array of what `owner` keeps unchanged.  (np.frombuffer takes five times as long.)
+    """
+    made = cnp.PyArray_SimpleNewFromData(1, &count, type_number, <void *>data)
+    cnp.PyArray_CLEARFLAGS(made, cnp.NPY_ARRAY_WRITEABLE)
+    cnp.set_array_base(made, owner)
+    return made
 
 
-cdef object byte_array(_Window of):
-    return np.frombuffer(of, dtype=np.uint8) if of.size else _no_bytes
+cdef inline object word_array(object owner, const void *data, size_t size):
+    return array(owner, cnp.NPY_UINT64, data, <cnp.npy_intp>(size // 8)) if size else _no_words
+
+
+cdef inline object byte_array(object owner, const void *data, size_t size):
+    return array(owner, cnp.NPY_UINT8, data, <cnp.npy_intp>size) if size else _no_bytes
+
+
+cdef object window_words(_Window of):
+    return word_array(of, of.data, <size_t>of.size)
+
+
+cdef object window_bytes(_Window of):
+    return byte_array(of, of.data, <size_t>of.size)
 
 _no_words = np.empty(0, dtype=np.uint64)
 _no_words.flags.writeable = False
 _no_bytes = np.empty(0, dtype=np.uint8)
 _no_bytes.flags.writeable = False
+
+
+cdef inline void replace_item(tuple pair, Py_ssize_t at, object item):
+    cdef PyObject *before = PyTuple_GET_ITEM(pair, at)
+    Py_INCREF(item)
+    PyTuple_SET_ITEM(pair, at, item)
+    Py_DECREF(<object>before)
 
 
 @cython.final
@@ -342,6 +372,7 @@ cdef class _Commands:
     cdef size_t at
     cdef size_t count
     cdef bint is_block  # the columns are little-endian
+    cdef tuple pair     # what was given last
 
     def __init__(self):
         raise TypeError("made by iterating over entries")
@@ -363,9 +394,16 @@ cdef class _Commands:
             self.position = end
             if word & RL_LOG_CONTROL_BIT:
                 continue
-            return index, PyBytes_FromStringAndSize(
+            number = index
+            command = PyBytes_FromStringAndSize(
                 <const char *>self.payload + (start - self.origin), <Py_ssize_t>(end - start)
             )
+            if RL_FREE_THREADED or self.pair is None or rl_references(<PyObject *>self.pair) != 1:
+                self.pair = (number, command)
+            else:  # nobody has kept the last one
+                replace_item(self.pair, 0, number)
+                replace_item(self.pair, 1, command)
+            return self.pair
         raise StopIteration
 
 
@@ -716,12 +754,12 @@ cdef class Entries:
     @property
     def terms(self):
         """The words of the entries: the term, and CONTROL_BIT where it is a control entry."""
-        return word_array(window(self, NULL, self.terms_at, 8 * self.count))
+        return word_array(self, self.terms_at, 8 * self.count)
 
     @property
     def ends(self):
         """Where each payload ends, in the count that begins `ends_origin` before payload[0]."""
-        return word_array(window(self, NULL, self.ends_at, 8 * self.count))
+        return word_array(self, self.ends_at, 8 * self.count)
 
     @property
     def ends_origin(self):
@@ -731,7 +769,7 @@ cdef class Entries:
     @property
     def payload(self):
         """All payloads, one behind the other."""
-        return byte_array(window(self, NULL, self.payload_at, <size_t>(self.end - self.start)))
+        return byte_array(self, self.payload_at, <size_t>(self.end - self.start))
 
     @property
     def payload_bytes(self):
@@ -857,7 +895,7 @@ cdef class Log:
     @property
     def terms(self):
         """The words of the entries: the term, and CONTROL_BIT where it is a control entry."""
-        return word_array(self.see(self.c.terms, 8 * self.c.count))
+        return window_words(self.see(self.c.terms, 8 * self.c.count))
 
     @property
     def ends(self):
@@ -866,7 +904,7 @@ cdef class Log:
         The payload of entry i of the columns is payload[ends[i-1] - ends_origin : ends[i] -
         ends_origin], from 0 for i == 0.
         """
-        return word_array(self.see(self.c.ends, 8 * self.c.count))
+        return window_words(self.see(self.c.ends, 8 * self.c.count))
 
     @property
     def ends_origin(self):
@@ -877,7 +915,9 @@ cdef class Log:
     def payload(self):
         """All payloads, one behind the other."""
         cdef size_t size = <size_t>(self.c.end - self.c.start)
-        return byte_array(self.see(rl_log_payload(&self.c, self.c.start) if size else NULL, size))
+        return window_bytes(
+            self.see(rl_log_payload(&self.c, self.c.start) if size else NULL, size)
+        )
 
     cdef _Window see(self, const void *data, size_t size):
         if size == 0:
