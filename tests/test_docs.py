@@ -1,4 +1,4 @@
-"""The pages are true: their Python runs, their tables are those of the code, the names are there."""
+"""The pages are true: their Python runs, their tables are the code's, their names are there."""
 
 from __future__ import annotations
 
