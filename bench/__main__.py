@@ -27,7 +27,7 @@ RESULTS = ROOT / "bench" / "results"
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
     *("threads", "churn", "hashing", "curve"),
-    *("quorum", "log", "groups"),
+    *("quorum", "log", "raft", "groups", "sim"),
 )
 
 

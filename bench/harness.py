@@ -10,7 +10,8 @@ another contestant each time, and what is reported is
 with the quartiles of both, and the share of the CPUs that other processes took meanwhile: where
 that is large even ratios are to be doubted, those of threads above all.
 
-A turn is one lap or more: as many as fill `TURN_SECONDS`.  Garbage collection is off during turns.
+A turn is one lap or more: as many as fill `TURN_SECONDS`.  A contestant in another process is timed
+by that process.  Garbage collection is off during turns.
 Every contestant's answers are summed up before the first turn and after the last one, and have to
 agree: what is measured is work that was really done.
 """
@@ -49,12 +50,13 @@ class Contestant:
 
     Attributes:
         name: how the tables call it.
-        run: does one lap.
+        run: does one lap; of a contestant with a clock of its own, gives the seconds it took.
         ops: operations in a lap (keys, calls).
         kind: "floor" is what the machine can do at best, and no rival.
         prepare: undoes or sets up a lap, outside the time.
         answers: gives all answers of a lap, where `run` itself does not return them.
         turn: held during each of its turns, outside the time.
+        own_clock: it works in another process, whose clock counts; `answers` is needed then.
     """
 
     name: str
@@ -64,6 +66,10 @@ class Contestant:
     prepare: Callable[[], object] | None = None
     answers: Callable[[], Any] | None = None
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    own_clock: bool = False
+
+    def __post_init__(self) -> None:
+        assert not self.own_clock or self.answers is not None, "its run() gives a time"
 
 
 @dataclass(frozen=True)
@@ -280,6 +286,8 @@ def _laps_of(entry: Contestant) -> int:
 def _turn(entry: Contestant, laps: int) -> float:
     run, prepare = entry.run, entry.prepare
     with entry.turn():
+        if entry.own_clock:
+            return float(sum(run() for _ in range(laps)))
         if prepare is None:
             began = perf_counter()
             for _ in range(laps):

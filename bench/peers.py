@@ -36,6 +36,7 @@ MODULES = {
     "polars": "polars",
     "polars-hash": "polars_hash",
     "pyarrow": "pyarrow",
+    "pysyncobj": "pysyncobj",
     "tooz": "tooz.hashring",
     "uhashring": "uhashring",
     "xxhash": "xxhash",

@@ -36,6 +36,8 @@ TITLES = {
     "quorum": "Quorums and timers",
     "groups": "Many Raft groups",
     "log": "The replicated log",
+    "raft": "A Raft group in one process",
+    "sim": "The simulator",
 }
 
 

@@ -705,6 +705,36 @@ def test_a_leader_outside_the_new_configuration_steps_down() -> None:
     assert core.role == "follower"
 
 
+@pytest.mark.parametrize("change", [{"remove": [1]}, {"learners": [1]}, {"remove": [1, 2]}])
+def test_who_leaves_may_still_be_needed(change: dict[str, list[int]]) -> None:
+    """D§4.2.2: "a server that is not part of its own latest configuration should still start new
+    elections, as it might still be needed until the C_new entry is committed"; "it does not count
+    its own vote in elections unless it is part of its latest configuration"."""
+    core = leading()
+    index = core.change_config(ConfChange(**change))
+    work(core)
+    if core.membership.joint:
+        acknowledge(core, 2)
+        acknowledge(core, 3)
+        index = core.membership_index
+        work(core)
+    assert not core.membership.is_voter(1)
+    # It is deposed, and nobody who stays has the entry.
+    answer(core, heartbeat(core, 2, sender=3))
+    core.tick(2 * core.config.election_ticks)
+    assert core.role == "candidate"
+    for voter in core.membership.voters:
+        assert core.role == "candidate"
+        core.step(VoteReply(voter, 1, core.term, True))
+        work(core)
+    assert core.role == "leader"
+    for voter in core.membership.voters:
+        acknowledge(core, voter)
+    assert (core.commit, core.role) == (index + 1, "follower")
+    core.tick(100)
+    assert core.role == "follower"  # it is needed no more
+
+
 def test_an_overwritten_configuration_is_in_force_no_more() -> None:
     """D§4.1: "if this happens, a server must be prepared to fall back to the previous configuration
     in its log"."""

@@ -38,7 +38,7 @@ def test_without_faults_everything_is_answered() -> None:
     assert coverage["operations checked"] > 100
     assert not coverage["operations lost in a crash"]
     machines = [node.machine for node in group.nodes.values()]
-    assert all(machine.data == machines[0].data for machine in machines)
+    assert all(machine.inner.data == machines[0].inner.data for machine in machines)
     assert all(machine.index == machines[0].index > 0 for machine in machines)
 
 

@@ -95,6 +95,7 @@ class SimNode:
         "lost",
         "machine",
         "note",
+        "number",
         "port",
         "power",
         "rejected",
@@ -110,6 +111,7 @@ class SimNode:
         self.checker = cluster.checker
         self.note = cluster.note
         self.id = node
+        self.number = int(node)
         profile = cluster.profile
         drift = cluster.faults.clock.drift_ppm_max
         random = Random(f"{cluster.seed}:node:{node}")
@@ -226,9 +228,10 @@ class SimNode:
         cluster = self.cluster
         core = self.core
         kind = type(message)
-        cluster.trace.append((cluster.clock.now_us, "receive", self.id, message))
+        now_us = cluster.clock.now_us
+        cluster.trace.append((now_us, "receive", self.id, message))
         digest = cluster.digest_words
-        digest += (cluster.clock.now_us, int(self.id), cluster.kinds[kind], message.term)
+        digest += (now_us, self.number, cluster.kinds[kind], message.term)
         if kind is RequestVote and message.pre:
             self.run(self._receive_pre_vote, message)
             return
@@ -330,6 +333,10 @@ class SimNode:
     def _propose(self, argument: tuple[bytes, Pending]) -> None:
         command, pending = argument
         self.driver.propose([command], self._settler(pending))
+
+    def propose_all(self, commands: Sequence[bytes], done: Callable[[Any], None]) -> None:
+        """Commands that no client waits for."""
+        self.run(lambda _: self.driver.propose(commands, done), None)
 
     def read(self, pending: Pending) -> None:
         if self.leases:
@@ -549,7 +556,7 @@ class Cluster:
         self.keep_entries = random.choice((0, 5, 50))
         #: Bytes of filling in a snapshot.
         self.ballast = random.choice((0, 200, 3000))
-        self.segment_bytes = random.choice((1000, 20_000, 2**20))
+        self.segment_bytes = random.choice((4000, 50_000, 2**20))
         self.duration_us = duration_us
         self.until_us = duration_us if until_us is None else min(until_us, duration_us)
         self.clock = Clock()
@@ -866,7 +873,7 @@ def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
         max_block_bytes=random.choice((200, 2000, 2**20)),
         max_inflight_entries=random.choice((1, 4, 256)),
         max_inflight_bytes=random.choice((100, 1000, 2**26)),
-        max_uncommitted_bytes=random.choice((500, 2**20)),
+        max_uncommitted_bytes=random.choice((500, 2**20, 2**20)),
         max_apply_bytes=random.choice((200, 2**20)),
         snapshot_chunk_bytes=random.choice((64, 500, 2**16)),
         max_inflight_chunks=random.choice((1, 8)),

@@ -106,7 +106,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         9,
         "reads",
-        "a read is never older than a write that was acknowledged before it began",
+        "a read is never older than an entry that was committed before it began, and so than a "
+        "write that was acknowledged",
         "Raft §8; dissertation §6.4",
     ),
     Invariant(
@@ -1032,13 +1033,13 @@ class Checker:
             self.acknowledged = index
 
     def read_served(self, node: NodeId, floor: int) -> None:
-        """A read that began when `floor` was acknowledged is answered from this node's state."""
+        """A read that began when `floor` was committed is answered from this node's state."""
         applied = self.shadows[node].applied
         if applied < floor:
             self.violate(
                 9,
                 node,
-                f"serves a read after {applied}, which began when {floor} was acknowledged",
+                f"serves a read after {applied}, which began when {floor} was committed",
             )
 
 

@@ -12,6 +12,7 @@ decisions; they belong to the set of faults.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +51,8 @@ def schedule(seed: int, faults: Faults, until_us: int) -> list[Decision]:
         ("partition", network.partition_every_us, network.partition_us),
         ("clog", network.clog_every_us, network.clog_us),
         ("slow", network.slow_every_us, network.slow_us),
+        ("storm", 2 * network.partition_every_us, network.partition_us),
+        ("burst", 3_000_000 if [*faults.parts] else 0, none),
         ("crash", crash.every_us, crash.down_us),
         ("stall", 6 * disk.stall_us[1] if disk.stall_rate else 0, disk.stall_us),
         ("full", disk.full_every_us, disk.full_us),
@@ -197,6 +200,20 @@ class Nemesis:
         self._clogs[link] -= 1
         if not self._clogs[link]:
             self.cluster.network.unclog(*link)
+
+    def _storm(self, decision: Decision, random: Random) -> None:
+        """For a while most messages are lost, repeated or late."""
+        network = self.cluster.network
+        faults = self.cluster.faults.network
+        network.set_faults(replace(faults, loss_rate=0.3, duplicate_rate=0.2, reorder_rate=0.3))
+        self.cluster.checker.coverage["storms"] += 1
+        self._end(network.set_faults, decision, faults)
+
+    def _burst(self, decision: Decision, random: Random) -> None:
+        """Many commands at once: should their leader be cut off, it has a long tail of its own."""
+        node = self._some(random)
+        if node is not None:
+            self.cluster.workload.burst(node, random)
 
     def _slow(self, decision: Decision, random: Random) -> None:
         node = self._some(random)

@@ -39,6 +39,9 @@ _SNAPSHOT = struct.Struct("<QII")  # index, chain, count of keys
 _PAIR = struct.Struct("<BI")
 #: Values longer than this are set anew rather than appended to.
 VALUE_BYTES_MAX = 48
+#: The name under which commands come that no client waits for.
+BURST_CLIENT = 2**32 - 1
+BURST_KEY = 200
 
 
 class Machine(Protocol):
@@ -412,10 +415,34 @@ class Workload:
         #: Commands that were refused for good.
         self.refused: set[bytes] = set()
         self._by_command: dict[bytes, Call] = {}
+        self._bursts = 0
         rng = Random(seed)
         self.clients = [Client(self, number, rng.getrandbits(64)) for number in range(clients)]
         for client in self.clients:
             cluster.clock.after(rng.randrange(1, 2 * think_us), client.begin)
+
+    def burst(self, node: SimNode, random: Random) -> None:
+        """Propose many commands together, and do not wait for them.  Nobody reads their keys, so
+        they are no part of the history; that none is applied twice or after a refusal is checked.
+        """
+        calls: list[Call] = []
+        commands: list[bytes] = []
+        for _ in range(random.randrange(2, 60)):
+            self._bursts += 1
+            key = BURST_KEY + self._bursts % 32
+            value = b"b%d," % self._bursts
+            call = Call(-self._bursts, key, ("set", value), self.cluster.clock.now_us)
+            command = encode(SET, key, BURST_CLIENT, self._bursts, value)
+            self.history[id(call)] = self._by_command[command] = call
+            calls.append(call)
+            commands.append(command)
+
+        def done(outcome: Any) -> None:
+            if outcome.kind == "refused":
+                for call in calls:
+                    self.forget(call)
+
+        node.propose_all(commands, done)
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -463,7 +490,7 @@ class Workload:
             pending.settled = True
             pending.client.again()
         elif command is None:
-            pending.floor = self.cluster.checker.acknowledged
+            pending.floor = len(self.cluster.checker.ledger) - 1
             node.read(pending)
         else:
             node.propose(command, pending)
@@ -526,5 +553,5 @@ class Workload:
         return [
             operation.closed()
             for operation in self.history.values()
-            if operation.returned is not None
+            if operation.returned is not None and operation.key < BURST_KEY
         ]

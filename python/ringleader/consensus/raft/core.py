@@ -635,11 +635,16 @@ class Raft:
         self._campaign(self.config.pre_vote, False)
 
     def _promotable(self) -> bool:
-        return (
-            self.membership.is_voter(self.id)
-            and not self.membership.is_witness(self.id)
-            and self._install is None
-        )
+        if self._install is not None or self._witness:
+            return False
+        if self.membership.is_voter(self.id):
+            return True
+        # D§4.2.2: who leaves the voters may still be needed until that is committed, when nobody
+        # who stays has a log as long.  Its own vote does not count then.
+        if self.membership_index <= self.commit or len(self.memberships) < 2:
+            return False
+        before = self.memberships[-2][1]
+        return before.is_voter(self.id) and not before.is_witness(self.id)
 
     def _hears_leader(self) -> bool:
         if not self.config.check_quorum:
@@ -1492,7 +1497,7 @@ class Raft:
         if best is None or best.id != self._preferred:
             self._preferred = best.id if best is not None else None
             self._preferred_since = self.now
-        elif self.now - self._preferred_since >= self.config.priority_ticks:
+        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
             self._preferred_since = self.now  # should it fail, wait as long again
             self.transfer(best.id)
 
