@@ -5,8 +5,8 @@
     ringleader simulate --seeds N                   consensus under faults, in virtual time
     ringleader demo                                 load, movement and speed, on this machine
 
-Exit codes: 0 done; 1 `simulate` found something; 2 refused, with the reason on stderr and nothing changed; 130 interrupted;
-141 when whoever read the output closed it.
+Exit codes: 0 done; 1 `simulate` found something; 2 refused, with the reason on stderr and nothing
+changed; 130 interrupted; 141 when whoever read the output closed it.
 
 click and rich are imported here and nowhere before, so that `import ringleader` needs only NumPy.
 """

@@ -175,13 +175,13 @@ def run(
     collects = gc.isenabled()
     gc.disable()
     try:
-        return _run(settings, core)
+        return _run(settings, core, scenario)
     finally:
         if collects:
             gc.enable()
 
 
-def _run(settings: Settings, core: CoreFactory) -> Report:
+def _run(settings: Settings, core: CoreFactory, scenario: Scenario | None) -> Report:
     begun = time.perf_counter()
     cluster = Cluster(
         profiles.profile(settings.profile),

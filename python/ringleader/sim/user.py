@@ -187,6 +187,9 @@ class _Clients(Workload):
         command = bytes(self.user.commands(client.rng))
         return 0, ("command",), USER_COMMAND.pack(0, client.number, client.serial) + command
 
+    def burst(self, node: SimNode, random: Random) -> None:
+        """Only the user's own clients know commands of the user's machine."""
+
     def read(self, node: SimNode, key: int) -> Any:
         machine: Any = node.machine.inner
         self.user.look(self.cluster, node.id, machine.inner, "at a linearizable read")

@@ -553,5 +553,5 @@ class Workload:
         return [
             operation.closed()
             for operation in self.history.values()
-            if operation.returned is not None and operation.key < BURST_KEY
+            if operation.returned is not None and operation.client >= 0
         ]

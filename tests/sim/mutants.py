@@ -1,0 +1,1116 @@
+"""Known bugs, injected one by one: the simulator must catch every one.
+
+A mutant is a set of replacements in the source of the package, each of a text that occurs exactly
+once, so that a changed source breaks the mutant loudly.  Its `World` is a second copy of the
+consensus, storage and simulator modules, imported as plain Python with the texts replaced; the
+copy without replacements is what the mutant is compared with.
+
+    python tests/sim/mutants.py                 each mutant with its seed: is it still caught?
+    python tests/sim/mutants.py NAME ...        these only
+    python tests/sim/mutants.py --search NAME   from seed 1 on, until it is caught
+    python tests/sim/mutants.py --report        all of them, and writes docs/mutations.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.abc
+import importlib.util
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import ringleader.sim.cluster
+from ringleader import kernels
+from ringleader.errors import InvariantViolation
+from ringleader.sim.profiles import FAULTS, MS, PROFILES, SECOND, Faults
+
+PACKAGE = Path(ringleader.__file__).parent
+#: The packages that a world has of its own.
+COPIED = ("ringleader.consensus", "ringleader.storage", "ringleader.sim")
+LOG_TWIN = "_reference/log.py"
+
+Change = tuple[str, str]
+Changes = tuple[tuple[str, Change], ...]
+
+
+# --- worlds -----------------------------------------------------------------------------------
+
+
+class _Loader(SourceFileLoader):
+    """Runs a source with texts replaced; never from the cache, never compiled."""
+
+    def __init__(self, name: str, path: str, changes: Sequence[Change]) -> None:
+        super().__init__(name, path)
+        self.changes = changes
+
+    def get_code(self, fullname: str) -> Any:
+        source = Path(self.path).read_text()
+        for old, new in self.changes:
+            assert source.count(old) == 1, f"{source.count(old)} times in {self.path}:\n{old}"
+            source = source.replace(old, new)
+        return compile(source, self.path, "exec")
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not _is_copied(fullname):
+            return None
+        relative = Path(*fullname.split(".")[1:])
+        is_package = (PACKAGE / relative).is_dir()
+        file = relative / "__init__.py" if is_package else relative.with_suffix(".py")
+        mine = [change for name, change in self.changes if name == file.as_posix()]
+        loader = _Loader(fullname, str(PACKAGE / file), mine)
+        return importlib.util.spec_from_loader(fullname, loader, is_package=is_package)
+
+
+def _is_copied(name: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in COPIED)
+
+
+@lru_cache(maxsize=4)
+def world(changes: Changes = ()) -> ModuleType:
+    """`ringleader.sim.cluster` of a copy of the package with `changes` made."""
+    for name, (old, _) in changes:
+        assert (PACKAGE / name).is_file(), f"there is no {name} to replace in:\n{old}"
+    own_modules = {name: sys.modules.pop(name) for name in [*sys.modules] if _is_copied(name)}
+    own_parts = {name: getattr(ringleader, name) for name in ("consensus", "storage", "sim")}
+    own_log = kernels.log
+    require = kernels.require_compiled
+    finder = _Finder(changes)
+    sys.meta_path.insert(0, finder)
+    try:
+        kernels.require_compiled = lambda *_: None  # type: ignore[assignment]
+        twin = [change for name, change in changes if name == LOG_TWIN]
+        if twin:
+            kernels.log = _log_twin(twin)  # type: ignore[assignment]
+        return importlib.import_module("ringleader.sim.cluster")
+    finally:
+        sys.meta_path.remove(finder)
+        kernels.log = own_log
+        kernels.require_compiled = require
+        for name in [name for name in sys.modules if _is_copied(name)]:
+            del sys.modules[name]
+        sys.modules.update(own_modules)
+        for name, module in own_parts.items():
+            setattr(ringleader, name, module)
+
+
+def _log_twin(changes: Sequence[Change]) -> ModuleType:
+    """The log's twin in plain Python, but for its checksum, which would take most of the time."""
+    fast = (
+        "from ringleader._reference.hashing import crc32c",
+        "from ringleader.kernels import hashing\n\ncrc32c = hashing.crc32c",
+    )
+    loader = _Loader("ringleader._broken_log", str(PACKAGE / LOG_TWIN), [*changes, fast])
+    spec = importlib.util.spec_from_loader("ringleader._broken_log", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+# --- mutants ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a mutant is run in."""
+
+    profile: str = "wan-3dc"
+    faults: Faults = FAULTS["all"]
+    seconds: float = 12.0
+    clients: int = 6
+    #: Settings of the nodes that are not left to the seed.
+    config: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        words = [self.profile, self.faults.name, f"{self.seconds:g} s"]
+        words += [f"{name}={value}" for name, value in self.config]
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One known bug.
+
+    bug             what the code does now.
+    seen            where: a paper's section, a tracker, or that we know of none.
+    changes         (file in the package, (text, its replacement)), ...
+    caught_by       the invariants that may break: those that the bug is about.
+    seed            one that catches it.
+    """
+
+    name: str
+    bug: str
+    seen: str
+    changes: Changes
+    caught_by: frozenset[int]
+    seed: int = 1
+    setting: Setting = Setting()
+    #: Seeds that a search may try.
+    budget: int = 100
+
+
+@dataclass(frozen=True)
+class Outcome:
+    seed: int
+    number: int | None
+    text: str
+    messages: int
+    virtual_us: int
+    wall_s: float
+
+
+def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
+    """One run of a world."""
+    module = world(changes)
+    begun = time.perf_counter()
+    chosen = PROFILES[setting.profile]
+    config = replace(
+        module.draw_config(chosen, setting.faults, Random(f"{seed}:cluster")),
+        **dict(setting.config),
+    )
+    number: int | None = None
+    text = ""
+    cluster = None
+    try:
+        cluster = module.Cluster(
+            chosen,
+            setting.faults,
+            seed,
+            config=config,
+            duration_us=int(setting.seconds * SECOND),
+            clients=setting.clients,
+        )
+        cluster.run()
+    except InvariantViolation as violation:
+        number, text = violation.number, str(violation)
+    except Exception as error:
+        number, text = 0, f"{type(error).__name__}: {error}"
+    return Outcome(
+        seed,
+        number,
+        text,
+        cluster.network.counters.delivered if cluster is not None else 0,
+        cluster.clock.now_us if cluster is not None else 0,
+        time.perf_counter() - begun,
+    )
+
+
+# --- the table --------------------------------------------------------------------------------
+
+CORE = "consensus/raft/core.py"
+PROGRESS = "consensus/raft/progress.py"
+CONFIG = "consensus/raft/config.py"
+DRIVER = "consensus/driver.py"
+WAL = "storage/wal.py"
+RECORD = "storage/record.py"
+RECOVERY = "storage/recovery.py"
+
+OWN = "not known from a tracker"
+
+
+def _in(file: str, *changes: Change) -> Changes:
+    return tuple((file, change) for change in changes)
+
+
+def _mutant(
+    name: str, caught_by: Iterable[int], bug: str, seen: str, changes: Changes, **more: Any
+) -> Mutant:
+    return Mutant(name, bug, seen, changes, frozenset(caught_by), **more)
+
+
+#: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
+_DRIFTING = Setting(
+    profile="lan-3",
+    faults=replace(
+        FAULTS["all"],
+        name="all, clocks +-30 %, partitions every second",
+        network=replace(
+            FAULTS["all"].network,
+            partition_every_us=1 * SECOND,
+            partition_us=(200 * MS, 1 * SECOND),
+        ),
+        clock=replace(FAULTS["all"].clock, drift_ppm_max=300_000, redraw_every_us=2 * SECOND),
+    ),
+    seconds=6.0,
+    clients=12,
+    config=(("lease", True), ("pre_vote", True), ("check_quorum", True), ("clock_drift", 0.45)),
+)
+_LEASES = Setting(
+    profile="lan-3",
+    faults=replace(
+        FAULTS["all"],
+        name="all, partitions and transfers every half second",
+        network=replace(
+            FAULTS["all"].network, partition_every_us=500 * MS, partition_us=(100 * MS, 500 * MS)
+        ),
+        membership=replace(FAULTS["all"].membership, transfer_every_us=500 * MS),
+    ),
+    seconds=6.0,
+    clients=12,
+    config=(("lease", True), ("pre_vote", True), ("check_quorum", True)),
+)
+#: Leaders that are cut off with much that is not committed, and come back.
+_DIVERGENT = Setting(
+    faults=replace(
+        FAULTS["all"],
+        name="all, partitions every second and a half, slow disks",
+        network=replace(
+            FAULTS["all"].network, partition_every_us=1500 * MS, partition_us=(500 * MS, 4 * SECOND)
+        ),
+        disk=replace(FAULTS["all"].disk, stall_rate=0.02),
+    ),
+    seconds=20.0,
+    clients=20,
+)
+#: Messages that arrive a term too late.
+_LATE = Setting(
+    profile="lan-5",
+    faults=replace(
+        FAULTS["all"],
+        name="all, a fifth of the messages up to a second late",
+        network=replace(
+            FAULTS["all"].network,
+            reorder_rate=0.2,
+            reorder_us=1 * SECOND,
+            partition_every_us=1 * SECOND,
+            partition_us=(100 * MS, 1 * SECOND),
+        ),
+    ),
+    seconds=5.0,
+    config=(("pre_vote", True), ("check_quorum", False), ("lease", False)),
+)
+_LATE_VOTES = replace(_LATE, config=(("pre_vote", False), ("check_quorum", True), ("lease", False)))
+_RESTLESS = Setting(
+    faults=replace(
+        FAULTS["all"],
+        name="all, processes that restart often and soon",
+        network=replace(FAULTS["all"].network, reorder_rate=0.3, reorder_us=1 * SECOND),
+        crash=replace(FAULTS["all"].crash, every_us=150 * MS, down_us=(0, 20 * MS), power_rate=0.1),
+    ),
+)
+_TORN = Setting(
+    faults=replace(
+        FAULTS["all"],
+        name="all, power often lost and writes always torn",
+        crash=replace(
+            FAULTS["all"].crash, every_us=700 * MS, down_us=(10 * MS, 500 * MS), power_rate=1.0
+        ),
+        disk=replace(FAULTS["all"].disk, torn_rate=1.0, stall_rate=0.05),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (
+    # --- elections
+    _mutant(
+        "votes twice in a term",
+        {1},
+        "a voter forgets that it has voted, and grants a second candidate of the same term",
+        "Raft §5.2; ktoso/akka-raft#56, redpanda-data/redpanda#19",
+        _in(
+            CORE,
+            ("or (self.vote is None and self.leader is None)", "or self.leader is None"),
+        ),
+    ),
+    _mutant(
+        "vote sent before it is durable",
+        {6},
+        "a vote leaves before the disk has it; after a crash it can be given again",
+        "Raft §5.1 and figure 2 (persistent state); robustmq/robustmq#2039",
+        _in(
+            CORE,
+            (
+                "self._reply(VoteReply(self.id, message.sender, message.term, True, message.pre))",
+                "self._early.append("
+                "VoteReply(self.id, message.sender, message.term, True, message.pre))",
+            ),
+        ),
+    ),
+    _mutant(
+        "term shown before it is durable",
+        {6},
+        "a candidate asks for votes in a term that its disk does not know yet",
+        "Raft figure 2; valkey-io/valkey#3887 (review)",
+        _in(
+            CORE,
+            (
+                "                    self._waiting.append(request)",
+                "                    self._early.append(request)",
+            ),
+        ),
+    ),
+    _mutant(
+        "stale vote counted",
+        {1},
+        "a vote of an earlier term is counted in this one",
+        "Raft §5.2; andreev-io/little-raft#44",
+        _in(
+            CORE,
+            (
+                "            return\n\n        if isinstance(message, AppendEntries):\n"
+                "            self._on_append_entries(message)",
+                "            if not isinstance(message, VoteReply):\n                return\n\n"
+                "        if isinstance(message, AppendEntries):\n"
+                "            self._on_append_entries(message)",
+            ),
+            (
+                "if message.granted and message.term != self.term + (1 if message.pre else 0):",
+                "if message.pre and message.granted and message.term != self.term + 1:",
+            ),
+        ),
+        setting=_LATE_VOTES,
+        budget=400,
+    ),
+    _mutant(
+        "pre-votes taken for votes",
+        {1},
+        "a candidate counts the answers to its pre-vote among the votes",
+        "canonical/raft#196",
+        _in(
+            CORE,
+            (
+                "if self.role_number != (PRE_CANDIDATE if message.pre else CANDIDATE):",
+                "if self.role_number not in (PRE_CANDIDATE, CANDIDATE):",
+            ),
+            (
+                "if message.granted and message.term != self.term + (1 if message.pre else 0):",
+                "if message.granted and message.term < self.term:",
+            ),
+        ),
+    ),
+    _mutant(
+        "pre-vote raises the term",
+        {11},
+        "a node that is asked whether it would vote takes up the term that was asked about",
+        "dissertation §9.6; " + OWN,
+        _in(
+            CORE,
+            (
+                "                if not message.pre:\n"
+                "                    self._become_follower(message.term, None)",
+                "                self._become_follower(message.term, None)",
+            ),
+        ),
+    ),
+    _mutant(
+        "campaigns without pre-votes",
+        {11},
+        "a pre-candidate that was refused campaigns all the same",
+        "dissertation §9.6; " + OWN,
+        _in(
+            CORE,
+            (
+                '        elif outcome == "lost":\n            self._become_follower(self.term, None)',
+                '        elif outcome == "lost":\n'
+                "            if self.role_number == PRE_CANDIDATE:\n"
+                "                self._campaign(False, False)\n"
+                "            else:\n"
+                "                self._become_follower(self.term, None)",
+            ),
+        ),
+    ),
+    _mutant(
+        "up to date by length alone",
+        {4},
+        "voters compare the candidate's last index with theirs, and not the last term first",
+        "Raft §5.4.1; " + OWN,
+        _in(
+            CORE,
+            (
+                "up_to_date = message.last_term > last_term or (\n"
+                "            message.last_term == last_term and message.last_index >= self._last\n"
+                "        )",
+                "up_to_date = message.last_index >= self._last",
+            ),
+        ),
+        setting=_DIVERGENT,
+        budget=400,
+    ),
+    _mutant(
+        "transfer to a short log",
+        {4},
+        "leadership is handed over before the target has caught up, and voters vote for the target "
+        "of a transfer whatever its log",
+        "dissertation §3.10; " + OWN,
+        _in(
+            CORE,
+            (
+                "        if peer.match == self._last:\n            # From here",
+                "        if True:\n            # From here",
+            ),
+            ("if free and up_to_date:", "if free and (up_to_date or message.transfer):"),
+        ),
+    ),
+    # --- replication
+    _mutant(
+        "commits an earlier term by counting",
+        {7, 4},
+        "a leader commits entries of earlier terms as soon as a majority holds them (figure 8)",
+        "Raft §5.4.2, figure 8",
+        _in(
+            CORE,
+            (
+                "if index > self.commit and index >= self.term_start:\n            self._commit_to",
+                "if index > self.commit:\n            self._commit_to",
+            ),
+        ),
+    ),
+    _mutant(
+        "late append shortens the log",
+        {2, 5, 6, 7},
+        "every AppendEntries cuts the log after its predecessor, also a late or repeated one that "
+        "conflicts with nothing",
+        "Raft figure 2, AppendEntries 3; shipped in a widely used Raft for Python; the "
+        "students' guide to MIT 6.824",
+        _in(
+            LOG_TWIN,
+            (
+                "            if at <= self.last and self._entries[at - self.first][0] == entry[0]:\n"
+                "                continue\n",
+                "",
+            ),
+        ),
+    ),
+    _mutant(
+        "conflicting tail kept",
+        {3, 5, 6, 7, 14},
+        "entries that conflict are replaced one by one, and what follows them stays",
+        "Raft §5.3; mofa-org/mofa#1150",
+        _in(
+            LOG_TWIN,
+            (
+                "            del self._entries[at - self.first :]\n"
+                "            self._entries += arrived[at - index - 1 :]",
+                "            rest = arrived[at - index - 1 :]\n"
+                "            self._entries[at - self.first : at - self.first + len(rest)] = rest",
+            ),
+        ),
+    ),
+    _mutant(
+        "commits beyond the matched prefix",
+        {7, 5},
+        "a follower takes the leader's commit index for its whole log, not for the part that the "
+        "message has shown to be the same",
+        "Raft figure 2, AppendEntries 5; atomix/copycat#265, scylladb/scylladb#9965",
+        _in(
+            CORE,
+            (
+                "if message.commit > self.commit and matched > self.commit:\n"
+                "            self._commit_to(min(message.commit, matched))",
+                "if message.commit > self.commit:\n"
+                "            self._commit_to(min(message.commit, self._last))",
+            ),
+        ),
+        setting=_DIVERGENT,
+        budget=400,
+    ),
+    _mutant(
+        "heartbeat commits a divergent tail",
+        {7, 5},
+        "a heartbeat's commit index is believed whether or not its predecessor is there",
+        "Raft §5.3; atomix/copycat#110",
+        _in(
+            CORE,
+            (
+                "        try:\n            matched = self.log.try_append(",
+                "        if block is None and message.commit > self.commit:\n"
+                "            self._commit_to(max(self.commit, min(message.commit, self._last)))\n"
+                "        try:\n            matched = self.log.try_append(",
+            ),
+        ),
+        setting=_DIVERGENT,
+        budget=400,
+    ),
+    _mutant(
+        "match index of an earlier term",
+        {7, 4},
+        "an answer to an earlier leadership of this node counts for the present one",
+        "Raft §5.1; " + OWN,
+        _in(
+            CORE,
+            (
+                "            return\n\n        if isinstance(message, AppendEntries):\n"
+                "            self._on_append_entries(message)",
+                "            if not isinstance(message, AppendReply):\n                return\n\n"
+                "        if isinstance(message, AppendEntries):\n"
+                "            self._on_append_entries(message)",
+            ),
+        ),
+        setting=_LATE,
+        budget=400,
+    ),
+    _mutant(
+        "acknowledged before it is durable",
+        {6},
+        "a follower acknowledges entries that its disk does not have yet",
+        "Raft §5.1, figure 2; " + OWN,
+        _in(
+            CORE,
+            (
+                "self._reply(accepted(self.id, message.sender, self.term, matched, message.round))",
+                "self._early.append("
+                "accepted(self.id, message.sender, self.term, matched, message.round))",
+            ),
+        ),
+    ),
+    _mutant(
+        "leader counts itself early",
+        {7},
+        "a leader counts itself for entries that its own disk does not have yet",
+        "dissertation §10.2.1 (what that optimisation must not do)",
+        _in(
+            CORE,
+            ("acked[self.id] = self.stable", "acked[self.id] = self._last"),
+            ("indices.append(self.stable)", "indices.append(self._last)"),
+        ),
+    ),
+    _mutant(
+        "write acknowledged after a truncation",
+        {6, 7},
+        "a write that ends after its entries were replaced counts for those that stand there now "
+        "(the ABA of asynchronous writes)",
+        "etcd-io/raft#8",
+        _in(
+            CORE,
+            (
+                "        for ready in self._outstanding:\n"
+                "            if ready.last > index:\n"
+                "                ready.last = index",
+                "",
+            ),
+        ),
+        setting=_DIVERGENT,
+        budget=400,
+    ),
+    _mutant(
+        "applied before it is durable",
+        {6},
+        "committed entries are applied though the own disk does not have them yet",
+        "ringleader.consensus.ready (rule 3); " + OWN,
+        _in(CORE, ("ceiling = min(self.commit, self.stable)", "ceiling = self.commit")),
+    ),
+    _mutant(
+        "old leader drops its tail",
+        {2, 3, 4, 6, 7},
+        "a leader that steps down drops what is not committed, though others may have it committed",
+        "Raft §5.4.2; " + OWN,
+        _in(
+            CORE,
+            (
+                '        """The log stays as it is: what was not committed may still be."""',
+                "        if self._last > self.commit:\n"
+                "            self.log.truncate(self.commit + 1)\n"
+                "            self._last = self.commit\n"
+                "            self._forget_stable(self.commit)\n"
+                "            self._drop_memberships(self.commit + 1)",
+            ),
+        ),
+    ),
+    _mutant(
+        "index 0 taken for none",
+        {12},
+        "a refusal whose hint is index 0 (an empty log) is taken for one without a hint, and dropped",
+        "the general form: an index that is falsy; " + OWN,
+        _in(
+            CORE,
+            (
+                "        hint = min(message.hint_index, refused - 1)",
+                "        if not message.hint_index:\n            return\n"
+                "        hint = min(message.hint_index, refused - 1)",
+            ),
+        ),
+    ),
+    _mutant(
+        "lost append never repeated",
+        {12},
+        "what was in flight to a follower and lost keeps its place in the window for ever",
+        "hashicorp/raft#612, etcd-io/etcd#14633",
+        _in(
+            CORE,
+            (
+                "if peer.state == SNAPSHOT or refused <= peer.match:",
+                "if peer.state != PROBE or refused <= peer.match:",
+            ),
+        ),
+    ),
+    # --- snapshots
+    _mutant(
+        "snapshot keeps a divergent tail",
+        {3, 5, 6, 7, 14},
+        "a snapshot that the log does not contain replaces its beginning; the entries after it stay",
+        "Raft §7; hashicorp/raft#697",
+        (
+            *_in(
+                LOG_TWIN,
+                (
+                    "        self._base, self._base_term = at, of_term\n"
+                    "        self._entries: list[Entry] = []\n",
+                    '        kept = getattr(self, "_entries", [])[at - getattr(self, "_base", 0) :]\n'
+                    "        self._base, self._base_term = at, of_term\n"
+                    "        self._entries: list[Entry] = kept\n",
+                ),
+            ),
+            *_in(
+                CORE,
+                (
+                    "        self._last = self._base = index\n",
+                    "        self._base = index\n        self._last = self.log.last\n",
+                ),
+            ),
+        ),
+        setting=_DIVERGENT,
+        budget=400,
+    ),
+    _mutant(
+        "lost chunk never sent again",
+        {12},
+        "a piece of a snapshot that the network lost is not sent again",
+        "dgraph-io/dgraph#2707",
+        _in(
+            CORE,
+            (
+                "                    peer.sent = peer.offset  # lost on the way: go back\n",
+                "",
+            ),
+        ),
+    ),
+    _mutant(
+        "older snapshot installed",
+        {5, 6, 7, 14},
+        "a snapshot that is older than what was applied is installed: the state moves back",
+        "Raft §7; Alluxio/alluxio#12179, camunda/camunda#6092",
+        _in(
+            CORE,
+            (
+                "        if index <= self.commit:\n            # Older than what is here already.",
+                "        if index < self._base:\n            # Older than what is here already.",
+            ),
+        ),
+    ),
+    _mutant(
+        "snapshot acknowledged before it is durable",
+        {6},
+        "a follower says that it has installed a snapshot before its disk has it",
+        "Raft §7; " + OWN,
+        _in(
+            CORE,
+            (
+                "                self._install_snapshot(message)\n"
+                "                self._reply(\n"
+                "                    SnapshotReply(",
+                "                self._install_snapshot(message)\n"
+                "                self._early.append(\n"
+                "                    SnapshotReply(",
+            ),
+        ),
+    ),
+    _mutant(
+        "chunks of two snapshots mixed",
+        {5, 6, 14},
+        "chunks are put together by their offsets, whatever snapshot they are of, and the sum is "
+        "not checked",
+        "Raft §7 (chunks carry an offset, and no name); " + OWN,
+        _in(
+            CORE,
+            ("        if self._incoming != name:", "        if self._incoming is None:"),
+            (
+                "            if self._incoming_bytes == message.total_bytes and (\n"
+                "                self._incoming_crc != message.checksum\n"
+                "            ):",
+                "            if False:",
+            ),
+        ),
+    ),
+    # --- membership
+    _mutant(
+        "membership changes before the term commits",
+        {8},
+        "a new leader changes the membership before an entry of its own term is committed",
+        "the correction of 2015 to dissertation §4.1; AxonIQ/axon-server-se#120",
+        _in(
+            CORE,
+            (
+                '        if self.commit < self.term_start:\n            raise ProposalRefused("nothing',
+                '        if False:\n            raise ProposalRefused("nothing',
+            ),
+        ),
+    ),
+    _mutant(
+        "two changes at once",
+        {8},
+        "a change of membership begins while another one is not committed",
+        "dissertation §4.1; " + OWN,
+        _in(
+            CORE,
+            (
+                "        if self.membership_index > self.commit:\n            raise",
+                "        if False:\n            raise",
+            ),
+        ),
+    ),
+    _mutant(
+        "configuration in force when applied",
+        {1, 7, 8},
+        "a node campaigns and counts under the configuration that it has applied, not under the "
+        "latest one in its log",
+        "Raft §6; etcd-io/raft#456 (theirs is in force when applied, and guarded)",
+        _in(
+            CORE,
+            (
+                "        since, membership = self.memberships[-1]\n"
+                "        self._use_membership(since, membership)\n\n"
+                "    def _drop_memberships",
+                "        for since, membership in self.memberships:\n"
+                "            if since <= max(self.last_applied, self._base):\n"
+                "                self._use_membership(since, membership)\n\n"
+                "    def _drop_memberships",
+            ),
+            (
+                "        self.last_applied = index\n\n    def _forget_stable",
+                "        self.last_applied = index\n"
+                "        for since, membership in self.memberships:\n"
+                "            if self.membership_index < since <= index:\n"
+                "                self._use_membership(since, membership)\n\n"
+                "    def _forget_stable",
+            ),
+        ),
+    ),
+    _mutant(
+        "configuration stays when its entry is gone",
+        {8, 1, 7},
+        "a configuration whose entry was replaced stays in force",
+        "Raft §6 (the latest in the log); " + OWN,
+        _in(CORE, ("                self._drop_memberships(written)\n", "")),
+    ),
+    _mutant(
+        "learners counted",
+        {1, 7},
+        "learners count in the quorum",
+        "dissertation §4.2.1; " + OWN,
+        _in(
+            CORE,
+            (
+                "            self.quorum = make(membership.voters)\n        self._plain",
+                "            self.quorum = make(membership.members)\n        self._plain",
+            ),
+        ),
+    ),
+    _mutant(
+        "joint decided by one half",
+        {1, 7},
+        "in a joint configuration the new half decides alone",
+        "Raft §6; " + OWN,
+        _in(
+            CORE,
+            (
+                "self.quorum = Joint(make(membership.voters), make(membership.outgoing))",
+                "self.quorum = make(membership.voters)",
+            ),
+        ),
+    ),
+    _mutant(
+        "joint left before it is committed",
+        {8},
+        "the entry that leaves a joint configuration follows it at once",
+        "Raft §6; " + OWN,
+        _in(
+            CORE,
+            (
+                "return self._append_membership(self.membership.changed(change))",
+                "index = self._append_membership(self.membership.changed(change))\n"
+                "        if self.membership.joint and self.membership.auto_leave:\n"
+                "            self._append_membership(self.membership.left())\n"
+                "        return index",
+            ),
+        ),
+    ),
+    # --- reads
+    _mutant(
+        "read without a round",
+        {9, 13},
+        "a leader answers reads without asking whether it still is one",
+        "Raft §8; dissertation §6.4",
+        _in(
+            CORE,
+            ("elif self.has_lease or not self._peers:", "else:"),
+            (
+                "        else:\n            # The next round, not one that is under way: it has to begin "
+                "after the read.\n"
+                "            self._reads.append((self.round + 1, self.commit, context, requester))\n"
+                "            self._round_wanted = True\n",
+                "",
+            ),
+        ),
+    ),
+    _mutant(
+        "read joins a round under way",
+        {9, 13},
+        "a read is answered by a round that had begun before it",
+        "dissertation §6.4, step 3; " + OWN,
+        _in(
+            CORE,
+            (
+                "self._reads.append((self.round + 1, self.commit, context, requester))",
+                "self._reads.append((self.round, self.commit, context, requester))",
+            ),
+        ),
+        setting=_LATE,
+        budget=400,
+    ),
+    _mutant(
+        "read before the term's first commit",
+        {9, 13},
+        "a new leader serves reads at the commit index that it knows, before it has committed "
+        "anything of its term",
+        "dissertation §6.4, step 1; etcd-io/etcd#7331, tikv/tikv#9239",
+        _in(
+            CORE,
+            (
+                "        if self.commit < self.term_start:\n            # Figure 8",
+                "        if False:\n            # Figure 8",
+            ),
+        ),
+    ),
+    _mutant(
+        "lease without regard to drift",
+        {9, 13},
+        "a lease lasts an election timeout by the leader's own clock, whatever the others' clocks do",
+        "dissertation §6.4.1",
+        _in(
+            CONFIG,
+            (
+                "return int((self.election_ticks - 1) / slack) - 1",
+                "return int(self.election_ticks + 0 * slack)",
+            ),
+        ),
+        setting=_DRIFTING,
+        budget=400,
+    ),
+    _mutant(
+        "transfer keeps the lease",
+        {9, 13},
+        "a leader that has told another to campaign goes on serving reads under its lease",
+        "dissertation §6.4.1; tikv/raft-rs#234, databendlabs/openraft#1747",
+        _in(CORE, ("            self._lease_lost = True\n", "")),
+        setting=_LEASES,
+        budget=400,
+    ),
+    _mutant(
+        "read context used again",
+        {9, 13},
+        "after a restart reads are numbered from 1 again, so that an answer to a read of the earlier "
+        "life meets one of this life",
+        OWN,
+        _in(
+            DRIVER,
+            (
+                'context = f"{self.core.seed}:{self._sequence}".encode()',
+                'context = f"{self._sequence}".encode()',
+            ),
+        ),
+        setting=_RESTLESS,
+        budget=400,
+    ),
+    # --- proposals
+    _mutant(
+        "refused proposal kept",
+        {15},
+        "a proposal that is refused for want of room stays in the log",
+        OWN,
+        _in(
+            CORE,
+            (
+                "            self.log.truncate(first)  # nobody has seen it\n"
+                "            self._last = first - 1\n",
+                "",
+            ),
+        ),
+    ),
+    _mutant(
+        "repeated forward taken twice",
+        {15},
+        "a forwarded proposal that the network repeats is appended twice",
+        "dissertation §6.3; " + OWN,
+        _in(
+            CORE,
+            ("        if key in self._tickets:\n            return\n", ""),
+        ),
+    ),
+    _mutant(
+        "unanswered forward called refused",
+        {15},
+        "a forwarded proposal without an answer is reported as refused; it may yet be committed",
+        "dissertation §6.3; " + OWN,
+        _in(
+            DRIVER,
+            (
+                'self._tickets.pop(ticket).done(Outcome("unknown", leader=self.core.leader))',
+                'self._tickets.pop(ticket).done(Outcome("refused", leader=self.core.leader))',
+            ),
+        ),
+    ),
+    # --- disks and restarts
+    _mutant(
+        "no sync before the callback",
+        {6},
+        "the log is appended to and reported as durable without a sync",
+        "Raft figure 2 (persistent state); robustmq/robustmq#2039",
+        _in(
+            WAL,
+            (
+                "        self.disk.sync(self._segment_name, self._synced)\n",
+                "        self._synced(None)\n",
+            ),
+        ),
+    ),
+    _mutant(
+        "snapshot named before it is synced",
+        {6},
+        "a snapshot's file gets its name before its bytes are durable",
+        OWN,
+        _in(
+            WAL,
+            (
+                "self.disk.sync(part, self._install_synced)",
+                "self._install_synced(None)",
+            ),
+        ),
+    ),
+    _mutant(
+        "zeros read as entries",
+        {3, 6, 7},
+        "zeros that a crash left behind the last record are read as empty entries",
+        "databendlabs/databend#17042",
+        _in(
+            RECOVERY,
+            (
+                "            if found is None:\n                return at\n",
+                "            if found is None:\n"
+                "                if at and at + 32 <= len(view) and not any(view[at : at + 32]):\n"
+                '                    self.log.append(max(1, self.log.last_term), [b""])\n'
+                "                    at += 32\n"
+                "                    continue\n"
+                "                return at\n",
+            ),
+        ),
+    ),
+    _mutant(
+        "torn last record accepted",
+        {3, 6, 14},
+        "a record that was cut off is taken for whole as far as it goes",
+        "rabbitmq/ra#284 (its mending)",
+        _in(
+            RECORD,
+            (
+                "or count > RECORD_BYTES_MAX or end > len(data):",
+                "or count > RECORD_BYTES_MAX:",
+            ),
+            (
+                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n        return None\n",
+                "    if end > len(data):\n"
+                "        count, end = len(data) - body, len(data)\n"
+                "    elif crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
+                "        return None\n",
+            ),
+        ),
+    ),
+    _mutant(
+        "checksum of records not checked",
+        {3, 6, 14},
+        "a record's checksum is written and never looked at",
+        OWN,
+        _in(
+            RECORD,
+            (
+                "if crc32c(data[at + 4 : end]) != crc or durable >= sequence:",
+                "if durable >= sequence:",
+            ),
+        ),
+    ),
+    _mutant(
+        "damage taken for a torn write",
+        {6},
+        "a record that was durable and is spoiled ends the log without a word",
+        "Alagappan et al., Protocol-Aware Recovery for Consensus-Based Storage, FAST 2018",
+        _in(
+            RECOVERY,
+            ("        if witness is not None:", "        if witness is None and False:"),
+        ),
+    ),
+    _mutant(
+        "commit index ahead of the disk",
+        {5, 6, 7},
+        "the commit index that is written may lie beyond what is durable; after a crash other "
+        "entries stand there",
+        OWN,
+        _in(
+            CORE,
+            (
+                "durable = self.commit if self.commit < self.stable else self.stable",
+                "durable = self.commit",
+            ),
+        ),
+        setting=_TORN,
+        budget=400,
+    ),
+    _mutant(
+        "applied index moves back after a restart",
+        {5},
+        "after a restart the entries that were kept behind the snapshot are applied to it again",
+        OWN,
+        _in(
+            CORE,
+            ("        self.last_applied = start\n", "        self.last_applied = base\n"),
+            ("        self.applying = start\n", "        self.applying = base\n"),
+        ),
+    ),
+)
+BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+
+
+# --- searching --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Catch:
+    """What became of a mutant: the seed that caught it, after how many seeds and messages."""
+
+    mutant: Mutant
+    outcome: Outcome | None
+    seeds: int
+    messages: int
+    wrong: tuple[Outcome, ...] = ()
+
+
+def search(mutant: Mutant, seeds: Iterable[int]) -> Catch:
+    """Run seeds until one breaks an invariant that the bug is about."""
+    count = messages = 0
+    wrong: list[Outcome] = []
+    for seed in seeds:
+        outcome = run(mutant.changes, mutant.setting, seed)
+        count += 1
+        messages += outcome.messages
+        if outcome.number in mutant.caught_by:
+            return Catch(mutant, outcome, count, messages, tuple(wrong))
+        if outcome.number is not None:
+            wrong.append(outcome)
+    return Catch(mutant, None, count, messages, tuple(wrong))
+
+
+def search_by_name(name: str) -> Catch:
+    mutant = BY_NAME[name]
+    return search(mutant, range(1, mutant.budget + 1))
