@@ -64,6 +64,8 @@ VOTERS_MAX: Final = 127
 QUORUMS_CHECKED_MAX: Final = 2**16
 MEMBERS_MAX: Final = 1024
 NODE_ID_BYTES_MAX: Final = 255
+#: Reads, and forwarded proposals, that may wait for an answer on one node.
+DRIVER_PENDING_MAX: Final = 2**16
 GROUPS_MAX: Final = 2**24
 #: Groups are numbered 0 ... this, alike on all nodes.
 GROUP_ID_MAX: Final = 2**32 - 1

@@ -30,6 +30,7 @@ from ringleader.consensus.ready import (
 )
 from ringleader.errors import MisuseError, NotLeader, ProposalRefused
 from ringleader.kernels import hashing
+from ringleader.limits import DRIVER_PENDING_MAX
 
 NodeId = int | str
 
@@ -268,7 +269,7 @@ class Driver:
             proposal.first = self.core.propose(commands)
             proposal.term = self.core.log.last_term
         except NotLeader as error:
-            if not self.forward or error.leader is None:
+            if not self.forward or error.leader is None or len(self._tickets) >= DRIVER_PENDING_MAX:
                 done(Outcome("refused", leader=error.leader))
                 return
             self._tickets[self.core.forward(commands)] = proposal
@@ -281,7 +282,7 @@ class Driver:
 
     def read(self, done: Done) -> None:
         """Ask for a linearizable read: when `done` gets "applied", read the state machine then."""
-        if self.failed is not None:
+        if self.failed is not None or len(self._reads) >= DRIVER_PENDING_MAX:
             done(Outcome("refused"))
             return
         self._sequence += 1

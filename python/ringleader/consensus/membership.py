@@ -84,6 +84,9 @@ class Membership:
         self.learners = _sorted(learners, "learners")
         self.witnesses = _sorted(witnesses, "witnesses")
         self.auto_leave = auto_leave
+        named = (*self.voters, *self.outgoing, *self.learners, *self.witnesses)
+        if len({isinstance(node, str) for node in named}) > 1:
+            raise MembershipError(f"the ids of one group are all ints or all texts, not {named}")
         every_voter = {*self.voters, *self.outgoing}
         #: Every node that receives the log.
         self.members: tuple[NodeId, ...] = tuple(sorted(every_voter | {*self.learners}, key=_order))
@@ -192,9 +195,9 @@ class Membership:
 
     # --- the steps between configurations ----------------------------------------------------
 
-    def changed(self, change: ConfChange) -> Membership:
+    def changed(self, change: ConfChange, one_step: bool = True) -> Membership:
         """The configuration that comes after `change`: the final one when at most one voter comes
-        or goes, else the joint one on the way to it.
+        or goes (none, where `one_step` is false), else the joint one on the way to it.
 
         Raises:
             MembershipError: the change is impossible from here, or changes nothing.
@@ -232,7 +235,7 @@ class Membership:
             learners.add(node)
         if not voters:
             raise MembershipError("a group needs at least one voter: this change removes the last")
-        if len(voters ^ {*self.voters}) <= 1 and change.transition == "auto":
+        if len(voters ^ {*self.voters}) <= one_step and change.transition == "auto":
             after = Membership(voters, learners=learners, witnesses=witnesses)
         else:
             after = Membership(

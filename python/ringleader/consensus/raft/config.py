@@ -33,8 +33,8 @@ class Config:
             fraction: 0.1 means that a tick lasts between T / 1.1 and 1.1 T.
         max_block_bytes: entries sent in one message (one entry may be larger).
         max_inflight_entries, max_inflight_bytes: sent to one follower and not yet acknowledged.
-        max_uncommitted_bytes: payloads that a leader holds uncommitted; proposals over it are
-            refused (one is always taken when nothing is pending).
+        max_uncommitted_bytes: entries that a leader holds and has not committed, made durable and
+            applied; proposals over it are refused (one is always taken when nothing is pending).
         max_apply_bytes: payloads handed over for application at a time (one entry may be larger).
         snapshot_chunk_bytes, max_inflight_chunks: how a snapshot is sent.
         max_pending_reads: reads that wait for a quorum; more are refused.

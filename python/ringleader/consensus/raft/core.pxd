@@ -25,6 +25,7 @@ from ringleader.consensus.ready cimport HardState, Ready
 # Numbers in C; for Python they are in core.py alone.
 cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
 cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int64_t TICKS_MAX, TERM_JUMP_MAX
 cdef int64_t NEVER, RANDOM_MODULUS, ENTRY_BYTES, BLOCK_BYTES_MAX
 
 
@@ -77,6 +78,8 @@ cdef class Raft:
     cdef int64_t _max_apply_bytes
     cdef int64_t _base
     cdef dict _tickets
+    cdef dict _ticket_floors
+    cdef int64_t _ticket
     cdef list _reads_early
     cdef list _reads
     cdef tuple _incoming

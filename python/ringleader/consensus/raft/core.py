@@ -78,9 +78,11 @@ from ringleader.errors import (
     MisuseError,
     NotLeader,
     ProposalRefused,
+    QuorumError,
+    SettingTypeError,
 )
 from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX
 
 NodeId = int | str
 
@@ -112,10 +114,16 @@ MEMBERSHIP = b"\1"
 RANDOM_MODULUS = 2**31 - 1
 #: What an entry takes in the log besides its payload.
 ENTRY_BYTES = 16
+#: Ticks in one call; far below what a clock's 64 bits hold.
+TICKS_MAX = 2**40
+#: How far beyond the own term a stranger's may lie.
+TERM_JUMP_MAX = 2**32
 #: A deadline that no tick reaches.
 NEVER = 2**62
 #: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
 TICKETS_KEPT = 2**16
+#: Lives of senders whose tickets it remembers in one term.
+TICKET_LIVES_MAX = 2**12
 
 
 class Raft:
@@ -225,7 +233,9 @@ class Raft:
         self.quorum_due = NEVER
         self.quiesced = False
         self.seed = seed
-        self._random = seed % (RANDOM_MODULUS - 1) + 1
+        # The id too: nodes that were given the same seed must not campaign in step.
+        mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
+        self._random = mixed % (RANDOM_MODULUS - 1) + 1
         self._timeout = 0
         # A lease that this node granted in an earlier life may still run (D§6.4.1).
         self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
@@ -246,7 +256,9 @@ class Raft:
         self._transfer_deadline = NEVER
         self._preferred: NodeId | None = None
         self._preferred_since = 0
-        self._tickets: dict[tuple[NodeId, int], None] = {}
+        self._tickets: dict[tuple[NodeId, int], set[int]] = {}
+        self._ticket_floors: dict[tuple[NodeId, int], int] = {}
+        self._ticket = 0
 
         # Reads: those that wait for the first commit of this term, and (round, index, context,
         # requester) of those that wait for their round.
@@ -294,8 +306,11 @@ class Raft:
     @property
     def uncommitted_bytes(self) -> int:
         """What the entries after `commit` take in the log."""
-        tail: int = self.log.payload_size(self.commit + 1, self._last + 1)
-        return tail + ENTRY_BYTES * (self._last - self.commit)
+        return self._bytes_after(self.commit)
+
+    def _bytes_after(self, index: int) -> int:
+        tail: int = self.log.payload_size(index + 1, self._last + 1)
+        return tail + ENTRY_BYTES * (self._last - index)
 
     @property
     def has_lease(self) -> bool:
@@ -362,7 +377,13 @@ class Raft:
     # --- time --------------------------------------------------------------------------------
 
     def tick(self, count: int = 1) -> None:
-        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call."""
+        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call.
+
+        Raises:
+            MisuseError: time went back, or on for ever.
+        """
+        if not 0 <= count <= TICKS_MAX:
+            raise MisuseError(f"tick({count}): a number of ticks lies in 0 ... {TICKS_MAX}")
         self.now += count
         if self.now >= self.deadline:
             self._on_deadline()
@@ -377,6 +398,12 @@ class Raft:
 
     def _on_leader_deadline(self) -> None:
         config = self.config
+        for peer in self._peers:
+            if peer.state == SNAPSHOT:
+                peer.stalled += config.heartbeat_ticks
+                if peer.stalled >= config.election_ticks and peer.active:
+                    peer.sent = peer.offset  # lost on the way: go back
+                    peer.stalled = 0
         if self.now >= self.quorum_due:
             self.quorum_due = self.now + config.election_ticks
             # D§6.2: a leader that reaches no quorum steps down.
@@ -392,13 +419,6 @@ class Raft:
         self._prefer_leader()
         self.deadline = self.now + config.heartbeat_ticks
         self._round_wanted = True
-        for peer in self._peers:
-            peer.paused = False
-            if peer.state == SNAPSHOT:
-                peer.stalled += config.heartbeat_ticks
-                if peer.stalled >= config.election_ticks:
-                    peer.sent = peer.offset  # lost on the way: go back
-                    peer.stalled = 0
 
     def _set_election_deadline(self) -> None:
         """§5.2: election timeouts are drawn anew each time, from [election_ticks, twice that)."""
@@ -496,6 +516,11 @@ class Raft:
         here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
+        if (
+            message.term > self.term + TERM_JUMP_MAX
+            and message.sender not in self.membership.members
+        ):
+            return "impossible term"
         if isinstance(message, AppendEntries):
             return self._objection_to_entries(message)
         if isinstance(message, InstallSnapshot):
@@ -507,19 +532,16 @@ class Raft:
                 and message.index_term < self.log.term(self.commit)
             ):
                 return "impossible snapshot"
-            try:
-                if not Membership.from_bytes(message.membership).voters:
-                    return "impossible snapshot"
-            except FormatError:
+            if not self._is_usable(message.membership):
                 return "impossible snapshot"
-        elif (
+        if (
             # Candidates and leaders may be unknown here as yet (§6); all others speak as members.
-            not isinstance(message, RequestVote)
+            not isinstance(message, (RequestVote, InstallSnapshot))
             and message.sender not in self.membership.members
             and message.term >= self.term
         ):
             return "not a member"
-        elif (
+        if (
             # Anyone may refuse a read; all other answers are the leader's.
             (
                 isinstance(message, ProposeReply)
@@ -531,6 +553,26 @@ class Raft:
         ):
             return "a second leader in one term"
         return None
+
+    def _is_usable(self, membership: bytes) -> bool:
+        try:
+            found = Membership.from_bytes(membership)
+            self._quorum_of(found)
+        except (FormatError, MembershipError):
+            return False
+        return bool(found.voters)
+
+    def _controls_are_valid(self, block: Block) -> bool:
+        """Whether this version knows every control entry of `block`."""
+        for index in range(block.first, block.last + 1):
+            if block.is_control(index):
+                payload = bytes(block[index])
+                if payload[:1] == MEMBERSHIP:
+                    if not self._is_usable(payload[1:]):
+                        return False
+                elif payload != NO_OP:
+                    return False
+        return True
 
     def _second_leader(self, message: Message) -> bool:
         return message.term == self.term and (
@@ -544,7 +586,7 @@ class Raft:
         block = message.block
         if block is None:
             return None
-        if block.has_control and not _controls_are_valid(block):
+        if block.has_control and not self._controls_are_valid(block):
             return "unknown control entry"
         if message.prev_index < self.commit and message.term >= self.term:
             # What is committed here, the leader has too (Leader Completeness).
@@ -596,6 +638,7 @@ class Raft:
         self._end_transfer()
         self._preferred = None
         self._tickets.clear()
+        self._ticket_floors.clear()
         self._keep_block(None, 0, 0)
 
     def _become_leader(self) -> None:
@@ -689,7 +732,11 @@ class Raft:
         # nothing: for a later term it is free.
         free = (
             self.vote == message.sender
-            or (self.vote is None and self.leader is None)
+            or (
+                self.vote is None
+                and self.leader is None
+                and (message.transfer or not self._hears_leader())
+            )
             or (message.pre and message.term > self.term)
         )
         # §5.4.1: the candidate's log is at least as up-to-date as this one.
@@ -1265,7 +1312,13 @@ class Raft:
             raise ProposalRefused("nothing of this term is committed yet; try again later")
         if self.transferee is not None:
             raise ProposalRefused(f"leadership is being handed to {self.transferee!r}")
-        return self._append_membership(self.membership.changed(change))
+        # D§4.1 goes in one step because any two majorities of it overlap; other quorums need not.
+        one_step = type(self.quorum) is Majority
+        after = self.membership.changed(change, one_step)
+        self._quorum_of(after)
+        if after.joint:
+            self._quorum_of(after.left())
+        return self._append_membership(after)
 
     def _append_membership(self, membership: Membership) -> int:
         index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
@@ -1293,13 +1346,7 @@ class Raft:
         self.membership = membership
         self.membership_index = index
         self._witness = membership.is_witness(self.id)
-        make = self.config.quorum
-        if not membership.voters:
-            self.quorum = _Nobody()
-        elif membership.joint:
-            self.quorum = Joint(make(membership.voters), make(membership.outgoing))
-        else:
-            self.quorum = make(membership.voters)
+        self.quorum = self._quorum_of(membership)
         self._plain = (
             type(self.quorum) is Majority
             and len(membership.members) == len(membership.voters)
@@ -1309,6 +1356,30 @@ class Raft:
             self._adopt_progress()
             if self.transferee is not None and self.transferee not in self.progress:
                 self._end_transfer()
+
+    def _quorum_of(self, membership: Membership) -> QuorumSystem:
+        """
+        Raises:
+            MembershipError: `Config.quorum` makes no system of these voters that is safe here.
+        """
+        if not membership.voters:
+            return _Nobody()
+        if not membership.joint:
+            return self._half(membership.voters)
+        return Joint(self._half(membership.voters), self._half(membership.outgoing))
+
+    def _half(self, voters: tuple[NodeId, ...]) -> QuorumSystem:
+        try:
+            system = self.config.quorum(voters)
+        except QuorumError as error:
+            raise MembershipError(f"no quorum system for {voters}: {error}") from error
+        if not isinstance(system, QuorumSystem) or not system.elections_intersect:
+            raise MembershipError(
+                f"Config.quorum gave {system!r}: two leaders of one term could be elected by it"
+            )
+        if set(system.voters) != set(voters):
+            raise MembershipError(f"Config.quorum gave {system!r} for the voters {voters}")
+        return system
 
     def _adopt_progress(self) -> None:
         """One `Progress` for each other member; those that stay keep theirs."""
@@ -1596,7 +1667,9 @@ class Raft:
         if not count:
             return first
         self._last = first + count - 1
-        if first - 1 > self.commit and self.uncommitted_bytes > self._max_uncommitted_bytes:
+        # What is not durable and applied here counts, too: nothing of it can be compacted.
+        done = min(self.commit, self.stable, self.last_applied)
+        if first - 1 > done and self._bytes_after(done) > self._max_uncommitted_bytes:
             self.log.truncate(first)  # nobody has seen it
             self._last = first - 1
             raise ProposalRefused(
@@ -1614,13 +1687,25 @@ class Raft:
 
         Raises:
             NotLeader: no leader is known, or this is the leader: propose() here.
+            LimitError, SettingTypeError: as propose().
         """
         if self.role_number == LEADER:
             raise NotLeader("this is the leader: propose() here", self.id)
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
-        ticket = self._draw() << 31 | self._draw()
-        self._early.append(Propose(self.id, self.leader, self.term, ticket, tuple(payloads)))
+        payloads = tuple(payloads)
+        if len(payloads) > BLOCK_ENTRIES_MAX:
+            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        for position, payload in enumerate(payloads):
+            if not isinstance(payload, bytes):
+                raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
+            if len(payload) > PAYLOAD_BYTES_MAX:
+                raise LimitError(f"payload {position} has over {PAYLOAD_BYTES_MAX} bytes")
+        if not self._ticket:
+            self._ticket = self._draw() << 31  # of this life alone
+        self._ticket += 1
+        ticket = self._ticket
+        self._early.append(Propose(self.id, self.leader, self.term, ticket, payloads))
         return ticket
 
     def _on_propose(self, message: Propose) -> None:
@@ -1628,8 +1713,7 @@ class Raft:
         # term gives one, and remembers it: another copy may be under way, or have been taken.
         if self.role_number != LEADER:
             return
-        key = (message.sender, message.ticket)
-        if key in self._tickets:
+        if not self._is_new(message.sender, message.ticket):
             return
         index = 0
         try:
@@ -1639,10 +1723,28 @@ class Raft:
         except (TypeError, LimitError, LogError):
             self._reject("impossible proposal")
             return
-        self._tickets[key] = None
-        if len(self._tickets) > TICKETS_KEPT:
-            del self._tickets[next(iter(self._tickets))]
         self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
+
+    def _is_new(self, sender: NodeId, ticket: int) -> bool:
+        """Whether this is the first copy of a ticket; from now on it is not.
+
+        Those of one life count up: what is below the oldest remembered is taken for a copy.
+        """
+        life = (sender, ticket >> 31)
+        tickets = self._tickets.get(life)
+        if tickets is None:
+            if len(self._tickets) >= TICKET_LIVES_MAX:
+                return False
+            tickets = self._tickets[life] = set()
+            self._ticket_floors[life] = -1
+        if ticket <= self._ticket_floors[life] or ticket in tickets:
+            return False
+        tickets.add(ticket)
+        if len(tickets) > TICKETS_KEPT:
+            ordered = sorted(tickets)
+            self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
+            tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
+        return True
 
     # --- 7  Ready ----------------------------------------------------------------------------
 
@@ -1827,6 +1929,9 @@ class Raft:
         Raises:
             MisuseError: that was never handed over, or the index goes back.
         """
+        snapshot = self.snapshot
+        if index < self.last_applied and snapshot is not None and index <= snapshot.index:
+            return  # a snapshot that was installed meanwhile has overtaken it
         if not self.last_applied <= index <= self.applying:
             raise MisuseError(
                 f"applied({index}): entries were handed over up to {self.applying} and applied up "
@@ -1845,22 +1950,6 @@ class Raft:
         for ready in self._outstanding:
             if ready.last > index:
                 ready.last = index
-
-
-def _controls_are_valid(block: Block) -> bool:
-    """Whether this version knows every control entry of `block`."""
-    for index in range(block.first, block.last + 1):
-        if block.is_control(index):
-            payload = bytes(block[index])
-            if payload[:1] == MEMBERSHIP:
-                try:
-                    if not Membership.from_bytes(payload[1:]).voters:
-                        return False
-                except FormatError:
-                    return False
-            elif payload != NO_OP:
-                return False
-    return True
 
 
 class _Nobody(QuorumSystem):

@@ -35,7 +35,7 @@ class Message:
     def problem(self) -> str | None:
         """Why no honest sender can have sent this, or None.  Whatever it says of the log or of the
         sender's role is for the receiver to judge."""
-        if not 0 <= self.term <= TERM_MAX:
+        if not 0 <= self.term < TERM_MAX:  # the last term has no successor
             return "impossible term"
         if self.sender == self.to:
             return "sent by the receiver itself"
