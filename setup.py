@@ -33,6 +33,7 @@ COMPILED: list[str] = [
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.driver",
 ]
 
 BUILD = os.environ.get("RINGLEADER_BUILD", "release")

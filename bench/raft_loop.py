@@ -93,7 +93,7 @@ class LoopGroup:
         while busy:
             busy = False
             for core, apply in nodes:
-                while core.has_ready:
+                if core.has_ready:
                     busy = True
                     ready = core.ready()
                     committed = ready.committed

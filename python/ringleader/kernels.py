@@ -62,6 +62,7 @@ COMPILED = (
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.driver",
 )
 
 

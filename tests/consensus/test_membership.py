@@ -15,11 +15,12 @@ from ringleader.limits import MEMBERS_MAX, NODE_ID_BYTES_MAX, VOTERS_MAX
 
 
 def m(text: str) -> Membership:
-    """ "1 2 3 | 1 2 4 + 5 w3 auto": voters | outgoing + learners, witnesses, flag."""
+    """ "1 2 3 | 1 2 4 + 5 w3 r6 auto": voters | outgoing + learners, witnesses, retired, flag."""
     words = text.split()
     witnesses = [int(word[1:]) for word in words if word.startswith("w")]
+    retired = [int(word[1:]) for word in words if word.startswith("r")]
     auto = "auto" in words
-    text = " ".join(word for word in words if not word.startswith("w") and word != "auto")
+    text = " ".join(word for word in words if word[0] not in "wra")
     halves, _, learners = text.partition("+")
     voters, _, outgoing = halves.partition("|")
     return Membership(
@@ -27,6 +28,7 @@ def m(text: str) -> Membership:
         outgoing=map(int, outgoing.split()),
         learners=map(int, learners.split()),
         witnesses=witnesses,
+        retired=retired,
         auto_leave=auto,
     )
 
@@ -71,7 +73,8 @@ SIMPLE = [
     ("1 2 + 3", "l3 v4", "1 2 4 + 3"),
     # Witnesses.
     ("1 2", "w3", "1 2 3 w3"),
-    ("1 2 3 w3", "-3", "1 2"),
+    ("1 2 3 w3", "-3", "1 2 r3"),
+    ("1 2 r3", "w3", "1 2 3 w3"),
     ("1 2 3 w3", "v4", "1 2 3 4 w3"),
     ("1 2 3 w3", "w3 v4", "1 2 3 4 w3"),
 ]
@@ -101,7 +104,7 @@ LEAVE = [
     ("1 2 3 4 | 1 2 3", "1 2 3 4"),
     ("4 5 6 | 1 2 3 auto", "4 5 6"),
     ("1 | 1 2 3 + 2 3 auto", "1 + 2 3"),
-    ("1 2 4 | 1 2 3 w3 auto", "1 2 4"),
+    ("1 2 4 | 1 2 3 w3 auto", "1 2 4 r3"),
     ("1 2 4 | 1 2 3 w4 auto", "1 2 4 w4"),
     ("1 2 3 | 1 2 3 + 4", "1 2 3 + 4"),
 ]
@@ -119,6 +122,8 @@ REFUSED = [
     ("1 2 3 | 1 2", "-1", "still joint"),
     ("1 2 3 w3", "v3", "witness"),
     ("1 2 3 w3", "l3", "witness"),
+    ("1 2 r3", "v3", "another id"),
+    ("1 2 r3", "l3", "another id"),
     ("1 2 3", "w3", "stores data"),
     ("1 2 + 3", "w3", "stores data"),
     ("1 2 w2", "-1", "witnesses alone"),
@@ -259,6 +264,7 @@ def memberships(draw: st.DrawFn) -> Membership:
         outgoing=outgoing,
         learners=learners,
         witnesses=witnesses,
+        retired=draw(st.sets(ids, max_size=3)),
         auto_leave=draw(st.booleans()),
     )
 
@@ -327,7 +333,7 @@ def _refused_or_valid(data: bytes) -> None:
     [
         (b"", "bytes or more"),
         (b"\2" + bytes(9), "version 2"),
-        (b"\1\2" + bytes(8), "flags"),
+        (b"\1\4" + bytes(8), "flags"),
         (b"\1\0\1\0\0\0\0\0\0\0" + b"\0" + bytes(8), "id 0"),
         (b"\1\0\1\0\0\0\0\0\0\0" + b"\0" + b"\xff" * 8, "id"),
         (b"\1\0\1\0\0\0\0\0\0\0" + b"\1\1\xff", "UTF-8"),

@@ -1167,7 +1167,7 @@ def test_transfer_brings_the_target_up_to_date_first() -> None:
     assert not any(isinstance(message, TimeoutNow) for message in work(core))
     with pytest.raises(ProposalRefused, match="handed to 2"):
         core.propose([b"b"])
-    assert TimeoutNow(1, 2, 1) in acknowledge(core, 2)
+    assert TimeoutNow(1, 2, 1, core.round) in acknowledge(core, 2)
 
 
 def test_timeout_now_campaigns_at_once() -> None:
@@ -1177,7 +1177,7 @@ def test_timeout_now_campaigns_at_once() -> None:
     target = raft(2, term=1, config=Config())
     target.step(AppendEntries(1, 2, 1, 0, 0, 0, 1))
     work(target)
-    sent = answer(target, TimeoutNow(1, 2, 1))
+    sent = answer(target, TimeoutNow(1, 2, 1, 1))
     assert (target.role, target.term) == ("candidate", 2)  # without a pre-vote
     assert all(message.transfer for message in sent)
     voter = raft(3, term=1, config=Config())

@@ -7,6 +7,8 @@ whole configuration and not a difference: a node that begins with none takes the
     voters      count for elections and commitment
     witnesses   voters that store the log without its payloads, run no state machine and never lead
     learners    receive the log, count for nothing (§4.2.1 of the dissertation: catch up first)
+    retired     were witnesses once: what they have on disk lacks payloads, so the id may come back
+                as a witness only
     outgoing    in a joint configuration, the voters of the old one: whatever is decided needs a
                 quorum of `voters` and a quorum of `outgoing`
 """
@@ -24,6 +26,8 @@ NodeId = int | str
 _VERSION = 1
 _HEADER = struct.Struct("<BBHHHH")  # version, flags, then the four counts
 _AUTO_LEAVE = 1
+_RETIRED = 2
+_COUNT = struct.Struct("<H")
 
 
 def check_id(node: object) -> NodeId:
@@ -61,6 +65,32 @@ def _sorted(nodes: Iterable[NodeId], role: str) -> tuple[NodeId, ...]:
     return ordered
 
 
+def _id_bytes(node: NodeId) -> bytes:
+    if isinstance(node, str):
+        text = node.encode()
+        return bytes((1, len(text))) + text
+    return b"\0" + node.to_bytes(8, "little")
+
+
+def _read_ids(data: bytes, at: int, count: int) -> tuple[list[NodeId], int]:
+    """`count` ids from byte `at` on, and where they end."""
+    nodes: list[NodeId] = []
+    for _ in range(count):
+        kind = data[at] if at < len(data) else -1
+        if kind == 0 and at + 9 <= len(data):
+            nodes.append(int.from_bytes(data[at + 1 : at + 9], "little"))
+            at += 9
+        elif kind == 1 and at + 2 <= len(data) and at + 2 + data[at + 1] <= len(data):
+            try:
+                nodes.append(data[at + 2 : at + 2 + data[at + 1]].decode())
+            except UnicodeDecodeError as error:
+                raise FormatError(f"a node id is not UTF-8: {error}") from error
+            at += 2 + data[at + 1]
+        else:
+            raise FormatError(f"a membership is cut short or damaged at byte {at}")
+    return nodes, at
+
+
 class Membership:
     """One configuration: an immutable value.
 
@@ -68,7 +98,15 @@ class Membership:
     witnesses are voters of one half; not every voter is a witness.
     """
 
-    __slots__ = ("auto_leave", "learners", "members", "outgoing", "voters", "witnesses")
+    __slots__ = (
+        "auto_leave",
+        "learners",
+        "members",
+        "outgoing",
+        "retired",
+        "voters",
+        "witnesses",
+    )
 
     def __init__(
         self,
@@ -77,14 +115,19 @@ class Membership:
         outgoing: Iterable[NodeId] = (),
         learners: Iterable[NodeId] = (),
         witnesses: Iterable[NodeId] = (),
+        retired: Iterable[NodeId] = (),
         auto_leave: bool = False,
     ) -> None:
+        self.retired = _sorted(retired, "retired witnesses")
         self.voters = _sorted(voters, "voters")
         self.outgoing = _sorted(outgoing, "outgoing voters")
         self.learners = _sorted(learners, "learners")
         self.witnesses = _sorted(witnesses, "witnesses")
         self.auto_leave = auto_leave
-        named = (*self.voters, *self.outgoing, *self.learners, *self.witnesses)
+        named = (
+            *(*self.voters, *self.outgoing, *self.learners),
+            *(*self.witnesses, *self.retired),
+        )
         if len({isinstance(node, str) for node in named}) > 1:
             raise MembershipError(f"the ids of one group are all ints or all texts, not {named}")
         every_voter = {*self.voters, *self.outgoing}
@@ -122,11 +165,18 @@ class Membership:
         return hash(self._values())
 
     def _values(self) -> tuple[object, ...]:
-        return self.voters, self.outgoing, self.learners, self.witnesses, self.auto_leave
+        return (
+            self.voters,
+            self.outgoing,
+            self.learners,
+            self.witnesses,
+            self.retired,
+            self.auto_leave,
+        )
 
     def __repr__(self) -> str:
         parts = [repr(self.voters)]
-        for name in ("outgoing", "learners", "witnesses"):
+        for name in ("outgoing", "learners", "witnesses", "retired"):
             if nodes := getattr(self, name):
                 parts.append(f"{name}={nodes!r}")
         if self.auto_leave:
@@ -139,15 +189,15 @@ class Membership:
     # --- on disk and on the wire -------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """Version, flags, four counts (u16), the ids: 0 and a u64, or 1, a length and UTF-8."""
+        """Version, flags, four counts (u16), the ids: 0 and a u64, or 1, a length and UTF-8; with
+        flag 2, a count and the retired ids."""
         lists = (self.voters, self.outgoing, self.learners, self.witnesses)
-        parts = [_HEADER.pack(_VERSION, _AUTO_LEAVE if self.auto_leave else 0, *map(len, lists))]
-        for node in (node for nodes in lists for node in nodes):
-            if isinstance(node, str):
-                text = node.encode()
-                parts.append(bytes((1, len(text))) + text)
-            else:
-                parts.append(b"\0" + node.to_bytes(8, "little"))
+        flags = (_AUTO_LEAVE if self.auto_leave else 0) | (_RETIRED if self.retired else 0)
+        parts = [_HEADER.pack(_VERSION, flags, *map(len, lists))]
+        parts += (_id_bytes(node) for nodes in lists for node in nodes)
+        if self.retired:
+            parts.append(_COUNT.pack(len(self.retired)))
+            parts += map(_id_bytes, self.retired)
         return b"".join(parts)
 
     @classmethod
@@ -160,26 +210,21 @@ class Membership:
         if len(data) < _HEADER.size:
             raise FormatError(f"a membership has {_HEADER.size} bytes or more, not {len(data)}")
         version, flags, *counts = _HEADER.unpack_from(data)
-        if version != _VERSION or flags & ~_AUTO_LEAVE:
+        if version != _VERSION or flags & ~(_AUTO_LEAVE | _RETIRED):
             raise FormatError(f"membership version {version}, flags {flags:#x}: not known here")
         at = _HEADER.size
         lists: list[list[NodeId]] = []
         for count in counts:
-            nodes: list[NodeId] = []
-            for _ in range(count):
-                kind = data[at] if at < len(data) else -1
-                if kind == 0 and at + 9 <= len(data):
-                    nodes.append(int.from_bytes(data[at + 1 : at + 9], "little"))
-                    at += 9
-                elif kind == 1 and at + 2 <= len(data) and at + 2 + data[at + 1] <= len(data):
-                    try:
-                        nodes.append(data[at + 2 : at + 2 + data[at + 1]].decode())
-                    except UnicodeDecodeError as error:
-                        raise FormatError(f"a node id is not UTF-8: {error}") from error
-                    at += 2 + data[at + 1]
-                else:
-                    raise FormatError(f"a membership is cut short or damaged at byte {at}")
+            nodes, at = _read_ids(data, at, count)
             lists.append(nodes)
+        retired: list[NodeId] = []
+        if flags & _RETIRED:
+            if at + _COUNT.size > len(data):
+                raise FormatError(f"a membership is cut short or damaged at byte {at}")
+            (count,) = _COUNT.unpack_from(data, at)
+            if not count:
+                raise FormatError("a membership says that some retired, and names none")
+            retired, at = _read_ids(data, at + _COUNT.size, count)
         if at != len(data):
             raise FormatError(f"a membership has {len(data) - at} bytes too many")
         try:
@@ -188,6 +233,7 @@ class Membership:
                 outgoing=lists[1],
                 learners=lists[2],
                 witnesses=lists[3],
+                retired=retired,
                 auto_leave=bool(flags & _AUTO_LEAVE),
             )
         except MembershipError as error:
@@ -210,6 +256,12 @@ class Membership:
                 "change_config(ConfChange.leave_joint())"
             )
         voters, learners, witnesses = {*self.voters}, {*self.learners}, {*self.witnesses}
+        retired = {*self.retired} | witnesses
+        for node in (*change.voters, *change.learners):
+            if node in self.retired:
+                raise MembershipError(
+                    f"{node!r} was a witness and its log lacks payloads; give the node another id"
+                )
         for node in change.remove:
             if node not in voters | learners:
                 raise MembershipError(f"{node!r} cannot be removed: it is no member")
@@ -220,7 +272,8 @@ class Membership:
             wants_data = node in change.voters
             if wants_data and node in witnesses:
                 raise MembershipError(
-                    f"{node!r} is a witness and has no payloads; remove it and add it empty"
+                    f"{node!r} is a witness and has no payloads; remove it, and add the node empty "
+                    "under another id"
                 )
             if not wants_data and node in voters - witnesses | learners:
                 raise MembershipError(f"{node!r} stores data; remove it and add it empty")
@@ -230,19 +283,25 @@ class Membership:
                 witnesses.add(node)
         for node in change.learners:
             if node in witnesses:
-                raise MembershipError(f"{node!r} is a witness; remove it and add it empty")
+                raise MembershipError(
+                    f"{node!r} is a witness and has no payloads; remove it, and add the node empty "
+                    "under another id"
+                )
             voters.discard(node)
             learners.add(node)
         if not voters:
             raise MembershipError("a group needs at least one voter: this change removes the last")
         if len(voters ^ {*self.voters}) <= one_step and change.transition == "auto":
-            after = Membership(voters, learners=learners, witnesses=witnesses)
+            after = Membership(
+                voters, learners=learners, witnesses=witnesses, retired=retired - witnesses
+            )
         else:
             after = Membership(
                 voters,
                 outgoing=self.voters,
                 learners=learners,  # a voter that becomes one still votes in the old half
                 witnesses=witnesses | {*self.witnesses},
+                retired=retired - witnesses - {*self.witnesses},
                 auto_leave=change.transition != "explicit",
             )
         if after == self:
@@ -257,10 +316,12 @@ class Membership:
         """
         if not self.joint:
             raise MembershipError("there is no joint configuration to leave")
+        witnesses = {*self.witnesses} & {*self.voters}
         return Membership(
             self.voters,
             learners=self.learners,
-            witnesses={*self.witnesses} & {*self.voters},
+            witnesses=witnesses,
+            retired={*self.retired} | {*self.witnesses} - witnesses,
         )
 
 

@@ -1,4 +1,5 @@
 # The types under which ready.py is compiled.
+cimport cython
 from libc.stdint cimport int64_t
 
 
@@ -32,3 +33,8 @@ cdef class Ready:
     cdef public list placed
     cdef public int64_t last
     cdef public int64_t applies
+    cdef bint _writes(self)
+
+
+@cython.locals(ready=Ready)
+cpdef Ready new_ready(int64_t number)

@@ -223,6 +223,9 @@ class Ready:
     @property
     def writes(self) -> bool:
         """Whether there is anything to persist."""
+        return self._writes()
+
+    def _writes(self) -> bool:
         return (
             self.block is not None
             or self.hard_state is not None
@@ -247,3 +250,21 @@ class Ready:
         if self.reads:
             parts.append(f"{len(self.reads)} reads")
         return "<" + ", ".join(parts) + ">"
+
+
+def new_ready(number: int) -> Ready:
+    """`Ready(number)`, made without the cost of a Python call when compiled."""
+    ready = Ready.__new__(Ready)
+    ready.number = number
+    ready.hard_state = None
+    ready.chunks = None
+    ready.snapshot = None
+    ready.block = None
+    ready.messages = []
+    ready.early = 0
+    ready.committed = None
+    ready.reads = None
+    ready.placed = None
+    ready.last = 0
+    ready.applies = 0
+    return ready

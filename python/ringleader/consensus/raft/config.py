@@ -86,6 +86,17 @@ class Config:
                 f"heartbeat_ticks={self.heartbeat_ticks} must be below election_ticks="
                 f"{self.election_ticks}, or followers campaign between two heartbeats"
             )
+        for name in ("pre_vote", "check_quorum", "lease", "eager_commit"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r} is neither True nor False")
+        if not isinstance(self.clock_drift, int | float):
+            raise ConfigError(f"clock_drift={self.clock_drift!r} is no number")
+        if not isinstance(self.priorities, Mapping) or not all(
+            isinstance(priority, int) for priority in self.priorities.values()
+        ):
+            raise ConfigError("priorities maps node ids to integers")
+        if not callable(self.quorum):
+            raise ConfigError(f"quorum={self.quorum!r} makes no quorum system of a tuple of voters")
         if not 0.0 <= self.clock_drift < 1.0:
             raise ConfigError(f"clock_drift={self.clock_drift!r} lies outside 0 ... 1")
         if self.lease and not self.check_quorum:

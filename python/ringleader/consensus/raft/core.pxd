@@ -20,7 +20,7 @@ from ringleader.consensus.raft.messages cimport (
     append_entries,
 )
 from ringleader.consensus.raft.progress cimport Progress
-from ringleader.consensus.ready cimport HardState, Ready
+from ringleader.consensus.ready cimport HardState, Ready, new_ready
 
 # Numbers in C; for Python they are in core.py alone.
 cdef int FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER
@@ -54,7 +54,9 @@ cdef class Raft:
     cdef int64_t _random
     cdef int64_t _timeout
     cdef int64_t _last
+    cdef bint _voter
     cdef bint _witness
+    cdef bint _joint
     cdef bint _plain
     cdef int64_t _sworn_until
     cdef readonly dict ballots
@@ -63,7 +65,8 @@ cdef class Raft:
     cdef readonly int64_t round_acked
     cdef list _round_ticks
     cdef int64_t _lease_from
-    cdef bint _lease_lost
+    cdef dict _told
+    cdef int64_t _heard_round
     cdef bint _round_wanted
     cdef bint _send_wanted
     cdef readonly object transferee
@@ -85,6 +88,7 @@ cdef class Raft:
     cdef tuple _incoming
     cdef int64_t _incoming_bytes
     cdef object _incoming_crc
+    cdef tuple _incoming_since
     cdef list _chunks
     cdef object _install
     cdef list _early
@@ -94,7 +98,7 @@ cdef class Raft:
     cdef object _block
     cdef int64_t _block_first
     cdef int64_t _block_last
-    cdef int64_t _block_bytes
+    cdef bint _block_fits
     cdef readonly int64_t stable
     cdef int64_t _handed
     cdef readonly int64_t applying
@@ -110,7 +114,7 @@ cdef class Raft:
     cdef _step(self, Message message)
     @cython.locals(count=int64_t, first=int64_t)
     cpdef propose(self, payloads)
-    @cython.locals(ready=Ready, peer=Progress, last=int64_t, ceiling=int64_t)
+    @cython.locals(ready=Ready, shown=HardState, messages=list, last=int64_t, ceiling=int64_t, writes=bint)
     cpdef Ready ready(self)
     @cython.locals(peer=Progress)
     cdef _speak(self)
@@ -120,9 +124,11 @@ cdef class Raft:
     cpdef persisted(self, Ready ready)
     cdef bint _has_ready(self)
     cdef int64_t _draw(self)
-    cdef _keep_block(self, block, int64_t first, int64_t last)
-    @cython.locals(peer=Progress)
+    cdef _keep_block(self, block, int64_t first, int64_t last, bint fits)
+    @cython.locals(peer=Progress, found=int64_t)
     cdef int64_t _majority_match(self)
+    @cython.locals(peer=Progress, count=Py_ssize_t)
+    cdef bint _majority_holds(self, int64_t index)
     @cython.locals(peer=Progress)
     cdef int64_t _majority_round(self)
     cpdef applied(self, int64_t index)
@@ -142,7 +148,8 @@ cdef class Raft:
     cdef _on_request_vote(self, RequestVote message)
     cdef _on_vote_reply(self, VoteReply message)
     cdef _count_ballots(self)
-    cdef _hear_leader(self, sender)
+    cdef _hear_leader(self, sender, int64_t round)
+    cdef bint _may_be_deposed(self)
     cdef _objection(self, Message message)
     cdef bint _second_leader(self, Message message)
     cdef _objection_to_entries(self, AppendEntries message)
@@ -163,7 +170,7 @@ cdef class Raft:
     cdef int64_t _inflight_bytes(self, Progress peer) except? -1
     @cython.locals(inflight=int64_t)
     cdef bint _has_room(self, Progress peer) except? -1
-    @cython.locals(prev=int64_t, round=int64_t)
+    @cython.locals(prev=int64_t, prev_term=int64_t, round=int64_t)
     cdef _append_to(self, Progress peer, block)
     cdef _encode(self, int64_t first, bint bare)
     cdef _begin_snapshot(self, Progress peer)

@@ -68,6 +68,7 @@ from ringleader.consensus.ready import (
     Received,
     Snapshot,
     SnapshotChunk,
+    new_ready,
 )
 from ringleader.errors import (
     ConfigError,
@@ -82,7 +83,7 @@ from ringleader.errors import (
     SettingTypeError,
 )
 from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX, TERM_MAX
 
 NodeId = int | str
 
@@ -199,6 +200,8 @@ class Raft:
                 raise LogError(f"the snapshot at {snapshot.index} is of another term than the log")
         elif base:
             raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
+        if not 0 <= hard_state.term < TERM_MAX:
+            raise LogError(f"the hard state's term {hard_state.term} lies outside 0 ... 2**62-2")
         if hard_state.term < self.log.last_term:
             raise LogError(
                 f"the hard state's term {hard_state.term} is below the log's {self.log.last_term}"
@@ -220,7 +223,10 @@ class Raft:
         self.memberships: list[tuple[int, Membership]] = [(start, first)]
         self.membership = first
         self.membership_index = start
+        # What the hot path asks of it, and of the quorum.
+        self._voter = False
         self._witness = False
+        self._joint = False
         self._plain = False
         self.quorum: QuorumSystem = _Nobody()
         self.progress: dict[NodeId, Progress] = {}
@@ -249,7 +255,9 @@ class Raft:
         self.round_acked = 0
         self._round_ticks: list[tuple[int, int]] = []
         self._lease_from = -NEVER
-        self._lease_lost = False
+        # Rounds in which members were told to campaign, and the leader's round last heard.
+        self._told: dict[NodeId, int] = {}
+        self._heard_round = 0
         self._round_wanted = False
         self._send_wanted = False
         self.transferee: NodeId | None = None
@@ -269,6 +277,7 @@ class Raft:
         self._incoming: tuple[int, int, int, int] | None = None
         self._incoming_bytes = 0
         self._incoming_crc = 0
+        self._incoming_since = (0, 0)
         if partial is not None:
             index, term, total_bytes, checksum, received, crc = partial
             if received < total_bytes:  # if complete, it was never installed: it comes again
@@ -284,7 +293,8 @@ class Raft:
         self._read_states: list[ReadState] = []
         self._placed: list[Placed] = []
         self._block: Block | None = None
-        self._block_first = self._block_last = self._block_bytes = 0
+        self._block_first = self._block_last = 0
+        self._block_fits = False
         self.stable = self.log.last
         self._handed = self.log.last
         self.applying = start
@@ -318,7 +328,7 @@ class Raft:
         return (
             self.role_number == LEADER
             and self.config.lease
-            and not self._lease_lost
+            and not self._may_be_deposed()
             and self.commit >= self.term_start
             and self.now - self._lease_from <= self.config.lease_ticks
         )
@@ -619,6 +629,7 @@ class Raft:
             self.term = term
             self.vote = None
         self.leader = leader
+        self._heard_round = 0
         self.ballots = {}
         self._set_election_deadline()
 
@@ -639,14 +650,14 @@ class Raft:
         self._preferred = None
         self._tickets.clear()
         self._ticket_floors.clear()
-        self._keep_block(None, 0, 0)
+        self._keep_block(None, 0, 0, False)
 
     def _become_leader(self) -> None:
         self._become(LEADER)
         self.leader = self.id
         self.ballots = {}
         self.round = self.round_acked = 0
-        self._lease_lost = False
+        self._told.clear()
         self._adopt_progress()
         self.quorum_due = self.now + self.config.election_ticks
         # §8: an entry of its own term, so that what earlier leaders left can be committed (§5.4.2).
@@ -775,17 +786,19 @@ class Raft:
 
     # --- 2  replication: §5.3, §5.4.2 --------------------------------------------------------
 
-    def _hear_leader(self, sender: NodeId) -> None:
+    def _hear_leader(self, sender: NodeId, round: int) -> None:
         """A message of this term's leader came."""
         if self.role_number != FOLLOWER or self.leader is None:
             self._become_follower(self.term, sender)
         self.quiesced = False
         self.deadline = self.now + self._timeout
         self.heard = self.now
+        if round > self._heard_round:
+            self._heard_round = round
 
     def _on_append_entries(self, message: AppendEntries) -> None:
         """Figure 2, "AppendEntries RPC, receiver implementation"."""
-        self._hear_leader(message.sender)
+        self._hear_leader(message.sender, message.round)
         block = message.block
         if message.prev_index < self.commit:
             last = block.last if block is not None else message.prev_index
@@ -815,14 +828,18 @@ class Raft:
             )
             return
         if block is not None:
-            written: int = self.log.written_from
-            self._last = self.log.last
+            written = message.prev_index + 1
+            if written > self._last:
+                self._last = matched  # nothing stood there: all of it is new
+            else:
+                written = self.log.written_from
+                self._last = self.log.last
             if written <= self._last:
                 # What goes to the disk are the bytes that came, if all of them are new.
                 if written == message.prev_index + 1:
-                    self._keep_block(block, written, self._last)
+                    self._keep_block(block, written, self._last, False)
                 else:
-                    self._keep_block(None, 0, 0)
+                    self._keep_block(None, 0, 0, False)
                 self._forget_stable(written - 1)
                 self._drop_memberships(written)
                 if block.has_control:
@@ -869,7 +886,7 @@ class Raft:
         if moved:
             if peer.match > self.commit:
                 self._advance_commit()
-            if message.sender == self.transferee:
+            if self.transferee is not None and message.sender == self.transferee:
                 self._try_transfer()
 
     def beat(self, sender: NodeId, term: int, prev_index: int, commit: int, round: int) -> bool:
@@ -898,6 +915,8 @@ class Raft:
             return False
         self.deadline = self.now + self._timeout
         self.heard = self.now
+        if round > self._heard_round:
+            self._heard_round = round
         return True
 
     def beat_answered(self, sender: NodeId, term: int, match: int, round: int) -> bool:
@@ -947,11 +966,20 @@ class Raft:
             self._commit_to(index)
 
     def _majority_match(self) -> int:
-        """`quorum.committed` for the common case, a majority of all members, without a dict."""
-        indices = [peer.match for peer in self._peers]
-        indices.append(self.stable)
-        indices.sort()
-        return indices[(len(indices) - 1) // 2]
+        """`quorum.committed` for the common case, a majority of all members, without a dict: the
+        highest index that more than half of them hold."""
+        found = self.stable if self._majority_holds(self.stable) else 0
+        for peer in self._peers:
+            if peer.match > found and self._majority_holds(peer.match):
+                found = peer.match
+        return found
+
+    def _majority_holds(self, index: int) -> bool:
+        count = 1 if self.stable >= index else 0
+        for peer in self._peers:
+            if peer.match >= index:
+                count += 1
+        return count > (len(self._peers) + 1) // 2
 
     def _majority_round(self) -> int:
         """The same for rounds."""
@@ -969,9 +997,7 @@ class Raft:
             for context, requester in self._reads_early:
                 self._begin_read(context, requester)
             self._reads_early.clear()
-        if self.membership_index <= index and (
-            self.membership.joint or not self.membership.is_voter(self.id)
-        ):
+        if (self._joint or not self._voter) and self.membership_index <= index:
             self._on_membership_committed()
 
     def _replicate(self, peer: Progress) -> None:
@@ -1020,10 +1046,9 @@ class Raft:
         round = 0 if block is None and peer.round_sent == self.round else self.round
         peer.round_sent = self.round
         peer.commit = self.commit
+        prev_term = self.term if prev >= self.term_start else self.log.term(prev)
         self._early.append(
-            append_entries(
-                self.id, peer.id, self.term, prev, self.log.term(prev), self.commit, round, block
-            )
+            append_entries(self.id, peer.id, self.term, prev, prev_term, self.commit, round, block)
         )
 
     def _encode(self, first: int, bare: bool) -> Block:
@@ -1031,22 +1056,23 @@ class Raft:
         if (
             self._block_first == first
             and self._block_last == self._last
-            and self._block_bytes <= self._max_block_bytes
+            and self._block_fits
             and not bare
         ):
             kept: Block = self._block  # type: ignore[assignment]
             return kept
         block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
         if not bare:
-            self._keep_block(block, first, block.last)
+            self._keep_block(block, first, block.last, True)
         return block
 
-    def _keep_block(self, block: Block | None, first: int, last: int) -> None:
-        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none."""
+    def _keep_block(self, block: Block | None, first: int, last: int, fits: bool) -> None:
+        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none.
+        `fits`: it was made for a message; one that was received may be larger than ours are."""
         self._block = block
         self._block_first = first
         self._block_last = last
-        self._block_bytes = block.nbytes if block is not None else 0
+        self._block_fits = fits
 
     # --- 3  snapshots: §7 --------------------------------------------------------------------
 
@@ -1074,6 +1100,11 @@ class Raft:
                 f"entry {snapshot.index} is of term {self.log.term(snapshot.index)}, not "
                 f"{snapshot.term}"
             )
+        if snapshot.membership != self.membership_at(snapshot.index):
+            raise MisuseError(
+                f"the membership at {snapshot.index} is {self.membership_at(snapshot.index)}, not "
+                f"{snapshot.membership}: ask membership_at()"
+            )
         if keep_from is None:
             keep_from = snapshot.index + 1
         if keep_from > snapshot.index + 1:
@@ -1084,6 +1115,10 @@ class Raft:
         self.snapshot = snapshot
         # Entries that no one was given yet to persist are not forgotten.
         drop = min(keep_from - 1, self._handed)
+        for peer in self._peers:
+            # What comes after a snapshot that is being sent is needed when it has arrived.
+            if peer.snapshot is not None and peer.active and peer.snapshot.index < drop:
+                drop = peer.snapshot.index
         if drop > self._base:
             self.log.compact(drop)
             self._base = drop
@@ -1165,7 +1200,7 @@ class Raft:
             self._heartbeat_below(peer)
 
     def _on_install_snapshot(self, message: InstallSnapshot) -> None:
-        self._hear_leader(message.sender)
+        self._hear_leader(message.sender, message.round)
         if self._install is not None:
             return  # one at a time: the last one has not been taken from here yet
         index = message.index
@@ -1175,12 +1210,20 @@ class Raft:
             self._commit_to(index)
         if index <= self.commit:
             # Older than what is here already.
-            self._incoming = None
+            if self._incoming is not None and self._incoming[0] <= self.commit:
+                self._incoming = None
             self._reply(
                 SnapshotReply(self.id, message.sender, self.term, index, 0, True, message.round)
             )
             return
         name = (index, message.index_term, message.total_bytes, message.checksum)
+        if (
+            self._incoming is not None
+            and self._incoming != name
+            and ((message.term, message.round) < self._incoming_since)
+        ):
+            return  # late, of a snapshot that another has followed
+        self._incoming_since = (message.term, message.round)
         if self._incoming != name:
             self._incoming = name
             self._incoming_bytes = self._incoming_crc = 0
@@ -1232,7 +1275,7 @@ class Raft:
         self._incoming_bytes = self._incoming_crc = 0
         self.log.restore(index, term)
         self._last = self._base = index
-        self._keep_block(None, 0, 0)
+        self._keep_block(None, 0, 0, False)
         self._forget_stable(0)
         self._handed = index
         self.commit = index
@@ -1345,12 +1388,14 @@ class Raft:
     def _use_membership(self, index: int, membership: Membership) -> None:
         self.membership = membership
         self.membership_index = index
+        self._voter = membership.is_voter(self.id)
         self._witness = membership.is_witness(self.id)
+        self._joint = membership.joint
         self.quorum = self._quorum_of(membership)
         self._plain = (
             type(self.quorum) is Majority
             and len(membership.members) == len(membership.voters)
-            and membership.is_voter(self.id)
+            and self._voter
         )
         if self.role_number == LEADER:
             self._adopt_progress()
@@ -1524,11 +1569,20 @@ class Raft:
         assert self.transferee is not None
         peer = self.progress[self.transferee]
         if peer.match == self._last:
-            # From here on the target may campaign at any time, and voters will not protect us.
-            self._lease_lost = True
-            self._early.append(TimeoutNow(self.id, peer.id, self.term))
+            # From here on it may campaign at any time, and voters will not protect us.
+            self._told[peer.id] = self.round
+            self._early.append(TimeoutNow(self.id, peer.id, self.term, self.round))
         else:
             self._send_wanted = True
+
+    def _may_be_deposed(self) -> bool:
+        """Whether a member that was told to campaign has not answered a later round since: once it
+        has, it will not obey any more."""
+        for node, round in list(self._told.items()):
+            peer = self.progress.get(node)
+            if peer is not None and peer.round > round:
+                del self._told[node]
+        return bool(self._told)
 
     def _end_transfer(self) -> None:
         self.transferee = None
@@ -1537,7 +1591,8 @@ class Raft:
     def _on_timeout_now(self, message: TimeoutNow) -> None:
         if self.role_number != FOLLOWER or message.sender != self.leader:
             return
-        if self._promotable():
+        # Not after a later round of this leader, whose lease may count on it.
+        if message.round >= self._heard_round and self._promotable():
             self._campaign(False, True)
 
     def _outranked(self, node: NodeId) -> bool:
@@ -1590,7 +1645,7 @@ class Raft:
             or self._reads_early
             or self.transferee is not None
             or self.membership.joint
-            or self._preferred is not None
+            or (self._preferred is not None and self._preferred not in absent)
         ):
             return False
         present = [peer for peer in self._peers if peer.id not in absent]
@@ -1661,7 +1716,7 @@ class Raft:
         count = len(payloads)
         if count > BLOCK_ENTRIES_MAX:
             raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
-        if not self.membership.is_voter(self.id):
+        if not self._voter:
             raise ProposalRefused("this leader has left the group and takes no more proposals")
         first: int = self.log.append(self.term, payloads)
         if not count:
@@ -1778,7 +1833,7 @@ class Raft:
         if not self._has_ready():
             raise MisuseError("ready() without has_ready: there is nothing to do")
         self._ready_number += 1
-        ready = Ready(self._ready_number)
+        ready = new_ready(self._ready_number)
         log = self.log
         if self.role_number == LEADER:
             self._speak()
@@ -1803,15 +1858,22 @@ class Raft:
             durable = self.commit if self.commit < self.stable else self.stable
             self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
 
-        ready.messages = self._early
-        self._early = []
-        ready.early = len(ready.messages)
+        writes = ready._writes()
+        messages = self._early
+        ready.early = len(messages)
+        if messages:
+            self._early = []
         # Replies wait for every entry that they speak of.
         if self._waiting and self._handed == last:
-            ready.messages.extend(self._waiting)
+            if messages:
+                messages.extend(self._waiting)
+            else:
+                messages = self._waiting
             self._waiting = []
-            if not self._outstanding and not ready.writes:
-                ready.early = len(ready.messages)
+            if not self._outstanding and not writes:
+                ready.early = len(messages)
+        if messages:
+            ready.messages = messages
 
         ceiling = min(self.commit, self.stable)
         if self.applying < ceiling and self._witness:
@@ -1819,14 +1881,14 @@ class Raft:
         elif self.applying < ceiling:
             entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
             ready.committed = entries
-            self.applying = ready.applies = entries.last
+            self.applying = ready.applies = self.applying + len(entries)
         if self._read_states:
             ready.reads = self._read_states
             self._read_states = []
         if self._placed:
             ready.placed = self._placed
             self._placed = []
-        if ready.writes or self._outstanding:
+        if writes or self._outstanding:
             self._outstanding.append(ready)
         return ready
 
@@ -1898,14 +1960,14 @@ class Raft:
             MisuseError: an earlier one is not durable yet, or this one was reported before.
         """
         if not self._outstanding:
-            if ready.writes or ready.number > self._ready_number:
+            if ready._writes() or ready.number > self._ready_number:
                 raise MisuseError(f"persisted({ready!r}): it is not outstanding")
             return
         if self._outstanding[0] is not ready:
-            if not ready.writes and ready.number < self._outstanding[0].number:
+            if not ready._writes() and ready.number < self._outstanding[0].number:
                 return
             raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        self._outstanding.pop(0)
+        del self._outstanding[0]
         if ready.snapshot is not None:
             self.snapshot = ready.snapshot
             if self.last_applied < ready.snapshot.index:

@@ -64,7 +64,7 @@ cdef class SnapshotReply(Message):
 
 
 cdef class TimeoutNow(Message):
-    pass
+    cdef public int64_t round
 
 
 cdef class Quiesce(Message):

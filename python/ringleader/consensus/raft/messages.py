@@ -137,14 +137,14 @@ class AppendEntries(Message):
             return "impossible term"
         if (self.prev_index == 0) != (self.prev_term == 0):
             return "impossible term"
-        if self.block is not None:
-            if not isinstance(self.block, Block):
+        block = self.block
+        if block is not None:
+            if not isinstance(block, Block):
                 return "not a block"
-            if self.block.first != self.prev_index + 1:
+            first = block.first
+            if first != self.prev_index + 1:
                 return "block does not follow its predecessor"
-            if self.block.last_term > self.term:
-                return "impossible term"
-            if self.block.term(self.block.first) < self.prev_term:
+            if block.last_term > self.term or block.term(first) < self.prev_term:
                 return "impossible term"
         return Message.problem(self)
 
@@ -286,14 +286,17 @@ class SnapshotReply(Message):
 
 
 class TimeoutNow(Message):
-    """Campaign at once: you are the one that leadership goes to."""
+    """Campaign at once: you are the one that leadership goes to.  Void for who has heard a later
+    round than `round`."""
 
-    __slots__ = ()
+    __slots__ = ("round",)
+    FIELDS = ("sender", "to", "term", "round")
 
-    def __init__(self, sender: NodeId, to: NodeId, term: int) -> None:
+    def __init__(self, sender: NodeId, to: NodeId, term: int, round: int) -> None:
         self.sender = sender
         self.to = to
         self.term = term
+        self.round = round
 
 
 class Quiesce(Message):
