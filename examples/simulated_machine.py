@@ -24,7 +24,7 @@ def money_is_kept(bank: Bank) -> None:
     assert min(bank.accounts.values()) >= 0
 
 
-print("Bank:", sound := simulate(Bank, transfers, invariant=money_is_kept, seeds=range(1, 4)))
+print("Bank:", sound := simulate(Bank, transfers, invariant=money_is_kept, seeds=range(1, 7)))
 print("ForgetfulBank:", broken := simulate(ForgetfulBank, transfers, invariant=money_is_kept))
 assert sound.ok
 assert not broken.ok

@@ -1,4 +1,4 @@
-"""`ringleader.consensus` has its public names at the top, and loads what is asked for and no more."""
+"""`ringleader.consensus` has its public names at the top, and loads what is asked for alone."""
 
 from __future__ import annotations
 

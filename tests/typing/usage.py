@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from collections.abc import Sequence
+from random import Random
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import HashRing, Node
+from ringleader.consensus import (
+    Block,
+    ConfChange,
+    Driver,
+    Entries,
+    Flexible,
+    Joint,
+    Log,
+    Majority,
+    Membership,
+    Outcome,
+    Raft,
+    Ready,
+)
+from ringleader.consensus.driver import StateMachine, Storage, Transport
+from ringleader.consensus.raft import Config, Message, Status
+from ringleader.consensus.ready import HardState, SnapshotSource
 from ringleader.placement import Locator, RingStats, load_ring
+from ringleader.sim.user import Findings, simulate
+from ringleader.storage.memory import MemoryStorage
 
 ring = HashRing(["a", Node("b", 2.0, dc="eu", tags={"disk": "nvme"})], vnodes=100, hash="siphash13")
 assert_type(ring["key"], str)
@@ -48,8 +69,104 @@ ring.set_weight("c", 2)
 ring.remove_node("d")
 
 
+# --- consensus ---------------------------------------------------------------------------------
+
+log = Log()
+assert_type(log.append(1, [b"a", b"b"]), int)
+assert_type(log.last, int)
+assert_type(log.block(1, 3, 2**20), Block)
+assert_type(log.entries(1, 3, 2**20), Entries)
+assert_type(log[1], memoryview)
+assert_type(log.terms, NDArray[np.uint64])
+for index, command in log.entries(1, 3, 2**20):
+    assert_type(index, int)
+    assert_type(command, bytes)
+
+majority = Majority([1, 2, 3])
+assert_type(majority.committed({1: 5, 2: 4}), int)
+assert majority.vote({1: True, 2: True}) == "won"
+assert_type(Joint(majority, [2, 3, 4]).voters, tuple[Any, ...])
+assert_type(Flexible([1, 2, 3, 4], replication=2, election=3).elections_intersect, bool)
+
+
+class Register:
+    """A user's state machine: no base class, the right methods."""
+
+    value = b""
+
+    def apply(self, entries: Entries) -> Sequence[int]:
+        for _, self.value in entries:
+            pass
+        return [len(self.value)] * len(list(entries))
+
+    def snapshot(self) -> bytes:
+        return self.value
+
+    def restore(self, source: SnapshotSource) -> None:
+        self.value = source.read(0, source.total_bytes)
+
+
+class Wire:
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(self, messages: Sequence[Message]) -> None:
+        self.messages += messages
+
+
+storage = MemoryStorage()
+kept: Storage = storage
+wire: Transport = Wire()
+register: StateMachine = Register()
+found = kept.load()
+core = Raft(
+    "a",
+    Membership(["a"]),
+    log=found.log,
+    config=Config(election_ticks=5, quorum=Majority, priorities={"a": 1}),
+    seed=1,
+    hard_state=found.hard_state,
+    snapshot=found.snapshot,
+    partial=found.partial,
+)
+outcomes: list[Outcome] = []
+driver = Driver(core, storage, wire, register)
+driver.tick(20)
+driver.propose([b"x"], outcomes.append)
+driver.read(outcomes.append)
+assert [outcome.kind for outcome in outcomes] == ["applied", "applied"]
+assert_type(outcomes[0].results, Sequence[Any])
+assert_type(core.role, str)
+assert_type(core.status(), Status)
+assert_type(core.status().leader, int | str | None)
+assert_type(core.propose([b"y"]), int)
+ready = core.ready()
+assert_type(ready, Ready)
+assert_type(ready.hard_state, HardState | None)
+assert_type(ready.block, Block | None)
+assert_type(ready.committed, Entries | None)
+assert_type(core.membership.changed(ConfChange(learners=["b"])), Membership)
+
+
+def command_of(random: Random) -> bytes:
+    return random.randbytes(3)
+
+
+def is_short(machine: Register) -> bool:
+    return len(machine.value) <= 3
+
+
+findings = simulate(Register, command_of, invariant=is_short, seeds=[1], duration_s=0.5)
+assert_type(findings, Findings)
+assert_type(findings.ok, bool)
+
+
 def refused() -> None:
     """What the checker must refuse; never run.  An ignore that is not needed is an error."""
     HashRing(5)  # type: ignore[arg-type]
     ring[1.5]  # type: ignore[index]
     ring.lookup(5)  # type: ignore[arg-type]
+    Raft(1.5)  # type: ignore[arg-type]
+    core.propose(["text"])  # type: ignore[list-item]
+    Driver(core, storage, wire, object())  # type: ignore[arg-type]
+    simulate(object, command_of)  # type: ignore[type-var]

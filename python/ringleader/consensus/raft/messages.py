@@ -307,7 +307,7 @@ class TimeoutNow(Message):
 class Quiesce(Message):
     """All members hold and have committed everything up to `index`; the timers may rest until there
     is something to do.  (For processes with very many groups; see
-                         `ringleader.consensus.raft.groups`.)
+    `ringleader.consensus.raft.groups`.)
     """
 
     __slots__ = ("index",)
