@@ -63,6 +63,7 @@ as_python: dict[str, object] = {
     "binding": True,
     "embedsignature": False,
     "annotation_typing": False,
+    "nonecheck": True,
     "linetrace": BUILD == "trace",
 }
 macros: list[tuple[str, str | None]] = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]

@@ -129,7 +129,7 @@ def templates(to: int = 1, term: int = 5, sender: int = 2) -> list[Any]:
         AppendReply(sender, to, term, 5, 1),
         InstallSnapshot(sender, to, term, 20, 5, MEMBERS, 6, 7, 3, b"def", 1),
         SnapshotReply(sender, to, term, 5, 0, True, 1),
-        TimeoutNow(sender, to, term, 1),
+        TimeoutNow(sender, to, term),
         Quiesce(sender, to, term, 5),
         ReadRequest(sender, to, term, b"x"),
         ReadReply(sender, to, term, b"x", 3),
@@ -362,7 +362,7 @@ def test_what_is_no_message() -> None:
 def test_reasons_are_counted_in_the_status() -> None:
     core = follower()
     for _ in range(3):
-        core.step(TimeoutNow(2, 7, 5, 0))
+        core.step(TimeoutNow(2, 7, 5))
     assert core.status().rejected == {"not addressed to this node": 3}
 
 

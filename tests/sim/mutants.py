@@ -322,9 +322,7 @@ _FLAPPING = Setting(
             asymmetric_rate=0.2,
         ),
         crash=replace(FAULTS["all"].crash, every_us=1 * SECOND, down_us=(10 * MS, 100 * MS)),
-        membership=replace(
-            FAULTS["all"].membership, change_every_us=0, transfer_every_us=200 * MS
-        ),
+        membership=replace(FAULTS["all"].membership, change_every_us=0, transfer_every_us=200 * MS),
     ),
     seconds=6.0,
     clients=20,
@@ -606,7 +604,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            return\n",
                 "",
             ),
-            ("        self.progress = {}\n        self._peers = []\n        self._round", "        self._round"),
+            (
+                "        self.progress = {}\n        self._peers = []\n        self._round",
+                "        self._round",
+            ),
             (
                 "        self.round = self.round_acked = 0\n        self._lease_lost = False\n",
                 "        self.round = self.round_acked = 0\n        self._lease_lost = False\n"

@@ -582,7 +582,7 @@ class Test10Messages:
         "message",
         [
             AppendEntries(2, 3, 1, 0, 0, 0),
-            TimeoutNow(2, 3, 1, 0),
+            TimeoutNow(2, 3, 1),
             InstallSnapshot(2, 3, 1, 2, 1, b"", 1, 0, 0, b"x"),
             AppendReply(2, 1, 1, 1, 0, True, 2, 1),
         ],

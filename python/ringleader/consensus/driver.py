@@ -193,8 +193,8 @@ class Driver:
             `take_snapshot()`.
         keep_entries: entries that stay in the log behind a snapshot, for followers that lag a
             little.
-        patience_ticks: after so many ticks a read or a forwarded proposal that got no answer is
-            given up, as refused or unknown.
+        patience_ticks: after so many ticks a read or a proposal that got no answer is given up, as
+            refused or unknown.
 
     Once storage or state machine has failed, `failed` holds the error and nothing is done any more:
     what they hold is unclear.
@@ -496,6 +496,12 @@ class Driver:
             self._reads.pop(context)[1](Outcome("refused", leader=self.core.leader))
         for ticket in [key for key, asked in self._tickets.items() if asked.asked <= old]:
             self._tickets.pop(ticket).done(Outcome("unknown", leader=self.core.leader))
+        late = [item[2] for item in self._proposals if item[2].asked <= old]
+        if late:
+            self._proposals = [item for item in self._proposals if item[2].asked > old]
+            heapq.heapify(self._proposals)
+            for proposal in late:
+                proposal.done(Outcome("unknown", leader=self.core.leader))
 
     # --- snapshots ---------------------------------------------------------------------------
 
@@ -510,13 +516,16 @@ class Driver:
             return
         if index <= max(core.log.base, self._snapshot_index()):
             return
-        data = self.machine.snapshot() if self.machine is not None else b""
+        membership = core.membership_at(index)
+        if not membership.voters:
+            return  # a node that joined, before the first configuration: useless to anyone
+        try:
+            data = self.machine.snapshot() if self.machine is not None else b""
+        except BaseException as error:
+            self._fail(error)
+            raise
         snapshot = Snapshot(
-            index,
-            core.log.term(index),
-            core.membership_at(index),
-            BytesSource(data),
-            hashing.crc32c(data),
+            index, core.log.term(index), membership, BytesSource(data), hashing.crc32c(data)
         )
         keep_from = max(index + 1 - self.keep_entries, core.log.base + 1)
         self._saving = True
@@ -528,7 +537,11 @@ class Driver:
                 snapshot.source = self.storage.open_snapshot()
                 core.compact(snapshot, max(keep_from, core.log.base + 1))
 
-        self.storage.save_snapshot(snapshot, keep_from, done)
+        try:
+            self.storage.save_snapshot(snapshot, keep_from, done)
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _snapshot_index(self) -> int:
         snapshot: Snapshot | None = getattr(self.core, "snapshot", None)

@@ -118,6 +118,8 @@ class Membership:
         retired: Iterable[NodeId] = (),
         auto_leave: bool = False,
     ) -> None:
+        if isinstance(voters, str | bytes):
+            raise MembershipError(f"voters={voters!r} is one text, not several ids")
         self.retired = _sorted(retired, "retired witnesses")
         self.voters = _sorted(voters, "voters")
         self.outgoing = _sorted(outgoing, "outgoing voters")

@@ -65,8 +65,7 @@ cdef class Raft:
     cdef readonly int64_t round_acked
     cdef list _round_ticks
     cdef int64_t _lease_from
-    cdef dict _told
-    cdef int64_t _heard_round
+    cdef bint _lease_lost
     cdef bint _round_wanted
     cdef bint _send_wanted
     cdef readonly object transferee
@@ -148,8 +147,7 @@ cdef class Raft:
     cdef _on_request_vote(self, RequestVote message)
     cdef _on_vote_reply(self, VoteReply message)
     cdef _count_ballots(self)
-    cdef _hear_leader(self, sender, int64_t round)
-    cdef bint _may_be_deposed(self)
+    cdef _hear_leader(self, sender)
     cdef _objection(self, Message message)
     cdef bint _second_leader(self, Message message)
     cdef _objection_to_entries(self, AppendEntries message)

@@ -79,7 +79,6 @@ from ringleader.errors import (
     MisuseError,
     NotLeader,
     ProposalRefused,
-    QuorumError,
     SettingTypeError,
 )
 from ringleader.kernels import hashing
@@ -122,7 +121,7 @@ TERM_JUMP_MAX = 2**32
 #: A deadline that no tick reaches.
 NEVER = 2**62
 #: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
-TICKETS_KEPT = 2**16
+TICKETS_KEPT = 2**12
 #: Lives of senders whose tickets it remembers in one term.
 TICKET_LIVES_MAX = 2**12
 
@@ -255,9 +254,7 @@ class Raft:
         self.round_acked = 0
         self._round_ticks: list[tuple[int, int]] = []
         self._lease_from = -NEVER
-        # Rounds in which members were told to campaign, and the leader's round last heard.
-        self._told: dict[NodeId, int] = {}
-        self._heard_round = 0
+        self._lease_lost = False
         self._round_wanted = False
         self._send_wanted = False
         self.transferee: NodeId | None = None
@@ -328,7 +325,7 @@ class Raft:
         return (
             self.role_number == LEADER
             and self.config.lease
-            and not self._may_be_deposed()
+            and not self._lease_lost
             and self.commit >= self.term_start
             and self.now - self._lease_from <= self.config.lease_ticks
         )
@@ -629,7 +626,6 @@ class Raft:
             self.term = term
             self.vote = None
         self.leader = leader
-        self._heard_round = 0
         self.ballots = {}
         self._set_election_deadline()
 
@@ -657,7 +653,7 @@ class Raft:
         self.leader = self.id
         self.ballots = {}
         self.round = self.round_acked = 0
-        self._told.clear()
+        self._lease_lost = False
         self._adopt_progress()
         self.quorum_due = self.now + self.config.election_ticks
         # §8: an entry of its own term, so that what earlier leaders left can be committed (§5.4.2).
@@ -786,19 +782,17 @@ class Raft:
 
     # --- 2  replication: §5.3, §5.4.2 --------------------------------------------------------
 
-    def _hear_leader(self, sender: NodeId, round: int) -> None:
+    def _hear_leader(self, sender: NodeId) -> None:
         """A message of this term's leader came."""
         if self.role_number != FOLLOWER or self.leader is None:
             self._become_follower(self.term, sender)
         self.quiesced = False
         self.deadline = self.now + self._timeout
         self.heard = self.now
-        if round > self._heard_round:
-            self._heard_round = round
 
     def _on_append_entries(self, message: AppendEntries) -> None:
         """Figure 2, "AppendEntries RPC, receiver implementation"."""
-        self._hear_leader(message.sender, message.round)
+        self._hear_leader(message.sender)
         block = message.block
         if message.prev_index < self.commit:
             last = block.last if block is not None else message.prev_index
@@ -915,8 +909,6 @@ class Raft:
             return False
         self.deadline = self.now + self._timeout
         self.heard = self.now
-        if round > self._heard_round:
-            self._heard_round = round
         return True
 
     def beat_answered(self, sender: NodeId, term: int, match: int, round: int) -> bool:
@@ -1100,6 +1092,8 @@ class Raft:
                 f"entry {snapshot.index} is of term {self.log.term(snapshot.index)}, not "
                 f"{snapshot.term}"
             )
+        if not snapshot.membership.voters:
+            raise MisuseError("nobody's membership is known yet: a snapshot now would be unusable")
         if snapshot.membership != self.membership_at(snapshot.index):
             raise MisuseError(
                 f"the membership at {snapshot.index} is {self.membership_at(snapshot.index)}, not "
@@ -1200,7 +1194,7 @@ class Raft:
             self._heartbeat_below(peer)
 
     def _on_install_snapshot(self, message: InstallSnapshot) -> None:
-        self._hear_leader(message.sender, message.round)
+        self._hear_leader(message.sender)
         if self._install is not None:
             return  # one at a time: the last one has not been taken from here yet
         index = message.index
@@ -1355,10 +1349,12 @@ class Raft:
             raise ProposalRefused("nothing of this term is committed yet; try again later")
         if self.transferee is not None:
             raise ProposalRefused(f"leadership is being handed to {self.transferee!r}")
-        # D§4.1 goes in one step because any two majorities of it overlap; other quorums need not.
-        one_step = type(self.quorum) is Majority
-        after = self.membership.changed(change, one_step)
-        self._quorum_of(after)
+        after = self.membership.changed(change)
+        quorum = self._quorum_of(after)
+        if type(self.quorum) is not Majority or (not after.joint and type(quorum) is not Majority):
+            # D§4.1 goes in one step because any two majorities of it overlap; others need not.
+            after = self.membership.changed(change, False)
+            self._quorum_of(after)
         if after.joint:
             self._quorum_of(after.left())
         return self._append_membership(after)
@@ -1416,8 +1412,8 @@ class Raft:
     def _half(self, voters: tuple[NodeId, ...]) -> QuorumSystem:
         try:
             system = self.config.quorum(voters)
-        except QuorumError as error:
-            raise MembershipError(f"no quorum system for {voters}: {error}") from error
+        except Exception as error:  # the user's own function
+            raise MembershipError(f"no quorum system for {voters}: {error!r}") from error
         if not isinstance(system, QuorumSystem) or not system.elections_intersect:
             raise MembershipError(
                 f"Config.quorum gave {system!r}: two leaders of one term could be elected by it"
@@ -1471,7 +1467,10 @@ class Raft:
         Raises:
             NotLeader: no leader is known; nothing was asked.
             ProposalRefused: too many reads are waiting.
+            SettingTypeError: the context is not bytes.
         """
+        if not isinstance(context, bytes):
+            raise SettingTypeError(f"a read's context is bytes, not {context!r}")
         if self.role_number == LEADER:
             if len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads:
                 raise ProposalRefused(
@@ -1569,20 +1568,12 @@ class Raft:
         assert self.transferee is not None
         peer = self.progress[self.transferee]
         if peer.match == self._last:
-            # From here on it may campaign at any time, and voters will not protect us.
-            self._told[peer.id] = self.round
-            self._early.append(TimeoutNow(self.id, peer.id, self.term, self.round))
+            # From here on it may campaign at any time, however slow the message is, and voters will
+            # not protect us: no lease in this term any more.
+            self._lease_lost = True
+            self._early.append(TimeoutNow(self.id, peer.id, self.term))
         else:
             self._send_wanted = True
-
-    def _may_be_deposed(self) -> bool:
-        """Whether a member that was told to campaign has not answered a later round since: once it
-        has, it will not obey any more."""
-        for node, round in list(self._told.items()):
-            peer = self.progress.get(node)
-            if peer is not None and peer.round > round:
-                del self._told[node]
-        return bool(self._told)
 
     def _end_transfer(self) -> None:
         self.transferee = None
@@ -1591,8 +1582,7 @@ class Raft:
     def _on_timeout_now(self, message: TimeoutNow) -> None:
         if self.role_number != FOLLOWER or message.sender != self.leader:
             return
-        # Not after a later round of this leader, whose lease may count on it.
-        if message.round >= self._heard_round and self._promotable():
+        if self._promotable():
             self._campaign(False, True)
 
     def _outranked(self, node: NodeId) -> bool:

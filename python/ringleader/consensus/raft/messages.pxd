@@ -64,8 +64,7 @@ cdef class SnapshotReply(Message):
 
 
 cdef class TimeoutNow(Message):
-    cdef public int64_t round
-    cpdef problem(self)
+    pass
 
 
 cdef class Quiesce(Message):

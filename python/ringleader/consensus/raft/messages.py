@@ -286,22 +286,14 @@ class SnapshotReply(Message):
 
 
 class TimeoutNow(Message):
-    """Campaign at once: you are the one that leadership goes to.  Void for who has heard a later
-    round than `round`."""
+    """Campaign at once: you are the one that leadership goes to."""
 
-    __slots__ = ("round",)
-    FIELDS = ("sender", "to", "term", "round")
+    __slots__ = ()
 
-    def __init__(self, sender: NodeId, to: NodeId, term: int, round: int) -> None:
+    def __init__(self, sender: NodeId, to: NodeId, term: int) -> None:
         self.sender = sender
         self.to = to
         self.term = term
-        self.round = round
-
-    def problem(self) -> str | None:
-        if self.round < 0:
-            return "impossible term"
-        return Message.problem(self)
 
 
 class Quiesce(Message):
