@@ -275,8 +275,6 @@ class SimNode:
         """An event ended in an exception."""
         self.busy = False
         if isinstance(error, _Crash):
-            # What it had written into its log may have left already.
-            self.checker.after(self.id, self.core)
             self.cluster.crash(self, self.fuse_down_us)
         elif isinstance(error, StorageError):
             self.cluster.crash(self, self.cluster.disk_restart_us)
