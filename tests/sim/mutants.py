@@ -319,9 +319,7 @@ _BACK = replace(
     faults=replace(
         _DIVERGENT.faults,
         name="all but changes of membership, partitions every 1.5 s, transfers every 0.7 s",
-        membership=replace(
-            FAULTS["all"].membership, change_every_us=0, transfer_every_us=700 * MS
-        ),
+        membership=replace(FAULTS["all"].membership, change_every_us=0, transfer_every_us=700 * MS),
     ),
 )
 #: Processes that die and come back at once, and messages that do not know it.
@@ -458,7 +456,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                '        elif outcome == "lost":\n            self._become_follower(self.term, None)',
+                '        elif outcome == "lost":\n'
+                "            self._become_follower(self.term, None)",
                 '        elif outcome == "lost":\n'
                 "            if self.role_number == PRE_CANDIDATE:\n"
                 "                self._campaign(False, False)\n"
@@ -523,7 +522,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             LOG_TWIN,
             (
-                "            if at <= self.last and self._entries[at - self.first][0] == entry[0]:\n"
+                "            if at <= self.last and "
+                "self._entries[at - self.first][0] == entry[0]:\n"
                 "                continue\n",
                 "",
             ),
@@ -692,7 +692,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "index 0 taken for none",
         {12},
-        "a refusal whose hint is index 0 (an empty log) is taken for one without a hint, and dropped",
+        "a refusal whose hint is index 0 (an empty log) is taken for one without, and dropped",
         "the general form: an index that is falsy; " + OWN,
         _in(
             CORE,
@@ -720,7 +720,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "snapshot keeps a divergent tail",
         {3, 5, 6, 7, 14},
-        "a snapshot that the log does not contain replaces its beginning; the entries after it stay",
+        "a snapshot that the log does not contain replaces its beginning; what follows stays",
         "Raft §7; hashicorp/raft#697",
         (
             *_in(
@@ -728,7 +728,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 (
                     "        self._base, self._base_term = at, of_term\n"
                     "        self._entries: list[Entry] = []\n",
-                    '        kept = getattr(self, "_entries", [])[at - getattr(self, "_base", 0) :]\n'
+                    '        kept = getattr(self, "_entries", [])\n'
+                    '        kept = kept[at - getattr(self, "_base", 0) :]\n'
                     "        self._base, self._base_term = at, of_term\n"
                     "        self._entries: list[Entry] = kept\n",
                 ),
@@ -813,7 +814,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                '        if self.commit < self.term_start:\n            raise ProposalRefused("nothing',
+                "        if self.commit < self.term_start:\n"
+                '            raise ProposalRefused("nothing',
                 '        if False:\n            raise ProposalRefused("nothing',
             ),
         ),
@@ -914,9 +916,11 @@ MUTANTS: tuple[Mutant, ...] = (
             CORE,
             ("elif self.has_lease or not self._peers:", "else:"),
             (
-                "        else:\n            # The next round, not one that is under way: it has to begin "
-                "after the read.\n"
-                "            self._reads.append((self.round + 1, self.commit, context, requester))\n"
+                "        else:\n"
+                "            # The next round, not one that is under way: it has to begin after the "
+                "read.\n"
+                "            self._reads.append("
+                "(self.round + 1, self.commit, context, requester))\n"
                 "            self._round_wanted = True\n",
                 "",
             ),
@@ -963,8 +967,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "read context used again",
         {9, 13},
-        "after a restart reads are numbered from 1 again, so that an answer to a read of the earlier "
-        "life meets one of this life",
+        "after a restart reads are numbered from 1 again, so that an answer to a read of the "
+        "earlier life meets one of this life",
         OWN,
         _in(
             DRIVER,
@@ -999,7 +1003,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "        if not self._is_new(message.sender, message.ticket):\n            return\n",
+                "        if not self._is_new(message.sender, message.ticket):\n"
+                "            return\n",
                 "",
             ),
         ),
@@ -1076,7 +1081,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 "or count > RECORD_BYTES_MAX:",
             ),
             (
-                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n        return None\n",
+                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
+                "        return None\n",
                 "    if end > len(data):\n"
                 "        count, end = len(data) - body, len(data)\n"
                 "    elif crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
@@ -1223,8 +1229,8 @@ These were tried, and are no bugs in this core, for the reasons given.
 
 | change | why nothing can break |
 | --- | --- |
-| a candidate counts its own vote before its disk has it | its requests wait for the same write, so \
-no other vote can be there before |
+| a candidate counts its own vote before its disk has it | its requests wait for the same write, \
+so no other vote can be there before |
 | a leader tells the target of a transfer to campaign before it has caught up | voters refuse a \
 short log all the same; it is a bug together with voters that do not (above) |
 | a probe that was lost is not released by the next heartbeat | the heartbeat goes to the same \
@@ -1251,7 +1257,8 @@ def document(catches: Iterable[tuple[Catch, Outcome | None]]) -> str:
     found = {catch.mutant.name: catch for catch, _ in catches}
     lines = [HEAD]
     lines.append(
-        "| bug | seen | profile, faults, time | caught by | after |\n| --- | --- | --- | --- | --- |\n"
+        "| bug | seen | profile, faults, time | caught by | after |\n"
+        "| --- | --- | --- | --- | --- |\n"
     )
     for mutant in MUTANTS:
         catch = found[mutant.name]

@@ -1,5 +1,5 @@
-"""Every known bug of tests/sim/mutants.py is caught, and not by accident: the same seed passes without
-it."""
+"""Every known bug of tests/sim/mutants.py is caught, and not by accident: the same seed passes
+without it."""
 
 from __future__ import annotations
 
