@@ -7,8 +7,8 @@ copy without replacements is what the mutant is compared with.
 
     python tests/sim/mutants.py                 each mutant with its seed: is it still caught?
     python tests/sim/mutants.py NAME ...        these only
-    python tests/sim/mutants.py --search NAME   from seed 1 on, until it is caught
-    python tests/sim/mutants.py --report        all of them, and writes docs/mutations.md
+    python tests/sim/mutants.py --search NAME   from seed 1 on until it is caught; notes the seed
+    python tests/sim/mutants.py --report        writes docs/mutations.md from what was found
 """
 
 from __future__ import annotations
@@ -282,6 +282,7 @@ _LEASES = Setting(
     clients=12,
     config=(("lease", True), ("pre_vote", True), ("check_quorum", True)),
 )
+_READS = replace(_LEASES, config=(("lease", False), ("pre_vote", True), ("check_quorum", False)))
 #: Leaders that are cut off with much that is not committed, and come back.
 _DIVERGENT = Setting(
     faults=replace(
@@ -294,6 +295,18 @@ _DIVERGENT = Setting(
     ),
     seconds=20.0,
     clients=20,
+)
+#: The same, and what is written is durable long after.
+_SLOW_DISKS = replace(
+    _DIVERGENT,
+    faults=replace(
+        _DIVERGENT.faults,
+        name="all, partitions every 0.8 s, a third of the syncs up to a second and a half late",
+        network=replace(
+            FAULTS["all"].network, partition_every_us=800 * MS, partition_us=(300 * MS, 2 * SECOND)
+        ),
+        disk=replace(FAULTS["all"].disk, stall_rate=0.3, stall_us=(200 * MS, 1500 * MS)),
+    ),
 )
 #: Messages that arrive a term too late.
 _LATE = Setting(
@@ -662,7 +675,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "",
             ),
         ),
-        setting=_DIVERGENT,
+        setting=_SLOW_DISKS,
         budget=400,
     ),
     _mutant(
@@ -917,14 +930,16 @@ MUTANTS: tuple[Mutant, ...] = (
             ("elif self.has_lease or not self._peers:", "else:"),
             (
                 "        else:\n"
-                "            # The next round, not one that is under way: it has to begin after the "
-                "read.\n"
+                "            # The next round, not one that is under way: it has to begin "
+                "after the read.\n"
                 "            self._reads.append("
                 "(self.round + 1, self.commit, context, requester))\n"
                 "            self._round_wanted = True\n",
                 "",
             ),
         ),
+        setting=_READS,
+        budget=400,
     ),
     _mutant(
         "read before the term's first commit",
@@ -1163,7 +1178,7 @@ def check(name: str) -> tuple[Catch, Outcome | None]:
     """Is a mutant still caught by the seed that is known, or, after a change of the simulator, by
     another; and what does the same seed give without the mutant?"""
     mutant = BY_NAME[name]
-    catch = search(mutant, [known_seeds().get(name, 1)])
+    catch = search(mutant, [known().get(name, {"seed": 1})["seed"]])
     if catch.outcome is None:
         catch = search(mutant, range(1, mutant.budget + 1))
     return catch, _sound(catch)
@@ -1197,14 +1212,15 @@ def in_processes(
 
 # --- what is known, and the report ------------------------------------------------------------
 
-SEEDS = Path(__file__).with_name("mutants.json")
+KNOWN = Path(__file__).with_name("mutants.json")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mutations.md"
 
 
 @lru_cache(maxsize=1)
-def known_seeds() -> dict[str, int]:
-    """Of each mutant, a seed that caught it; `--report` writes them."""
-    found: dict[str, int] = json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
+def known() -> dict[str, dict[str, int]]:
+    """Of each mutant, the first seed that caught it, the invariant, and the messages until then;
+    `--search` writes them."""
+    found: dict[str, dict[str, int]] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
     return found
 
 
@@ -1252,21 +1268,19 @@ two records of one batch, on a disk that holds another tail, in the first messag
 """
 
 
-def document(catches: Iterable[tuple[Catch, Outcome | None]]) -> str:
-    """docs/mutations.md."""
-    found = {catch.mutant.name: catch for catch, _ in catches}
+def document() -> str:
+    """docs/mutations.md, from what is known."""
     lines = [HEAD]
     lines.append(
         "| bug | seen | profile, faults, time | caught by | after |\n"
         "| --- | --- | --- | --- | --- |\n"
     )
     for mutant in MUTANTS:
-        catch = found[mutant.name]
-        caught, after = "**not caught**", f"{catch.seeds:,} seeds"
-        if catch.outcome is not None:
-            caught = f"seed {catch.outcome.seed}: invariant {catch.outcome.number}"
-            seeds = "1 seed" if catch.seeds == 1 else f"{catch.seeds:,} seeds"
-            after = f"{seeds}, {catch.messages:,} messages"
+        found = known().get(mutant.name)
+        caught, after = "**not caught**", f"{mutant.budget:,} seeds"
+        if found is not None:
+            caught = f"seed {found['seed']}: invariant {found['invariant']}"
+            after = f"{found['messages']:,} messages"
         cells = (
             f"**{mutant.name}**: {mutant.bug}",
             mutant.seen,
@@ -1275,7 +1289,7 @@ def document(catches: Iterable[tuple[Catch, Outcome | None]]) -> str:
             after,
         )
         lines.append("| " + " | ".join(cells) + " |\n")
-    count = sum(catch.outcome is not None for catch in found.values())
+    count = sum(mutant.name in known() for mutant in MUTANTS)
     lines.append(f"\n{count} of {len(MUTANTS)} are caught.\n")
     return "".join(lines) + TAIL
 
@@ -1300,31 +1314,38 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="of mutants, or parts of names; by default all")
-    parser.add_argument("--search", action="store_true", help="from seed 1 on")
-    parser.add_argument("--report", action="store_true", help="of all: writes docs/mutations.md")
+    parser.add_argument("--search", action="store_true", help="from seed 1 on, and note the first")
+    parser.add_argument("--report", action="store_true", help="write docs/mutations.md")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.report:
+        DOCUMENT.write_text(document())
+        return 0
     wanted = [
         name
         for name in BY_NAME
         if not arguments.names or any(part in name for part in arguments.names)
     ]
-    call = report_on if arguments.search or arguments.report else check
-    results = []
-    for catch, sound in in_processes(call, wanted, arguments.jobs):
+    notes = dict(known())
+    missed = False
+    for catch, sound in in_processes(
+        report_on if arguments.search else check, wanted, arguments.jobs
+    ):
         _print(catch, sound)
-        results.append((catch, sound))
-    if arguments.report or arguments.search:
-        seeds = known_seeds() | {
-            catch.mutant.name: catch.outcome.seed
-            for catch, _ in results
-            if catch.outcome is not None
-        }
-        kept = {name: seeds[name] for name in BY_NAME if name in seeds}
-        SEEDS.write_text(json.dumps(kept, indent=2) + "\n")
-    if arguments.report and len(wanted) == len(MUTANTS):
-        DOCUMENT.write_text(document(results))
-    return int(any(catch.outcome is None for catch, _ in results))
+        name, outcome = catch.mutant.name, catch.outcome
+        missed |= outcome is None
+        if not arguments.search:
+            continue
+        notes.pop(name, None)
+        if outcome is not None and outcome.number is not None:
+            notes[name] = {
+                "seed": outcome.seed,
+                "invariant": outcome.number,
+                "messages": catch.messages,
+            }
+        kept = {name: notes[name] for name in BY_NAME if name in notes}
+        KNOWN.write_text(json.dumps(kept, indent=2) + "\n")
+    return int(missed)
 
 
 if __name__ == "__main__":
