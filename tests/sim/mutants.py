@@ -7,8 +7,8 @@ copy without replacements is what the mutant is compared with.
 
     python tests/sim/mutants.py                 each mutant with its seed: is it still caught?
     python tests/sim/mutants.py NAME ...        these only
-    python tests/sim/mutants.py --search NAME   from seed 1 on, until it is caught
-    python tests/sim/mutants.py --report        all of them, and writes docs/mutations.md
+    python tests/sim/mutants.py --search NAME   from seed 1 on until it is caught; notes the seed
+    python tests/sim/mutants.py --report        writes docs/mutations.md from what was found
 """
 
 from __future__ import annotations
@@ -251,17 +251,22 @@ _DRIFTING = Setting(
     profile="lan-3",
     faults=replace(
         FAULTS["all"],
-        name="all, clocks +-30 %, partitions every second",
+        name="all but changes of membership, clocks +-40 %, partitions every 0.5 s",
         network=replace(
-            FAULTS["all"].network,
-            partition_every_us=1 * SECOND,
-            partition_us=(200 * MS, 1 * SECOND),
+            FAULTS["all"].network, partition_every_us=500 * MS, partition_us=(200 * MS, 400 * MS)
         ),
-        clock=replace(FAULTS["all"].clock, drift_ppm_max=300_000, redraw_every_us=2 * SECOND),
+        clock=replace(FAULTS["all"].clock, drift_ppm_max=400_000, redraw_every_us=1 * SECOND),
+        membership=replace(FAULTS["all"].membership, change_every_us=0),
     ),
     seconds=6.0,
-    clients=12,
-    config=(("lease", True), ("pre_vote", True), ("check_quorum", True), ("clock_drift", 0.45)),
+    clients=40,
+    config=(
+        ("lease", True),
+        ("pre_vote", True),
+        ("check_quorum", True),
+        ("clock_drift", 0.7),
+        ("heartbeat_ticks", 1),
+    ),
 )
 _LEASES = Setting(
     profile="lan-3",
@@ -277,6 +282,7 @@ _LEASES = Setting(
     clients=12,
     config=(("lease", True), ("pre_vote", True), ("check_quorum", True)),
 )
+_READS = replace(_LEASES, config=(("lease", False), ("pre_vote", True), ("check_quorum", False)))
 #: Leaders that are cut off with much that is not committed, and come back.
 _DIVERGENT = Setting(
     faults=replace(
@@ -289,6 +295,18 @@ _DIVERGENT = Setting(
     ),
     seconds=20.0,
     clients=20,
+)
+#: The same, and what is written is durable long after.
+_SLOW_DISKS = replace(
+    _DIVERGENT,
+    faults=replace(
+        _DIVERGENT.faults,
+        name="all, partitions every 0.8 s, a third of the syncs up to a second and a half late",
+        network=replace(
+            FAULTS["all"].network, partition_every_us=800 * MS, partition_us=(300 * MS, 2 * SECOND)
+        ),
+        disk=replace(FAULTS["all"].disk, stall_rate=0.3, stall_us=(200 * MS, 1500 * MS)),
+    ),
 )
 #: Messages that arrive a term too late.
 _LATE = Setting(
@@ -308,24 +326,14 @@ _LATE = Setting(
     config=(("pre_vote", True), ("check_quorum", False), ("lease", False)),
 )
 _LATE_VOTES = replace(_LATE, config=(("pre_vote", False), ("check_quorum", True), ("lease", False)))
-#: Leadership that goes back and forth between sides that do not hear each other.
-_FLAPPING = Setting(
-    profile="lan-5",
+#: Leadership that comes back to who had it.
+_BACK = replace(
+    _DIVERGENT,
     faults=replace(
-        FAULTS["all"],
-        name="all but changes of membership, partitions every 0.4 s, transfers every 0.2 s",
-        network=replace(
-            FAULTS["all"].network,
-            reorder_rate=0.1,
-            partition_every_us=400 * MS,
-            partition_us=(100 * MS, 600 * MS),
-            asymmetric_rate=0.2,
-        ),
-        crash=replace(FAULTS["all"].crash, every_us=1 * SECOND, down_us=(10 * MS, 100 * MS)),
-        membership=replace(FAULTS["all"].membership, change_every_us=0, transfer_every_us=200 * MS),
+        _DIVERGENT.faults,
+        name="all but changes of membership, partitions every 1.5 s, transfers every 0.7 s",
+        membership=replace(FAULTS["all"].membership, change_every_us=0, transfer_every_us=700 * MS),
     ),
-    seconds=6.0,
-    clients=20,
 )
 #: Processes that die and come back at once, and messages that do not know it.
 _RESTLESS = Setting(
@@ -461,7 +469,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                '        elif outcome == "lost":\n            self._become_follower(self.term, None)',
+                '        elif outcome == "lost":\n'
+                "            self._become_follower(self.term, None)",
                 '        elif outcome == "lost":\n'
                 "            if self.role_number == PRE_CANDIDATE:\n"
                 "                self._campaign(False, False)\n"
@@ -526,7 +535,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             LOG_TWIN,
             (
-                "            if at <= self.last and self._entries[at - self.first][0] == entry[0]:\n"
+                "            if at <= self.last and "
+                "self._entries[at - self.first][0] == entry[0]:\n"
                 "                continue\n",
                 "",
             ),
@@ -586,8 +596,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "match index of an earlier term",
         {4, 7},
         "what a follower acknowledged to an earlier leadership of this node counts for the present "
-        "one: the match indices are kept, and late answers are counted",
-        "Raft §5.3 (reinitialized after election); " + OWN,
+        "one: match indices are kept, and late answers counted",
+        "Raft §5.3 (matchIndex is of a term); " + OWN,
         _in(
             CORE,
             (
@@ -597,12 +607,18 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if isinstance(message, AppendEntries):\n"
                 "            self._on_append_entries(message)",
             ),
-            # Our rounds would notice most of the late answers: this is a core without.
+            # Our checks would notice most of them: this is a core without.
             (
                 "        if message.round > self.round:\n"
                 '            self._reject("answer to a round that was never sent")\n'
-                "            return\n",
-                "",
+                "            return\n"
+                "        if not message.refused and message.match > self._last:\n"
+                '            self._reject("match beyond the log")\n'
+                "            return\n"
+                "        peer.active = True\n"
+                "        if message.round > peer.round:\n",
+                "        peer.active = True\n"
+                "        if peer.round < message.round <= self.round:\n",
             ),
             (
                 "        self.progress = {}\n        self._peers = []\n        self._round",
@@ -613,12 +629,11 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        self.round = self.round_acked = 0\n        self._lease_lost = False\n"
                 "        for peer in self._peers:\n"
                 "            peer.round = peer.round_sent = 0\n"
-                "            peer.match = min(peer.match, self._last)\n"
                 "            peer.become_probe(self._last + 1)\n",
             ),
         ),
-        setting=_FLAPPING,
-        budget=400,
+        setting=_BACK,
+        budget=200,
     ),
     _mutant(
         "acknowledged before it is durable",
@@ -660,7 +675,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "",
             ),
         ),
-        setting=_DIVERGENT,
+        setting=_SLOW_DISKS,
         budget=400,
     ),
     _mutant(
@@ -690,7 +705,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "index 0 taken for none",
         {12},
-        "a refusal whose hint is index 0 (an empty log) is taken for one without a hint, and dropped",
+        "a refusal whose hint is index 0 (an empty log) is taken for one without, and dropped",
         "the general form: an index that is falsy; " + OWN,
         _in(
             CORE,
@@ -718,7 +733,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "snapshot keeps a divergent tail",
         {3, 5, 6, 7, 14},
-        "a snapshot that the log does not contain replaces its beginning; the entries after it stay",
+        "a snapshot that the log does not contain replaces its beginning; what follows stays",
         "Raft §7; hashicorp/raft#697",
         (
             *_in(
@@ -726,7 +741,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 (
                     "        self._base, self._base_term = at, of_term\n"
                     "        self._entries: list[Entry] = []\n",
-                    '        kept = getattr(self, "_entries", [])[at - getattr(self, "_base", 0) :]\n'
+                    '        kept = getattr(self, "_entries", [])\n'
+                    '        kept = kept[at - getattr(self, "_base", 0) :]\n'
                     "        self._base, self._base_term = at, of_term\n"
                     "        self._entries: list[Entry] = kept\n",
                 ),
@@ -811,7 +827,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                '        if self.commit < self.term_start:\n            raise ProposalRefused("nothing',
+                "        if self.commit < self.term_start:\n"
+                '            raise ProposalRefused("nothing',
                 '        if False:\n            raise ProposalRefused("nothing',
             ),
         ),
@@ -912,13 +929,17 @@ MUTANTS: tuple[Mutant, ...] = (
             CORE,
             ("elif self.has_lease or not self._peers:", "else:"),
             (
-                "        else:\n            # The next round, not one that is under way: it has to begin "
+                "        else:\n"
+                "            # The next round, not one that is under way: it has to begin "
                 "after the read.\n"
-                "            self._reads.append((self.round + 1, self.commit, context, requester))\n"
+                "            self._reads.append("
+                "(self.round + 1, self.commit, context, requester))\n"
                 "            self._round_wanted = True\n",
                 "",
             ),
         ),
+        setting=_READS,
+        budget=400,
     ),
     _mutant(
         "read before the term's first commit",
@@ -937,17 +958,17 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "lease without regard to drift",
         {9, 13},
-        "a lease lasts an election timeout by the leader's own clock, whatever the others' clocks do",
-        "dissertation §6.4.1",
+        "a lease lasts until the leader's own clock says that it has to step down",
+        "dissertation §6.4.1; etcd-io/raft (ReadOnlyLeaseBased, documented there)",
         _in(
             CONFIG,
             (
                 "return int((self.election_ticks - 1) / slack) - 1",
-                "return int(self.election_ticks + 0 * slack)",
+                "return int(2 * self.election_ticks + 0 * slack)",
             ),
         ),
         setting=_DRIFTING,
-        budget=400,
+        budget=200,
     ),
     _mutant(
         "transfer keeps the lease",
@@ -961,8 +982,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "read context used again",
         {9, 13},
-        "after a restart reads are numbered from 1 again, so that an answer to a read of the earlier "
-        "life meets one of this life",
+        "after a restart reads are numbered from 1 again, so that an answer to a read of the "
+        "earlier life meets one of this life",
         OWN,
         _in(
             DRIVER,
@@ -997,7 +1018,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "        if not self._is_new(message.sender, message.ticket):\n            return\n",
+                "        if not self._is_new(message.sender, message.ticket):\n"
+                "            return\n",
                 "",
             ),
         ),
@@ -1074,7 +1096,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 "or count > RECORD_BYTES_MAX:",
             ),
             (
-                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n        return None\n",
+                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
+                "        return None\n",
                 "    if end > len(data):\n"
                 "        count, end = len(data) - body, len(data)\n"
                 "    elif crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
@@ -1155,7 +1178,7 @@ def check(name: str) -> tuple[Catch, Outcome | None]:
     """Is a mutant still caught by the seed that is known, or, after a change of the simulator, by
     another; and what does the same seed give without the mutant?"""
     mutant = BY_NAME[name]
-    catch = search(mutant, [known_seeds().get(name, 1)])
+    catch = search(mutant, [known().get(name, {"seed": 1})["seed"]])
     if catch.outcome is None:
         catch = search(mutant, range(1, mutant.budget + 1))
     return catch, _sound(catch)
@@ -1189,14 +1212,15 @@ def in_processes(
 
 # --- what is known, and the report ------------------------------------------------------------
 
-SEEDS = Path(__file__).with_name("mutants.json")
+KNOWN = Path(__file__).with_name("mutants.json")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mutations.md"
 
 
 @lru_cache(maxsize=1)
-def known_seeds() -> dict[str, int]:
-    """Of each mutant, a seed that caught it; `--report` writes them."""
-    found: dict[str, int] = json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
+def known() -> dict[str, dict[str, int]]:
+    """Of each mutant, the first seed that caught it, the invariant, and the messages until then;
+    `--search` writes them."""
+    found: dict[str, dict[str, int]] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
     return found
 
 
@@ -1221,8 +1245,8 @@ These were tried, and are no bugs in this core, for the reasons given.
 
 | change | why nothing can break |
 | --- | --- |
-| a candidate counts its own vote before its disk has it | its requests wait for the same write, so \
-no other vote can be there before |
+| a candidate counts its own vote before its disk has it | its requests wait for the same write, \
+so no other vote can be there before |
 | a leader tells the target of a transfer to campaign before it has caught up | voters refuse a \
 short log all the same; it is a bug together with voters that do not (above) |
 | a probe that was lost is not released by the next heartbeat | the heartbeat goes to the same \
@@ -1244,20 +1268,19 @@ two records of one batch, on a disk that holds another tail, in the first messag
 """
 
 
-def document(catches: Iterable[tuple[Catch, Outcome | None]]) -> str:
-    """docs/mutations.md."""
-    found = {catch.mutant.name: catch for catch, _ in catches}
+def document() -> str:
+    """docs/mutations.md, from what is known."""
     lines = [HEAD]
     lines.append(
-        "| bug | seen | profile, faults, time | caught by | after |\n| --- | --- | --- | --- | --- |\n"
+        "| bug | seen | profile, faults, time | caught by | after |\n"
+        "| --- | --- | --- | --- | --- |\n"
     )
     for mutant in MUTANTS:
-        catch = found[mutant.name]
-        caught, after = "**not caught**", f"{catch.seeds:,} seeds"
-        if catch.outcome is not None:
-            caught = f"seed {catch.outcome.seed}: invariant {catch.outcome.number}"
-            seeds = "1 seed" if catch.seeds == 1 else f"{catch.seeds:,} seeds"
-            after = f"{seeds}, {catch.messages:,} messages"
+        found = known().get(mutant.name)
+        caught, after = "**not caught**", f"{mutant.budget:,} seeds"
+        if found is not None:
+            caught = f"seed {found['seed']}: invariant {found['invariant']}"
+            after = f"{found['messages']:,} messages"
         cells = (
             f"**{mutant.name}**: {mutant.bug}",
             mutant.seen,
@@ -1266,7 +1289,7 @@ def document(catches: Iterable[tuple[Catch, Outcome | None]]) -> str:
             after,
         )
         lines.append("| " + " | ".join(cells) + " |\n")
-    count = sum(catch.outcome is not None for catch in found.values())
+    count = sum(mutant.name in known() for mutant in MUTANTS)
     lines.append(f"\n{count} of {len(MUTANTS)} are caught.\n")
     return "".join(lines) + TAIL
 
@@ -1291,31 +1314,38 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="of mutants, or parts of names; by default all")
-    parser.add_argument("--search", action="store_true", help="from seed 1 on")
-    parser.add_argument("--report", action="store_true", help="of all: writes docs/mutations.md")
+    parser.add_argument("--search", action="store_true", help="from seed 1 on, and note the first")
+    parser.add_argument("--report", action="store_true", help="write docs/mutations.md")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.report:
+        DOCUMENT.write_text(document())
+        return 0
     wanted = [
         name
         for name in BY_NAME
         if not arguments.names or any(part in name for part in arguments.names)
     ]
-    call = report_on if arguments.search or arguments.report else check
-    results = []
-    for catch, sound in in_processes(call, wanted, arguments.jobs):
+    notes = dict(known())
+    missed = False
+    for catch, sound in in_processes(
+        report_on if arguments.search else check, wanted, arguments.jobs
+    ):
         _print(catch, sound)
-        results.append((catch, sound))
-    if arguments.report or arguments.search:
-        seeds = known_seeds() | {
-            catch.mutant.name: catch.outcome.seed
-            for catch, _ in results
-            if catch.outcome is not None
-        }
-        kept = {name: seeds[name] for name in BY_NAME if name in seeds}
-        SEEDS.write_text(json.dumps(kept, indent=2) + "\n")
-    if arguments.report and len(wanted) == len(MUTANTS):
-        DOCUMENT.write_text(document(results))
-    return int(any(catch.outcome is None for catch, _ in results))
+        name, outcome = catch.mutant.name, catch.outcome
+        missed |= outcome is None
+        if not arguments.search:
+            continue
+        notes.pop(name, None)
+        if outcome is not None and outcome.number is not None:
+            notes[name] = {
+                "seed": outcome.seed,
+                "invariant": outcome.number,
+                "messages": catch.messages,
+            }
+        kept = {name: notes[name] for name in BY_NAME if name in notes}
+        KNOWN.write_text(json.dumps(kept, indent=2) + "\n")
+    return int(missed)
 
 
 if __name__ == "__main__":

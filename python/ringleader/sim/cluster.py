@@ -819,7 +819,26 @@ class Cluster:
 
     def acknowledged(self, pending: Pending) -> None:
         """A write was answered: from now on every read sees it."""
-        self.checker.acknowledge(self.nodes[pending.node].machine.index)
+        index = self.nodes[pending.node].machine.index
+        self.checker.acknowledge(index)
+        if self.config.lease:
+            self._check_leases(index)
+
+    def _check_leases(self, index: int) -> None:
+        """Whoever holds a lease may serve reads at once: it must know of that write (invariant 9).
+        So no client has to ask just then."""
+        for node in self.nodes.values():
+            if not node.up or node.busy or node.core.role != "leader":
+                continue
+            if node.core.commit < index and node.core.has_lease:
+                node.catch_up()
+                if node.up and node.core.commit < index and node.core.has_lease:
+                    self.checker.violate(
+                        9,
+                        node.id,
+                        f"holds a lease at commit index {node.core.commit}, and a write at {index} "
+                        "is acknowledged",
+                    )
 
     def executed(
         self, last: int, items: Sequence[tuple[int, bytes]], results: Sequence[Any]

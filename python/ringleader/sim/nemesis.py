@@ -274,7 +274,8 @@ class Nemesis:
     def _drift(self, decision: Decision, random: Random) -> None:
         most = self.cluster.faults.clock.drift_ppm_max
         for node in self.cluster.nodes.values():
-            node.clock.set_rate(random.randint(-most, most))
+            # The extremes are the worst, and what a bound is about.
+            node.clock.set_rate(random.choice((-most, most, random.randint(-most, most))))
 
     def _jump(self, decision: Decision, random: Random) -> None:
         node = self._some(random)
