@@ -1038,9 +1038,7 @@ class Raft:
         peer.commit = self.commit
         prev_term = self.term if prev >= self.term_start else self.log.term(prev)
         self._early.append(
-            append_entries(
-                self.id, peer.id, self.term, prev, prev_term, self.commit, round, block
-            )
+            append_entries(self.id, peer.id, self.term, prev, prev_term, self.commit, round, block)
         )
 
     def _encode(self, first: int, bare: bool) -> Block:
