@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,7 +104,14 @@ def test_an_exception_of_the_core_is_a_violation() -> None:
     def receive(message: Any) -> None:
         raise KeyError("what")
 
-    node.driver.receive = receive
+    driver = node.driver
+    node.driver = SimpleNamespace(
+        receive=receive,
+        tick=driver.tick,
+        propose=driver.propose,
+        read=driver.read,
+        failed=None,
+    )
     with pytest.raises(InvariantViolation, match=r"invariant 14 .* raises KeyError"):
         group.run()
 

@@ -33,7 +33,7 @@ cdef class Ready:
     cdef public list placed
     cdef public int64_t last
     cdef public int64_t applies
-    cdef bint _writes(self)
+    cpdef bint _writes(self)
 
 
 @cython.locals(ready=Ready)
