@@ -275,6 +275,7 @@ class SimNode:
         """An event ended in an exception."""
         self.busy = False
         if isinstance(error, _Crash):
+            self.checker.died(self.id, self.core)
             self.cluster.crash(self, self.fuse_down_us)
         elif isinstance(error, StorageError):
             self.cluster.crash(self, self.cluster.disk_restart_us)

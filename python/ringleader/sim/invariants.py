@@ -559,6 +559,14 @@ class Checker:
 
     # --- the disk ----------------------------------------------------------------------------
 
+    def died(self, node: NodeId, core: Any) -> None:
+        """A node died within a step: a leader's new entries may have left before it had them."""
+        s = self.shadows[node]
+        first = len(s.words)
+        if core.role == "leader" and first <= core.log.last:
+            self._learn_leader(s, core)
+            self._check_run(s, first, *read_block(core.log.block(first, core.log.last + 1)))
+
     def wrote(self, node: NodeId, core: Any, ready: Ready) -> None:
         """A node hands `ready` to its disk."""
         s = self.shadows[node]
