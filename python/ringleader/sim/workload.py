@@ -86,8 +86,16 @@ class Scenario(Protocol):
     ) -> Workload: ...
 
     def problem(self, history: Sequence[Operation]) -> str:
-        """What is wrong with the clients' history; "" when nothing is."""
+        """What is wrong with the clients' history; "" when nothing is.
+
+        Raises:
+            Undecided: it would take too long to tell.
+        """
         ...
+
+
+class Undecided(Exception):
+    """A history whose check was given up."""
 
 
 class KeyValue:
@@ -112,6 +120,8 @@ class KeyValue:
 
     def problem(self, history: Sequence[Operation]) -> str:
         verdict = check(history, RegisterModel())
+        if verdict.outcome == "unknown":
+            raise Undecided(str(verdict))
         return "" if verdict.ok else str(verdict)
 
 
