@@ -565,6 +565,8 @@ class Checker:
         first = len(s.words)
         if core.role == "leader" and first <= core.log.last:
             self._learn_leader(s, core)
+            if s.leads == core.term and core.commit != s.commit:
+                self._learn_commit(s, core)
             self._check_run(s, first, *read_block(core.log.block(first, core.log.last + 1)))
 
     def wrote(self, node: NodeId, core: Any, ready: Ready) -> None:
