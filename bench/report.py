@@ -1,6 +1,8 @@
 """Turn the raw results of a run into tables: on the terminal, and in docs/performance.md.
 
-    python -m bench.report [FILE]      the newest file of bench/results/ unless one is named
+    python -m bench.report [FILE ...]      the files of bench/results/ unless some are named
+
+Each suite is taken from the newest of the files that has it.
 
 Between its two markers docs/performance.md is written by this program; the words around them are
 written by hand.
@@ -51,11 +53,23 @@ def load(path: Path) -> dict[str, Any]:
     return run
 
 
-def newest() -> Path:
+def results() -> list[Path]:
     found = sorted(RESULTS.glob("raw-*.json"))
     if not found:
         raise SystemExit(f"there are no results in {RESULTS}; run `python -m bench` first")
-    return found[-1]
+    return found
+
+
+def newest_of_each(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs, newest first, each with those suites alone that no newer one has."""
+    kept: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for run in sorted(runs, key=lambda run: str(run["began"]), reverse=True):
+        benchmarks = [entry for entry in run["benchmarks"] if entry["suite"] not in seen]
+        if benchmarks:
+            kept.append({**run, "benchmarks": benchmarks})
+            seen |= {entry["suite"] for entry in benchmarks}
+    return kept
 
 
 def cases(run: dict[str, Any], suite: str) -> list[dict[str, Any]]:
@@ -204,7 +218,9 @@ def machine_lines(run: dict[str, Any]) -> str:
     threads = machine["peer_threads"]
     using = ", ".join(f"{name} {count}" for name, count in sorted(threads.items()))
     installed = ", ".join(f"{name} {version}" for name, version in sorted(machine["peers"].items()))
+    suites = dict.fromkeys(entry["suite"] for entry in run["benchmarks"])
     rows = [
+        ["suites", ", ".join(suites)],
         ["measured", f"{run['began']}, commit {run['commit'] or 'unknown'}"],
         ["processor", f"{machine['cpu']}, {machine['cpus']} CPUs"],
         ["instructions in force", machine["simd"]],
@@ -218,7 +234,8 @@ def machine_lines(run: dict[str, Any]) -> str:
     return markdown_table(["", ""], rows)
 
 
-def as_markdown(run: dict[str, Any], plot: str | None) -> str:
+def as_markdown(runs: Sequence[dict[str, Any]], plot: str | None) -> str:
+    run = {"benchmarks": [entry for one in runs for entry in one["benchmarks"]]}
     goals = goal_rows(run)
     verdicts = [
         verdict for suite in TITLES for case in cases(run, suite) for verdict in case["verdicts"]
@@ -226,10 +243,10 @@ def as_markdown(run: dict[str, Any], plot: str | None) -> str:
     hit = sum(verdict["reached"] is True for verdict in verdicts)
     unknown = sum(verdict["reached"] is None for verdict in verdicts)
     parts = [
-        "## The run",
-        machine_lines(run),
+        "## The run" if len(runs) == 1 else "## The runs",
+        *(machine_lines(one) for one in runs),
         "## The goals",
-        f"{hit} of {len(verdicts)} goals were reached in this run"
+        f"{hit} of {len(verdicts)} goals were reached"
         + (f"; {unknown} could not be measured." if unknown else "."),
         markdown_table(GOAL_HEAD, goals),
     ]
@@ -301,17 +318,18 @@ def rewrite(page: str, generated: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="raw results; the newest by default")
+    parser.add_argument("files", nargs="*", type=Path, help="raw results; all there are by default")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--plot", type=Path, default=PLOT)
     chosen = parser.parse_args()
-    path = chosen.file or newest()
-    run = load(path)
-    if run["small"] and chosen.page == PAGE:
-        raise SystemExit(f"{path.name} is of a small run, which measures nothing")
-    plot = chosen.plot.name if draw(run, chosen.plot) else None
-    chosen.page.write_text(rewrite(chosen.page.read_text(), as_markdown(run, plot)))
-    print(f"{chosen.page} is now what {path.name} says")
+    paths = chosen.files or results()
+    runs = newest_of_each([load(path) for path in paths])
+    if chosen.page == PAGE and any(run["small"] for run in runs):
+        raise SystemExit("one of the files is of a small run, which measures nothing")
+    drawn = [run for run in runs if draw(run, chosen.plot)]
+    plot = chosen.plot.name if drawn else None
+    chosen.page.write_text(rewrite(chosen.page.read_text(), as_markdown(runs, plot)))
+    print(f"{chosen.page} is now what {', '.join(path.name for path in paths)} say")
     return 0
 
 
