@@ -12,7 +12,9 @@ BENCH_PYTHON ?= $(shell for p in python3.13 $(wildcard $(HOME)/.pyenv/versions/3
 	python3.12 $(PYTHON); do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h pyx/*.pyx pyx/*.pxd pyx/*.h)
+# The consensus core is Python that is compiled as it stands.
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h pyx/*.pyx pyx/*.pxd pyx/*.h \
+	python/ringleader/consensus/*.p* python/ringleader/consensus/raft/*.p*)
 READY   := $(VENV)/.ready
 BENCH   := .venv-bench
 BENCH_READY := $(BENCH)/.ready
