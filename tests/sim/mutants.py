@@ -657,7 +657,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             ("acked[self.id] = self.stable", "acked[self.id] = self._last"),
-            ("indices.append(self.stable)", "indices.append(self._last)"),
+            ("count = 1 if self.stable >= index else 0", "count = 1"),
         ),
     ),
     _mutant(

@@ -37,6 +37,7 @@ class Node:
         self.vote: int | None = None
         self.role = "follower"
         self.commit = 0
+        self.stable = 0
         self.membership = VOTERS
         self.log = Log()
         self.has_ready = False
@@ -442,6 +443,17 @@ class Test6Durability:
         group[3].commit_to(1)
         with broken(6, "not durable here"):
             group[3].apply(1, b"a")
+
+    def test_taken_for_durable_before_it_is(self, group: Group) -> None:
+        group.elect(1, 1)
+        group.replicate(1, [b"a"], to=(2,))
+        group[2].stable = 1
+        group[2].after()
+        group[3].term = 1
+        group[3].write([b"a"], sync=False)
+        group[3].stable = 1
+        with broken(6, "takes entry 1 for durable"):
+            group[3].after()
 
     def test_a_log_that_changes_without_the_disk(self, group: Group) -> None:
         group[2].log.append(1, [b"a"])

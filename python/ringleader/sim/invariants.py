@@ -188,6 +188,7 @@ class Shadow:
     durable         the same for the disk.  Advanced by `synced`.
     durable_term, durable_vote      the same for the hard state.
     snapshot        index of the latest snapshot that is durable.
+    stable          what the core takes for durable.
     pending         what was handed to the disk and is not confirmed: (ready, first, words).
     configs         (index, membership), ascending: the configurations in `words`.
     life            1, 2, ...: one for each start.
@@ -211,6 +212,7 @@ class Shadow:
         "pending",
         "role",
         "snapshot",
+        "stable",
         "term",
         "up",
         "vote",
@@ -241,6 +243,7 @@ class Shadow:
         self.chain = 0
         self.membership: Membership | None = None
         self.last = 0
+        self.stable = 0
         self.pending.clear()
 
     def forget(self) -> None:
@@ -853,6 +856,12 @@ class Checker:
             self._learn_role(s, core)
         if core.membership is not s.membership:
             self._learn_membership(s, core)
+        stable = core.stable
+        if stable != s.stable:
+            s.stable = stable
+            durable, words = s.durable, s.words
+            if stable >= len(durable) or stable >= len(words) or (durable[stable] != words[stable]):
+                self.violate(6, node, f"takes entry {stable} for durable; it is not on the disk")
         log = core.log
         if log.last != s.last and not core.has_ready:
             self.violate(
