@@ -1759,7 +1759,7 @@ class Raft:
         if self.role_number != LEADER:
             return
         if not self._is_new(message.sender, message.ticket):
-            return
+            return  # a copy
         index = 0
         try:
             index = self.propose(message.payloads)
@@ -1768,28 +1768,31 @@ class Raft:
         except (TypeError, LimitError, LogError):
             self._reject("impossible proposal")
             return
+        self._remember(message.sender, message.ticket)
         self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
 
     def _is_new(self, sender: NodeId, ticket: int) -> bool:
-        """Whether this is the first copy of a ticket; from now on it is not.
+        """Whether no copy of this ticket was answered yet.
 
         Those of one life count up: what is below the oldest remembered is taken for a copy.
         """
         life = (sender, ticket >> 31)
         tickets = self._tickets.get(life)
         if tickets is None:
-            if len(self._tickets) >= TICKET_LIVES_MAX:
-                return False
+            return len(self._tickets) < TICKET_LIVES_MAX
+        return ticket > self._ticket_floors[life] and ticket not in tickets
+
+    def _remember(self, sender: NodeId, ticket: int) -> None:
+        life = (sender, ticket >> 31)
+        tickets = self._tickets.get(life)
+        if tickets is None:
             tickets = self._tickets[life] = set()
             self._ticket_floors[life] = -1
-        if ticket <= self._ticket_floors[life] or ticket in tickets:
-            return False
         tickets.add(ticket)
         if len(tickets) > TICKETS_KEPT:
             ordered = sorted(tickets)
             self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
             tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
-        return True
 
     # --- 7  Ready ----------------------------------------------------------------------------
 
