@@ -11,9 +11,8 @@ from typing import Any
 
 import ringleader.consensus.raft as raft
 from ringleader.consensus.driver import Recovered
-from ringleader.consensus.membership import Membership
+from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft.config import Config
-from ringleader.consensus.ready import NodeId
 
 FOLDER = Path(raft.__file__).parent
 

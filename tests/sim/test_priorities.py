@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ringleader.consensus.driver import NodeId, Recovered
-from ringleader.consensus.membership import Membership
+from ringleader.consensus.driver import Recovered
+from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft.config import Config
 from ringleader.sim import profiles
 from ringleader.sim.cluster import Cluster, raft_core

@@ -17,8 +17,8 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ringleader.consensus.log import Entries, Log
-from ringleader.consensus.membership import ConfChange, Membership
+from ringleader.consensus.log import ENTRY_BYTES, Entries, Log
+from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.consensus.ready import (
     BytesSource,
     HardState,
@@ -31,8 +31,6 @@ from ringleader.consensus.ready import (
 from ringleader.errors import MisuseError, NotLeader, ProposalRefused
 from ringleader.kernels import hashing
 from ringleader.limits import DRIVER_PENDING_MAX
-
-NodeId = int | str
 
 
 class Recovered:
@@ -161,9 +159,6 @@ class Outcome:
     def __repr__(self) -> str:
         return f"Outcome({self.kind!r}, {self.results!r}, leader={self.leader!r})"
 
-
-#: What an entry takes in a log besides its payload.
-ENTRY_BYTES = 16
 
 Done = Callable[[Outcome], None]
 

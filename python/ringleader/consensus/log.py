@@ -50,8 +50,18 @@ from __future__ import annotations
 
 from ringleader.kernels import log as _log
 
-__all__ = ["BLOCK_HEADER_BYTES", "BLOCK_VERSION", "CONTROL_BIT", "Block", "Entries", "Log"]
+__all__ = [
+    "BLOCK_HEADER_BYTES",
+    "BLOCK_VERSION",
+    "CONTROL_BIT",
+    "ENTRY_BYTES",
+    "Block",
+    "Entries",
+    "Log",
+]
 
+#: What an entry takes in a log, and in a block, besides its payload: a term and an end.
+ENTRY_BYTES = 16
 BLOCK_HEADER_BYTES = _log.BLOCK_HEADER_BYTES
 BLOCK_VERSION = _log.BLOCK_VERSION
 CONTROL_BIT = _log.CONTROL_BIT

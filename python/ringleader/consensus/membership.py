@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from ringleader.errors import FormatError, MembershipError
 from ringleader.limits import MEMBERS_MAX, NODE_ID_BYTES_MAX, VOTERS_MAX
 
+#: How a node is named: a positive integer or a non-empty text; one kind in one group.
 NodeId = int | str
 
 _VERSION = 1

@@ -19,10 +19,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ringleader.consensus.log import Block, Entries
-from ringleader.consensus.membership import Membership
+from ringleader.consensus.membership import Membership, NodeId
 from ringleader.errors import MisuseError
-
-NodeId = int | str
 
 
 class HardState:

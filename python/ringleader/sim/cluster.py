@@ -17,12 +17,12 @@ from typing import Any
 
 from ringleader.consensus.driver import Driver, Recovered
 from ringleader.consensus.log import Entries
-from ringleader.consensus.membership import ConfChange, Membership
+from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.consensus.raft import messages as raft_messages
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.core import Raft
 from ringleader.consensus.raft.messages import RequestVote
-from ringleader.consensus.ready import NodeId, Ready, Snapshot, SnapshotSource
+from ringleader.consensus.ready import Ready, Snapshot, SnapshotSource
 from ringleader.errors import (
     InvariantViolation,
     MembershipError,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from ringleader.consensus.log import CONTROL_BIT, Block
-from ringleader.consensus.membership import Membership
+from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.raft.messages import (
     AppendEntries,
@@ -34,7 +34,7 @@ from ringleader.consensus.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from ringleader.consensus.ready import HardState, NodeId, Ready, Snapshot
+from ringleader.consensus.ready import HardState, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock
 

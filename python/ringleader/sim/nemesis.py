@@ -16,8 +16,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from ringleader.consensus.membership import ConfChange, Membership
-from ringleader.consensus.ready import NodeId
+from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.errors import MembershipError, NotLeader, ProposalRefused
 from ringleader.sim.profiles import Faults
 

@@ -22,11 +22,11 @@ from heapq import heappush
 from random import Random
 from typing import Any
 
+from ringleader.consensus.membership import NodeId
 from ringleader.errors import SettingError
 from ringleader.sim.clock import Clock
 from ringleader.sim.profiles import LATENCY_TABLE_BITS, Latency, NetworkFaults, Profile
 
-NodeId = int | str
 Receive = Callable[[Any], object]
 
 

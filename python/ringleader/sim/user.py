@@ -35,7 +35,8 @@ from typing import Any, Generic, TypeVar
 
 from ringleader.consensus.driver import StateMachine
 from ringleader.consensus.log import Entries, Log
-from ringleader.consensus.ready import BytesSource, NodeId, SnapshotSource
+from ringleader.consensus.membership import NodeId
+from ringleader.consensus.ready import BytesSource, SnapshotSource
 from ringleader.errors import InvariantViolation
 from ringleader.sim.cluster import Cluster, SimNode
 from ringleader.sim.linearizability import Operation

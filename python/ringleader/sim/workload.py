@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ringleader.consensus.ready import NodeId, SnapshotSource
+from ringleader.consensus.membership import NodeId
+from ringleader.consensus.ready import SnapshotSource
 from ringleader.errors import FormatError
 from ringleader.sim.linearizability import Operation, RegisterModel, check
 

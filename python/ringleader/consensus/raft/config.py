@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ringleader.consensus.membership import NodeId
 from ringleader.consensus.quorum import Majority, QuorumSystem
 from ringleader.errors import ConfigError
 from ringleader.limits import BLOCK_BYTES_MAX, TIMER_TICKS_MAX
-
-NodeId = int | str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -165,7 +165,10 @@ cdef class Raft:
     cdef _advance_commit(self)
     cdef _commit_to(self, int64_t index)
     cdef _replicate(self, Progress peer)
+    cdef int64_t _bytes_between(self, int64_t after, int64_t last) except? -1
     cdef int64_t _inflight_bytes(self, Progress peer) except? -1
+    cdef _heard(self, Progress peer, int64_t round)
+    cdef bint _reads_are_full(self)
     @cython.locals(inflight=int64_t)
     cdef bint _has_room(self, Progress peer) except? -1
     @cython.locals(prev=int64_t, prev_term=int64_t, round=int64_t)

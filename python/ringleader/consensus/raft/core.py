@@ -36,8 +36,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ringleader.consensus.log import Block, Log
-from ringleader.consensus.membership import ConfChange, Membership, check_id
+from ringleader.consensus.log import ENTRY_BYTES, Block, Log
+from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
 from ringleader.consensus.quorum import Joint, Majority, QuorumSystem, VoteResult
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
@@ -84,8 +84,6 @@ from ringleader.errors import (
 from ringleader.kernels import hashing
 from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX, TERM_MAX
 
-NodeId = int | str
-
 FOLLOWER = 0
 PRE_CANDIDATE = 1
 CANDIDATE = 2
@@ -112,8 +110,6 @@ NO_OP = b"\0"
 MEMBERSHIP = b"\1"
 
 RANDOM_MODULUS = 2**31 - 1
-#: What an entry takes in the log besides its payload.
-ENTRY_BYTES = 16
 #: Ticks in one call; far below what a clock's 64 bits hold.
 TICKS_MAX = 2**40
 #: How far beyond the own term a stranger's may lie.
@@ -316,8 +312,12 @@ class Raft:
         return self._bytes_after(self.commit)
 
     def _bytes_after(self, index: int) -> int:
-        tail: int = self.log.payload_size(index + 1, self._last + 1)
-        return tail + ENTRY_BYTES * (self._last - index)
+        return self._bytes_between(index, self._last)
+
+    def _bytes_between(self, after: int, last: int) -> int:
+        """What the entries after `after`, up to `last`, take in the log."""
+        payloads: int = self.log.payload_size(after + 1, last + 1)
+        return payloads + ENTRY_BYTES * (last - after)
 
     @property
     def has_lease(self) -> bool:
@@ -845,6 +845,14 @@ class Raft:
         if message.round != 0 or block is not None:
             self._reply(accepted(self.id, message.sender, self.term, matched, message.round))
 
+    def _heard(self, peer: Progress, round: int) -> None:
+        """A follower answered what was sent to it in `round`."""
+        peer.active = True
+        if round > peer.round:
+            peer.round = round
+            if round > self.round_acked:
+                self._count_rounds()
+
     def _on_append_reply(self, message: AppendReply) -> None:
         if self.role_number != LEADER:
             return
@@ -858,11 +866,7 @@ class Raft:
         if not message.refused and message.match > self._last:
             self._reject("match beyond the log")
             return
-        peer.active = True
-        if message.round > peer.round:
-            peer.round = message.round
-            if peer.round > self.round_acked:
-                self._count_rounds()
+        self._heard(peer, message.round)
         if message.refused:
             self._on_refusal(peer, message)
             return
@@ -1021,8 +1025,7 @@ class Raft:
         """What was sent to `peer` and not acknowledged yet."""
         if peer.next - 1 <= peer.match:
             return 0
-        tail: int = self.log.payload_size(peer.match + 1, peer.next)
-        return tail + ENTRY_BYTES * (peer.next - 1 - peer.match)
+        return self._bytes_between(peer.match, peer.next - 1)
 
     def _has_room(self, peer: Progress) -> bool:
         """Whether the window takes one more message (one of any size always fits)."""
@@ -1165,6 +1168,7 @@ class Raft:
         total = source.total_bytes
         chunk_bytes = self.config.snapshot_chunk_bytes
         window = chunk_bytes * self.config.max_inflight_chunks
+        membership = snapshot.membership.to_bytes()
         sent_any = False
         while peer.sent - peer.offset < window and (
             peer.sent < total or (total == 0 and peer.round_sent < self.round)
@@ -1179,7 +1183,7 @@ class Raft:
                     self.term,
                     snapshot.index,
                     snapshot.term,
-                    snapshot.membership.to_bytes(),
+                    membership,
                     total,
                     snapshot.checksum,
                     peer.sent,
@@ -1294,11 +1298,7 @@ class Raft:
         ):
             self._reject("impossible snapshot")
             return
-        peer.active = True
-        if message.round > peer.round:
-            peer.round = message.round
-            if peer.round > self.round_acked:
-                self._count_rounds()
+        self._heard(peer, message.round)
         if message.installed:
             moved = peer.acknowledged(message.index)
             if peer.snapshot is not None:
@@ -1472,7 +1472,7 @@ class Raft:
         if not isinstance(context, bytes):
             raise SettingTypeError(f"a read's context is bytes, not {context!r}")
         if self.role_number == LEADER:
-            if len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads:
+            if self._reads_are_full():
                 raise ProposalRefused(
                     f"{self.config.max_pending_reads} reads are waiting already; try again later"
                 )
@@ -1482,11 +1482,11 @@ class Raft:
         else:
             self._early.append(ReadRequest(self.id, self.leader, self.term, context))
 
+    def _reads_are_full(self) -> bool:
+        return len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
+
     def _on_read_request(self, message: ReadRequest) -> None:
-        if (
-            self.role_number != LEADER
-            or len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
-        ):
+        if self.role_number != LEADER or self._reads_are_full():
             self._refuse_read(message.context, message.sender)
         else:
             self._begin_read(message.context, message.sender)

@@ -79,7 +79,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader.consensus.membership import Membership, check_id
+from ringleader.consensus.membership import Membership, NodeId, check_id
 from ringleader.consensus.quorum import Timers
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.core import ROLES, Raft
@@ -110,7 +110,6 @@ from ringleader.limits import (
     TIMER_TICKS_MAX,
 )
 
-NodeId = int | str
 Table = NDArray[np.uint64]
 
 #: The columns of `Envelope.beats`, `.replies` and `.quiesces`.

@@ -15,10 +15,8 @@ quorum of replies proves that the leader was one when it sent that round (reads,
 from __future__ import annotations
 
 from ringleader.consensus.log import Block
+from ringleader.consensus.membership import NodeId
 from ringleader.limits import INDEX_MAX, TERM_MAX
-
-#: How a node is named: a positive integer or a non-empty text; one kind in one group.
-NodeId = int | str
 
 
 class Message:

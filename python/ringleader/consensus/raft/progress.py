@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ringleader.consensus.membership import NodeId
+
 if TYPE_CHECKING:
     from ringleader.consensus.ready import Snapshot
-
-NodeId = int | str
 
 PROBE = 0
 REPLICATE = 1

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ringleader.consensus.membership import Membership
-
-NodeId = int | str
+from ringleader.consensus.membership import Membership, NodeId
 
 
 @dataclass(frozen=True, slots=True)

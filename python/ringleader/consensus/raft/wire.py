@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ringleader.consensus.log import Block
+from ringleader.consensus.membership import NodeId
 from ringleader.consensus.raft import messages as m
 from ringleader.errors import BlockError, FormatError, VersionError
 from ringleader.kernels import hashing
 from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, NODE_ID_BYTES_MAX
-
-NodeId = int | str
 
 VERSION = 1
 #: Bytes of one message: the largest block, and room for everything else.
