@@ -615,10 +615,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if not message.refused and message.match > self._last:\n"
                 '            self._reject("match beyond the log")\n'
                 "            return\n"
-                "        peer.active = True\n"
-                "        if message.round > peer.round:\n",
-                "        peer.active = True\n"
-                "        if peer.round < message.round <= self.round:\n",
+                "        self._heard(peer, message.round)\n"
+                "        if message.refused:\n",
+                "        self._heard(peer, message.round if message.round <= self.round else 0)\n"
+                "        if message.refused:\n",
             ),
             (
                 "        self.progress = {}\n        self._peers = []\n        self._round",

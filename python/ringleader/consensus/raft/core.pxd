@@ -152,6 +152,7 @@ cdef class Raft:
     cdef bint _second_leader(self, Message message)
     cdef _objection_to_entries(self, AppendEntries message)
     @cython.locals(written=int64_t, last=int64_t)
+    cdef bint _repeats(self, object block) except -1
     cdef _on_append_entries(self, AppendEntries message)
     @cython.locals(peer=Progress)
     cdef _on_append_reply(self, AppendReply message)

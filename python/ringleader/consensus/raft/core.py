@@ -790,6 +790,16 @@ class Raft:
         self.deadline = self.now + self._timeout
         self.heard = self.now
 
+    def _repeats(self, block: Block) -> bool:
+        """Whether a block has, up to the commit index, what is committed (§5.4.3)."""
+        log = self.log
+        for index in range(max(block.first, log.first), self.commit + 1):
+            if block.term(index) != log.term(index):
+                return False
+            if block.is_control(index) != log.is_control(index):
+                return False
+        return True
+
     def _on_append_entries(self, message: AppendEntries) -> None:
         """Figure 2, "AppendEntries RPC, receiver implementation"."""
         self._hear_leader(message.sender)
@@ -801,6 +811,9 @@ class Raft:
                 self._reply(
                     AppendReply(self.id, message.sender, self.term, self.commit, message.round)
                 )
+                return
+            if block is not None and not self._repeats(block):
+                self._reject("block that contradicts what is committed")
                 return
         try:
             matched = self.log.try_append(message.prev_index, message.prev_term, block)
@@ -1759,7 +1772,7 @@ class Raft:
         if self.role_number != LEADER:
             return
         if not self._is_new(message.sender, message.ticket):
-            return  # a copy
+            return
         index = 0
         try:
             index = self.propose(message.payloads)
