@@ -26,12 +26,12 @@ PANELS: tuple[tuple[str, Callable[[Measured], float], str], ...] = (
     (
         "What moves when a node comes",
         lambda row: row.added / row.added_ideal,
-        "as a multiple of what has to",
+        "times what has to",
     ),
     (
         "What moves when one goes",
         lambda row: row.removed / row.removed_ideal,
-        "as a multiple of what has to",
+        "times what has to",
     ),
     ("A column of keys", lambda row: row.bulk_ns, "ns a key"),
     ("One key", lambda row: row.scalar_ns, "ns"),
