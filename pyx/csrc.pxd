@@ -366,3 +366,6 @@ cdef extern from "jump.h" nogil:
         rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi, uint32_t bucket_count
     ) noexcept
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
+    void rl_jump_buckets(
+        const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+    ) noexcept

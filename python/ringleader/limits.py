@@ -32,6 +32,13 @@ NODE_NAME_BYTES_MAX: Final = 65_535
 NODE_FIELD_BYTES_MAX: Final = 65_535
 NODE_TAGS_MAX: Final = 65_535
 
+#: Buckets of jump hash: the paper counts them in an int32.
+JUMP_BUCKETS_MAX: Final = 2**31 - 1
+#: Slots of a Maglev table; so many take 256 MiB.
+MAGLEV_SLOTS_MAX: Final = 2**26
+#: Probes of one key in multi-probe hashing.
+PROBES_MAX: Final = 1024
+
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
 
@@ -104,3 +111,4 @@ assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
 assert VNODES_MAX <= POINTS_MAX < NODES_MAX
+assert JUMP_BUCKETS_MAX < NODES_MAX
