@@ -35,6 +35,9 @@ NODE_TAGS_MAX: Final = 65_535
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
 
+#: How many times its fair share a node may get under bounded loads.
+BOUND_MAX: Final = 2**20
+
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 
