@@ -368,4 +368,30 @@ cdef extern from "jump.h" nogil:
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
     void rl_jump_buckets(
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+
+cdef extern from "bounded.h" nogil:
+    ctypedef struct rl_ranked:
+        uint64_t rank
+        uint64_t index
+    ctypedef struct rl_bounded_sizes:
+        size_t surplus
+        size_t crowded
+    rl_bounded_sizes rl_bounded_count(
+        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
+        uint64_t *counts
+    ) noexcept
+    void rl_bounded_surplus(
+        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
+        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
+    ) noexcept
+    void rl_bounded_divert(
+        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
+        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
+    ) noexcept
+    bint rl_bounded_has_room(
+        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
+    ) noexcept
+    uint32_t rl_bounded_find(
+        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
+        uint64_t total, const uint64_t *shares, uint64_t whole
     ) noexcept

@@ -42,6 +42,9 @@ PROBES_MAX: Final = 1024
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
 
+#: How many times its fair share a node may get under bounded loads.
+BOUND_MAX: Final = 2**20
+
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 
@@ -100,6 +103,16 @@ CLUSTER_NAME_BYTES_MAX: Final = 255
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21
+
+# --- availability ---------------------------------------------------------------------------
+#: Datacenters of one model: placements to survive their loss are enumerated.
+AVAILABILITY_DATACENTERS_MAX: Final = 16
+#: Bits of a probability's denominator: any float fits.
+PROBABILITY_BITS_MAX: Final = 1100
+#: Bits of all denominators of a model together, which the exact answer has.
+AVAILABILITY_BITS_MAX: Final = 2**16
+#: Placements that one comparison tries.
+PLACEMENTS_COMPARED_MAX: Final = 20_000
 
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
