@@ -22,6 +22,7 @@ KERNELS: dict[str, list[str]] = {
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "partitions": ["partitions"],
     "quorum": ["simd", "quorum"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }

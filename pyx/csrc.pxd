@@ -329,3 +329,33 @@ cdef extern from "log.h" nogil:
         uint8_t *out, size_t bytes, uint64_t position, const rl_span *spans, size_t count,
         uint64_t *ends
     ) noexcept
+
+cdef extern from "partitions.h" nogil:
+    enum: RL_PARTS_LEVELS
+    ctypedef struct rl_parts_tree:
+        size_t tier_count
+        size_t leaf_first
+        const uint32_t *first_child
+        const uint32_t *paths
+        const uint32_t *wanted
+        const uint32_t *limit
+    ctypedef struct rl_parts_work:
+        uint64_t filled
+        uint64_t checked
+        uint64_t surplus
+    int rl_parts_fill(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed, uint32_t *cells
+    ) noexcept
+    int rl_parts_rebalance(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
+        const uint32_t *old, const uint8_t *ready, uint32_t *cells, uint32_t *changed,
+        rl_parts_work *work
+    ) noexcept
+    uint64_t rl_parts_at_risk(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
+        const uint32_t *allowed, uint32_t *tally
+    ) noexcept
+    size_t rl_parts_handoffs(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
+        size_t part, size_t wanted, uint32_t *leaves, uint8_t *used
+    ) noexcept
