@@ -20,9 +20,11 @@ PACKAGE = "ringleader._native"
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
+    "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
     "partitions": ["partitions"],
+    "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }

@@ -42,6 +42,16 @@ typedef struct rl_ring {
                            * first point's owner, the rest of the pad means nothing */
 } rl_ring;
 
+/* A ring with what it takes to ask it for a key, for kernels that build on one. */
+#define RL_RING_CAPSULE "ringleader.ring"
+typedef struct rl_ring_view {
+    const rl_ring *ring; /* has a point */
+    const rl_hasher *hasher;
+    size_t id_bound;        /* every id is below it */
+    const uint32_t *ranks;  /* [id_bound] id -> position; UINT32_MAX for an id that is free */
+    int ids_are_positions;  /* then ranks need not be asked */
+} rl_ring_view;
+
 /* The sizes that suit a ring of `count` points whose ids are below `id_bound`. */
 uint32_t rl_ring_start_bits(size_t count);
 uint32_t rl_ring_direct_bits(size_t count, size_t id_bound);

@@ -130,6 +130,13 @@ cdef extern from "ring.h" nogil:
         uint32_t *owners
         uint32_t *starts
         uint32_t *direct
+    const char *RL_RING_CAPSULE
+    ctypedef struct rl_ring_view:
+        const rl_ring *ring
+        const rl_hasher *hasher
+        size_t id_bound
+        const uint32_t *ranks
+        int ids_are_positions
     uint32_t rl_ring_start_bits(size_t count) noexcept
     uint32_t rl_ring_direct_bits(size_t count, size_t id_bound) noexcept
     void rl_ring_node_tokens(
@@ -146,6 +153,7 @@ cdef extern from "ring.h" nogil:
     void rl_ring_patch_direct(
         rl_ring *ring, const uint64_t *changes, size_t change_count
     ) noexcept
+    size_t rl_ring_find(const rl_ring *ring, uint64_t hash) noexcept
     uint32_t rl_ring_owner(const rl_ring *ring, uint64_t hash) noexcept
     void rl_ring_owners(
         const rl_ring *ring, const uint64_t *hashes, size_t count, uint32_t *out
@@ -359,3 +367,31 @@ cdef extern from "partitions.h" nogil:
         const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
         size_t part, size_t wanted, uint32_t *leaves, uint8_t *used
     ) noexcept
+cdef extern from "placer.h" nogil:
+    const char *RL_PLACER_CAPSULE
+    enum: RL_REHASHES_MAX
+    ctypedef struct rl_placer:
+        rl_hasher hasher
+        size_t node_count
+        size_t live_count
+        const uint32_t *live
+        void (*owners)(
+            const rl_placer *placer, const uint64_t *hashes, size_t count, uint32_t *out
+        ) noexcept nogil
+        void (*replicas)(
+            const rl_placer *placer, const uint64_t *hashes, size_t count, size_t wanted,
+            uint32_t *out, uint64_t *seen
+        ) noexcept nogil
+        void (*word_owners)(
+            const rl_placer *placer, const uint64_t *words, size_t count, uint32_t *out
+        ) noexcept nogil
+
+cdef extern from "jump.h" nogil:
+    enum: RL_JUMP_BUCKETS_MAX
+    ctypedef struct rl_jump:
+        rl_placer placer
+        uint32_t bucket_count
+    int rl_jump_init(
+        rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi, uint32_t bucket_count
+    ) noexcept
+    uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept

@@ -1,7 +1,7 @@
 """A ring's table of points, and the lock-free cell that readers take it from."""
 
 cimport cython
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport PyObject
 from libc.stdint cimport UINT32_MAX, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -12,6 +12,7 @@ from csrc cimport (
     RL_DIRECT_PAD,
     RL_KEYS_CAPSULE,
     RL_OWNERS_PAD,
+    RL_RING_CAPSULE,
     RL_WALK_LINEAR,
     rl_cell_take,
     rl_hash_bytes,
@@ -36,6 +37,7 @@ from csrc cimport (
     rl_ring_patch_direct,
     rl_ring_remove,
     rl_ring_start_bits,
+    rl_ring_view,
     rl_ring_walk,
     rl_ring_walks,
     rl_ring_word_owners,
@@ -132,8 +134,13 @@ cdef class Table:
     cdef uint64_t[::1] _changes
     cdef readonly tuple nodes
     cdef readonly Py_ssize_t live_count
+    # Whether the tokens were given, and so cannot be made of the names.
+    cdef readonly bint has_given_tokens
+    cdef rl_ring_view _view
 
-    def __init__(self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts):
+    def __init__(
+        self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts, tokens=None
+    ):
         if rl_hasher_init(&self._hasher, kind, seed, seed_hi) != 0:
             raise ValueError(f"unknown hash kind {kind}")
         if self.nodes is not None:
@@ -142,10 +149,17 @@ cdef class Table:
             raise ValueError(f"{len(counts)} counts for {len(nodes)} nodes")
         self.nodes = nodes
         self._counts = np.array(counts, dtype=np.uint32)
-        self._build()
+        if tokens is None:
+            self._build()
+        else:
+            self.has_given_tokens = True
+            given = np.array(tokens, dtype=np.uint64)
+            if given.ndim != 1 or len(given) != int(np.sum(self._counts, dtype=np.uint64)):
+                raise ValueError(f"{len(given)} tokens do not make up the counts")
+            self._build(given)
 
-    cdef int _build(self) except -1:
-        """Everything from nodes and counts."""
+    cdef int _build(self, uint64_t[::1] given=None) except -1:
+        """Everything from nodes and counts, and from tokens where they are given."""
         cdef Py_ssize_t node_count = len(self.nodes), position
         cdef size_t total = 0, at = 0
         cdef uint64_t[::1] tokens
@@ -166,6 +180,10 @@ cdef class Table:
         self._take_room(
             total, rl_ring_start_bits(total), rl_ring_direct_bits(total, <size_t>node_count)
         )
+        if given is not None:
+            with nogil:
+                rl_ring_build(&self._ring, &given[0], &self._counts[0])
+            return 0
         tokens = np.empty(total, dtype=np.uint64)
         for position in range(node_count):
             count = self._counts[position]
@@ -351,6 +369,17 @@ cdef class Table:
     def point_count(self):
         """Points on the circle."""
         return self._ring.count
+
+    @property
+    def capsule(self):
+        """The `const rl_ring_view *` of this table, for other kernels; keep the table alive."""
+        self._check_points()
+        self._view.ring = &self._ring
+        self._view.hasher = &self._hasher
+        self._view.id_bound = <size_t>self._ranks.shape[0]
+        self._view.ranks = &self._ranks[0]
+        self._view.ids_are_positions = self._ids_are_positions
+        return PyCapsule_New(&self._view, RL_RING_CAPSULE, NULL)
 
     @property
     def nbytes(self):
@@ -579,9 +608,15 @@ cdef class RingBase:
     def __cinit__(self, *args, **kwargs):
         self._cell = [_NO_NODES]
 
-    def _build(self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts):
-        """Start from these nodes, in the order of their names, with so many points each."""
-        self._cell[0] = Table(kind, seed, seed_hi, nodes, counts)
+    def _build(
+        self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts, tokens=None
+    ):
+        """Start from these nodes, in the order of their names, with so many points each.
+
+        `tokens`, where they are not made of the names: those of the first node, then those of the
+        second, and so on.
+        """
+        self._cell[0] = Table(kind, seed, seed_hi, nodes, counts, tokens)
         self._spare = None
 
     def _share(self, RingBase other not None):

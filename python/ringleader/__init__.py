@@ -14,8 +14,8 @@
 `ringleader.sim` tests them.  They are imported when they are asked for, not with the ring.
 """
 
-from ringleader.placement import HashRing, Node
+from ringleader.placement import HashRing, Node, Replicas
 
-__all__ = ["HashRing", "Node", "__version__"]
+__all__ = ["HashRing", "Node", "Replicas", "__version__"]
 
 __version__ = "0.1.0"

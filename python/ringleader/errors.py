@@ -78,6 +78,18 @@ class TooFewNodes(RingleaderError, ValueError):
     """More distinct nodes were asked for than the ring can give."""
 
 
+class PolicyError(RingleaderError, ValueError):
+    """A replica policy that is not possible, or that the nodes at hand cannot satisfy."""
+
+
+class PolicyTypeError(RingleaderError, TypeError):
+    """A replica policy, or a part of one, is of the wrong type."""
+
+
+class SpaceError(RingleaderError, ValueError):
+    """Two locators that place keys by different hashes, and so have no ranges to compare."""
+
+
 class FormatError(RingleaderError, ValueError):
     """Saved bytes are not what they should be: cut short, altered, or of another kind."""
 

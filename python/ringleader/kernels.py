@@ -22,12 +22,15 @@ from ringleader.errors import BuildError, SettingError
 
 __all__ = [
     "COMPILED",
+    "KERNELS",
     "PURE",
     "SIMD_LEVELS",
     "force_simd",
     "hashing",
+    "jump",
     "keys",
     "log",
+    "placer",
     "quorum",
     "require_compiled",
     "ring",
@@ -42,17 +45,61 @@ if _flag not in {"", "0", "1"}:
 #: True when this process runs on the plain-Python twins.
 PURE: bool = _flag == "1"
 
-if TYPE_CHECKING or not PURE:
+if TYPE_CHECKING:
+    from ringleader._native import (
+        hashing,
+        jump,
+        keys,
+        log,
+        placer,
+        quorum,
+        ring,
+    )
+
+#: The kernels.  What every process needs is imported at once, the rest when it is asked for.
+KERNELS = (
+    "hashing",
+    "jump",
+    "keys",
+    "log",
+    "placer",
+    "quorum",
+    "ring",
+)
+_AT_ONCE = ("hashing", "keys", "ring")
+_loaded: dict[str, ModuleType] = {}
+
+
+def _load(name: str) -> ModuleType:
+    kernel = _loaded.get(name)
+    if kernel is not None:
+        return kernel
+    package = "_reference" if PURE else "_native"
     try:
-        from ringleader._native import hashing, keys, log, quorum, ring
+        kernel = importlib.import_module(f"ringleader.{package}.{name}")
     except ImportError as error:
+        if PURE:
+            raise
         raise BuildError(
             f"ringleader's compiled kernels cannot be imported ({error}); reinstall it "
             "(pip install --force-reinstall ringleader), or set RINGLEADER_PURE=1 to run "
             "on the slow plain-Python twins"
         ) from error
-else:
-    from ringleader._reference import hashing, keys, log, quorum, ring
+    if "ring" in _loaded and hasattr(kernel, "simd_force"):
+        kernel.simd_force(_loaded["ring"].simd())
+    _loaded[name] = kernel
+    globals()[name] = kernel
+    return kernel
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in KERNELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _load(name)
+
+
+for _name in _AT_ONCE:
+    _load(_name)
 
 #: Modules whose plain Python is also compiled as it stands (setup.py has the same list): one
 #: source, no twin.  Where both are found, Python takes the compiled one.
@@ -125,10 +172,9 @@ def force_simd(level: str) -> None:
     number = SIMD_LEVELS.index(level)
     if number > ring.simd_supported():
         raise BuildError(f"SIMD level {level!r} is not supported here; {simd_supported()!r} is")
-    hashing.simd_force(number)
-    log.simd_force(number)
-    quorum.simd_force(number)
-    ring.simd_force(number)
+    for kernel in list(_loaded.values()):
+        if hasattr(kernel, "simd_force"):
+            kernel.simd_force(number)
 
 
 if _level := os.environ.get("RINGLEADER_SIMD", ""):

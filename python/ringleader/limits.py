@@ -32,6 +32,9 @@ NODE_NAME_BYTES_MAX: Final = 65_535
 NODE_FIELD_BYTES_MAX: Final = 65_535
 NODE_TAGS_MAX: Final = 65_535
 
+#: Replicas of one key under a policy.
+REPLICAS_MAX: Final = 255
+
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 

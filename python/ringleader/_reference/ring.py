@@ -52,7 +52,13 @@ class Table:
     """The points of one state of a ring, in the order (token, name of the node)."""
 
     def __init__(
-        self, kind: int, seed: int, seed_hi: int, nodes: tuple[Any, ...], counts: Sequence[int]
+        self,
+        kind: int,
+        seed: int,
+        seed_hi: int,
+        nodes: tuple[Any, ...],
+        counts: Sequence[int],
+        tokens: Sequence[int] | None = None,
     ) -> None:
         if len(counts) != len(nodes):
             raise ValueError(f"{len(counts)} counts for {len(nodes)} nodes")
@@ -60,8 +66,14 @@ class Table:
         self.nodes = nodes
         self._counts = [int(count) for count in counts]
         self._hash = hash_function(kind, seed, seed_hi)
+        self.has_given_tokens = tokens is not None
         points = []
-        for position, node in enumerate(nodes):
+        if tokens is not None:
+            if len(tokens) != sum(self._counts):
+                raise ValueError(f"{len(tokens)} tokens do not make up the counts")
+            owners = [at for at, count in enumerate(self._counts) for _ in range(count)]
+            points = [(int(token), at) for token, at in zip(tokens, owners, strict=True)]
+        for position, node in enumerate(nodes if tokens is None else ()):
             name_hash = self._hash(node.name.encode()).to_bytes(8, "little")
             for i in range(self._counts[position]):
                 token = self._hash(name_hash + i.to_bytes(8, "little"))
@@ -170,9 +182,15 @@ class RingBase:
     _table = Table(0, 0, 0, (), ())
 
     def _build(
-        self, kind: int, seed: int, seed_hi: int, nodes: tuple[Any, ...], counts: Sequence[int]
+        self,
+        kind: int,
+        seed: int,
+        seed_hi: int,
+        nodes: tuple[Any, ...],
+        counts: Sequence[int],
+        tokens: Sequence[int] | None = None,
     ) -> None:
-        self._table = Table(kind, seed, seed_hi, nodes, counts)
+        self._table = Table(kind, seed, seed_hi, nodes, counts, tokens)
 
     def _share(self, other: RingBase) -> None:
         self._table = other._table

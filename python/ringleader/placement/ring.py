@@ -16,27 +16,17 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ringleader import kernels, limits
-from ringleader.errors import (
-    DuplicateNode,
-    LimitError,
-    NodeNotFound,
-    NodeTypeError,
-    SettingError,
-    SettingTypeError,
-)
+from ringleader import limits
+from ringleader.errors import DuplicateNode, LimitError, SettingError
 from ringleader.hashing import resolve_hash
-from ringleader.keys import KeyColumn, compute
 from ringleader.placement import saved
+from ringleader.placement.located import checked_int, found_position, position_of
 from ringleader.placement.node import Node, as_node, sorted_nodes
-from ringleader.placement.stats import RingStats
+from ringleader.placement.points import PointRing
+from ringleader.placement.ranges import Space
 
 Self = TypeVar("Self", bound="HashRing")
 
@@ -62,7 +52,7 @@ def _checked_points(total: int) -> None:
         )
 
 
-class HashRing(kernels.ring.RingBase):
+class HashRing(PointRing):
     """A hash ring: `ring[key]` is the name of the node that owns `key`.
 
     Args:
@@ -98,7 +88,7 @@ class HashRing(kernels.ring.RingBase):
         hash: str = "xxh3",
         seed: int = 0,
     ) -> None:
-        vnodes = _checked_int("vnodes", vnodes)
+        vnodes = checked_int("vnodes", vnodes)
         if not 1 <= vnodes <= limits.VNODES_MAX:
             raise SettingError(f"vnodes={vnodes} is not in 1 ... {limits.VNODES_MAX}")
         kind, seed_lo, seed_hi = resolve_hash(hash, seed)
@@ -126,56 +116,6 @@ class HashRing(kernels.ring.RingBase):
         """The hash's seed."""
         return self._settings[2]
 
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The nodes, in the order of their positions: sorted by name."""
-        return self.table.nodes  # type: ignore[return-value]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The nodes' names, in the order of their positions."""
-        return self.table.names
-
-    @property
-    def point_count(self) -> int:
-        """Points on the ring, all nodes together."""
-        return self.table.point_count
-
-    @property
-    def tokens(self) -> NDArray[np.uint64]:
-        """A copy of the points' tokens, ascending."""
-        return self.table.tokens()
-
-    @property
-    def token_owners(self) -> NDArray[np.uint32]:
-        """The position of each token's node."""
-        return self.table.owners()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the lookup tables take."""
-        return self.table.nbytes
-
-    def __len__(self) -> int:
-        return len(self.table.nodes)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __contains__(self, name: object) -> bool:
-        if isinstance(name, Node):
-            name = name.name
-        return isinstance(name, str) and _position(self.nodes, name)[1]
-
-    def node(self, name: str) -> Node:
-        """The node of this name.
-
-        Raises:
-            NodeNotFound: there is none.
-        """
-        nodes = self.nodes
-        return nodes[_found(nodes, name)]
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, HashRing):
             return NotImplemented
@@ -192,52 +132,10 @@ class HashRing(kernels.ring.RingBase):
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}>"
         )
 
-    # --- lookups of whole columns ---------------------------------------------------------------
-
-    def lookup(
-        self, keys: KeyColumn, out: NDArray[np.uint32] | None = None, threads: int = 1
-    ) -> NDArray[np.uint32]:
-        """The position in `nodes` of each key's owner.
-
-        Args:
-            keys: any column of keys (`ringleader.keys`): list, iterator, NumPy array, anything
-                with the Arrow PyCapsule protocol.
-            out: where to write: uint32, shape (len(keys),), C-contiguous.
-            threads: how many threads share the work; columns of Python objects use one.
-
-        Returns:
-            `out`, or a new uint32 array of shape (len(keys),).
-
-        Raises:
-            KeyTypeError, KeyRangeError, KeyEncodingError: a key is none; names its position.
-            ColumnError: an Arrow column is damaged.
-            OutputError, OutputTypeError: `out` does not fit; nothing was written.
-            EmptyRingError: no node has a positive weight.
-
-        Cost: O(1) a key: a hash and, nearly always, one access to the table.
-        """
-        table = self.table
-        table.check_wanted(1)
-        return compute(keys, table.lookup, np.uint32, None, out, threads)
-
-    def lookup_replicas(
-        self, keys: KeyColumn, n: int, out: NDArray[np.uint32] | None = None, threads: int = 1
-    ) -> NDArray[np.uint32]:
-        """The positions of each key's first `n` distinct nodes, clockwise, owner first.
-
-        Args and errors as `lookup`, and:
-            n: how many; `out` has the shape (len(keys), n).
-
-        Raises:
-            TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
-            SettingTypeError: `n` is no int.
-
-        Cost: O(n) a key where the nodes' weights are alike; a walk passes over points of nodes it
-        has met, up to all of them where a few nodes have nearly all the weight.
-        """
-        table = self.table
-        n = table.check_wanted(n)
-        return compute(keys, table.lookup_replicas, np.uint32, n, out, threads)
+    @property
+    def space(self) -> Space:
+        """Which hash space the ring cuts into ranges."""
+        return Space("hash", self.hash, self.seed)
 
     # --- changes --------------------------------------------------------------------------------
 
@@ -256,7 +154,7 @@ class HashRing(kernels.ring.RingBase):
         count = points_of(added, self.vnodes)
         with self._changing:
             table = self.table
-            position, found = _position(table.nodes, added.name)
+            position, found = position_of(table.nodes, added.name)
             if found:
                 raise DuplicateNode(
                     f"the ring already has a node {added.name!r}; set_weight() changes its weight"
@@ -273,7 +171,7 @@ class HashRing(kernels.ring.RingBase):
             NodeNotFound: the ring has no node of this name.
         """
         with self._changing:
-            self._drop(_found(self.nodes, name))
+            self._drop(found_position(self.nodes, name))
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight; 0 drains it.  Only keys to or from this node move.
@@ -284,7 +182,7 @@ class HashRing(kernels.ring.RingBase):
         """
         with self._changing:
             table = self.table
-            position = _found(table.nodes, name)
+            position = found_position(table.nodes, name)
             node = table.nodes[position].with_weight(weight)  # type: ignore[attr-defined]
             count = points_of(node, self.vnodes)
             _checked_points(table.point_count - int(table.counts()[position]) + count)
@@ -299,24 +197,6 @@ class HashRing(kernels.ring.RingBase):
         twin._changing = threading.Lock()
         twin._share(self)
         return twin
-
-    __copy__ = copy
-
-    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
-        return self.copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self).from_bytes, (self.to_bytes(),))
-
-    def stats(self) -> RingStats:
-        """The exact share of the hash space of each node, against its weight.
-
-        Cost: O(points).
-        """
-        table = self.table
-        nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
-        weights = np.array([node.weight for node in nodes], dtype=np.float64)
-        return RingStats.of(table.names, weights, table.counts(), table.arcs())
 
     def to_bytes(self) -> bytes:
         """The ring, saved (docs/formats.md): settings and nodes, checksummed.
@@ -344,32 +224,9 @@ class HashRing(kernels.ring.RingBase):
             LimitError: the ring has more than `points_max` points.
             FormatTypeError, SettingTypeError: `data` is no bytes, `points_max` no int.
         """
-        points_max = _checked_int("points_max", points_max)
+        points_max = checked_int("points_max", points_max)
         ring = saved.load(data)
         total = sum(points_of(node, ring.vnodes) for node in ring.nodes)
         if total > points_max:
             raise LimitError(f"the saved ring has {total} points; points_max={points_max}")
         return cls(ring.nodes, vnodes=ring.vnodes, hash=ring.hash, seed=ring.seed)
-
-
-def _checked_int(name: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise SettingTypeError(f"{name} must be an int, not {type(value).__name__}")
-    return operator.index(value)
-
-
-def _position(nodes: tuple[Any, ...], name: str) -> tuple[int, bool]:
-    """Where a node of this name stands or would stand, and whether it does."""
-    position = bisect_left(nodes, name, key=lambda node: node.name)
-    return position, position < len(nodes) and nodes[position].name == name
-
-
-def _found(nodes: tuple[Any, ...], name: str) -> int:
-    if not isinstance(name, str):
-        raise NodeTypeError(f"a node's name is a str, not {type(name).__name__}")
-    position, found = _position(nodes, name)
-    if not found:
-        raise NodeNotFound(
-            f"the ring has no node {name!r}; its {len(nodes)} nodes are in ring.names"
-        )
-    return position

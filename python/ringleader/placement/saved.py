@@ -1,13 +1,20 @@
-"""Saved rings, format version 1 (docs/formats.md): settings and nodes, never the points.
+"""Saved locators: one frame for all, and the body of a hash ring (docs/formats.md).
 
 All numbers are little-endian.  A text is its UTF-8 length as u16, then its bytes.
 
     magic "RLRG" | u16 format version | u16 kind | u64 total bytes, checksum included
-    u16 placement version | u16 hash | u32 vnodes | 16 bytes seed | u32 node count
-    per node, in strictly ascending order of names:
+    the body, of which each kind has its own
+    u32 CRC32C of everything before it
+
+Kind 1, a hash ring: settings and nodes, never the points.
+
+    u16 placement version | u16 hash | u32 vnodes | 16 bytes seed | nodes
+
+Nodes:
+
+    u32 node count, and per node, in strictly ascending order of names:
         text name | f64 weight | text dc | text zone | text address
         u16 tag count | per tag, in strictly ascending order: text tag | text value
-    u32 CRC32C of everything before it
 
 Everything is checked before anything is built: length, checksum, bounds, order, values.
 """
@@ -15,7 +22,11 @@ Everything is checked before anything is built: length, checksum, bounds, order,
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ringleader import kernels, limits
 from ringleader.errors import (
@@ -30,22 +41,250 @@ from ringleader.placement.node import Node
 
 MAGIC = b"RLRG"
 FORMAT_VERSION = 1
-KIND_HASH_RING = 1
 PLACEMENT_VERSION = 1
 
+#: What may be saved; the numbers stand in files: never reuse or renumber.
+KINDS = {
+    1: "hash ring",
+    2: "balanced ring",
+    3: "ketama ring",
+    4: "nginx ring",
+    5: "envoy ring",
+    6: "Maglev table",
+    7: "jump hash",
+    8: "rendezvous hash",
+    9: "AnchorHash",
+    10: "MementoHash",
+    11: "multi-probe hash",
+    12: "table of Redis slots",
+    13: "token ring",
+    14: "table of partitions",
+}
+KIND_HASH_RING = 1
+
 _HEADER = struct.Struct("<4sHHQ")
-_SETTINGS = struct.Struct("<HHI16sI")
+_CHECKSUM = struct.Struct("<I")
+_RING = struct.Struct("<HHI16s")
+_HASH = struct.Struct("<H16s")
+_COUNT = struct.Struct("<I")
 _LENGTH = struct.Struct("<H")
 _WEIGHT = struct.Struct("<d")
-_CHECKSUM = struct.Struct("<I")
 #: A node takes at least its four lengths, a byte of name, its weight and its tag count.
 _NODE_BYTES_MIN = 4 * _LENGTH.size + 1 + _WEIGHT.size + _LENGTH.size
 
 _HASH_NAMES = {number: name for name, number in HASHES.items()}
 
+Loaded = TypeVar("Loaded")
+
+
+class Writer:
+    """Puts fields one behind the other."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def put(self, layout: str | struct.Struct, *fields: Any) -> None:
+        """Fields in the layout of `struct`, little-endian."""
+        packer = layout if isinstance(layout, struct.Struct) else struct.Struct("<" + layout)
+        self.data += packer.pack(*fields)
+
+    def text(self, text: str) -> None:
+        data = text.encode()
+        self.data += _LENGTH.pack(len(data))
+        self.data += data
+
+    def hash(self, name: str, seed: int) -> None:
+        """A hash by its number, and its seed: u16 and 16 bytes."""
+        self.put(_HASH, HASHES[name], seed.to_bytes(16, "little"))
+
+    def array(self, values: NDArray[Any]) -> None:
+        """The cells of an array, little-endian; its length is the caller's to write."""
+        self.data += values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+
+    def nodes(self, nodes: Sequence[Node]) -> None:
+        """Nodes in the order of their names."""
+        self.put(_COUNT, len(nodes))
+        for node in nodes:
+            self.text(node.name)
+            self.data += _WEIGHT.pack(node.weight)
+            self.text(node.dc)
+            self.text(node.zone)
+            self.text(node.address)
+            self.data += _LENGTH.pack(len(node.tags))
+            for tag in sorted(node.tags):
+                self.text(tag)
+                self.text(node.tags[tag])
+
+
+class Reader:
+    """Takes fields off the front; every read is checked against the end.
+
+    Raises:
+        FormatError: by every method, when the bytes end too soon or are not what they should be.
+    """
+
+    def __init__(self, data: bytes, at: int, end: int, what: str) -> None:
+        self.data, self.at, self.end, self.what = data, at, end, what
+
+    def take(self, layout: str | struct.Struct) -> tuple[Any, ...]:
+        """Fields in the layout of `struct`, little-endian."""
+        unpacker = layout if isinstance(layout, struct.Struct) else struct.Struct("<" + layout)
+        if self.end - self.at < unpacker.size:
+            raise FormatError(f"the saved {self.what} ends in the middle of a field")
+        fields = unpacker.unpack_from(self.data, self.at)
+        self.at += unpacker.size
+        return fields
+
+    def text(self) -> str:
+        (size,) = self.take(_LENGTH)
+        if self.end - self.at < size:
+            raise FormatError(f"the saved {self.what} ends in the middle of a text")
+        raw = self.data[self.at : self.at + size]
+        self.at += size
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise FormatError(f"a text of the saved {self.what} is not UTF-8") from None
+
+    def hash(self) -> tuple[str, int]:
+        """A hash's name and its seed, which fit each other."""
+        number, seed_bytes = self.take(_HASH)
+        if number not in _HASH_NAMES:
+            raise FormatError(f"hash {number} of the saved {self.what} is unknown")
+        name, seed = _HASH_NAMES[number], int.from_bytes(seed_bytes, "little")
+        resolve_hash(name, seed)
+        return name, seed
+
+    def array(self, dtype: Any, count: int) -> NDArray[Any]:
+        """`count` cells, as an array of one's own."""
+        little = np.dtype(dtype).newbyteorder("<")
+        if not 0 <= count <= (self.end - self.at) // little.itemsize:
+            raise FormatError(f"the saved {self.what} is too short for the {count} cells it claims")
+        cells = np.frombuffer(self.data, little, count, self.at)
+        self.at += count * little.itemsize
+        return cells.astype(np.dtype(dtype))
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes, in the order of their names."""
+        (node_count,) = self.take(_COUNT)
+        if node_count > (self.end - self.at) // _NODE_BYTES_MIN:
+            raise FormatError(
+                f"the saved {self.what} is too short for the {node_count} nodes it claims"
+            )
+        nodes: list[Node] = []
+        for _ in range(node_count):
+            name = self.text()
+            if nodes and name <= nodes[-1].name:
+                raise FormatError(
+                    f"the saved {self.what}'s nodes are not in the order of their names"
+                )
+            (weight,) = self.take(_WEIGHT)
+            dc, zone, address = self.text(), self.text(), self.text()
+            (tag_count,) = self.take(_LENGTH)
+            tags: dict[str, str] = {}
+            last = None
+            for _ in range(tag_count):
+                tag = self.text()
+                if last is not None and tag <= last:
+                    raise FormatError("the tags of a saved node are not in order")
+                tags[tag] = self.text()
+                last = tag
+            nodes.append(Node(name, weight, dc, zone, address, tags))
+        return tuple(nodes)
+
+
+def frame(kind: int, body: Writer) -> bytes:
+    """The bytes of a locator of this kind.
+
+    Raises:
+        LimitError: there would be more of them than are read back.
+    """
+    total = _HEADER.size + len(body.data) + _CHECKSUM.size
+    if total > limits.SAVED_RING_BYTES_MAX:
+        raise LimitError(
+            f"the saved {KINDS[kind]} would have {total} bytes; "
+            f"at most {limits.SAVED_RING_BYTES_MAX} are read back"
+        )
+    data = _HEADER.pack(MAGIC, FORMAT_VERSION, kind, total) + bytes(body.data)
+    return data + _CHECKSUM.pack(kernels.hashing.crc32c(data))
+
+
+def kind_of(source: bytes | bytearray | memoryview) -> int:
+    """The kind that the bytes say they are; nothing else is checked.
+
+    Raises:
+        FormatError, FormatTypeError: these are no saved locator, or not bytes at all.
+    """
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        raise FormatTypeError(f"a saved ring is bytes, not {type(source).__name__}")
+    head = bytes(memoryview(source).cast("B")[: _HEADER.size])
+    if head[:4] != MAGIC:
+        raise FormatError("these bytes are not a saved ring: they do not begin with RLRG")
+    if len(head) < _HEADER.size:
+        raise FormatError("the saved ring is cut short: its header is not complete")
+    kind: int = _HEADER.unpack(head)[2]
+    return kind
+
+
+def unframe(
+    source: bytes | bytearray | memoryview, kind: int, body: Callable[[Reader], Loaded]
+) -> Loaded:
+    """What `body` makes of the fields in these bytes, which it has to read to their end.
+
+    Raises:
+        FormatError, VersionError: they are not a locator of this kind that this version reads;
+            or `body` raised an error of ringleader's.
+        FormatTypeError: not bytes at all.
+    """
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        raise FormatTypeError(f"a saved ring is bytes, not {type(source).__name__}")
+    data = bytes(source)
+    what = KINDS[kind] if kind != KIND_HASH_RING else "ring"
+    if len(data) > limits.SAVED_RING_BYTES_MAX:
+        raise FormatError(
+            f"{len(data)} bytes are too many for a saved {what}; "
+            f"at most {limits.SAVED_RING_BYTES_MAX} are read"
+        )
+    if data[:4] != MAGIC:
+        raise FormatError(f"these bytes are not a saved {what}: they do not begin with RLRG")
+    if len(data) < _HEADER.size + _CHECKSUM.size:
+        raise FormatError(f"the saved {what} is cut short: its header is not complete")
+    _, version, found_kind, total = _HEADER.unpack_from(data)
+    if version > FORMAT_VERSION:
+        raise VersionError(
+            f"the saved {what} has format version {version}; this ringleader reads "
+            f"{FORMAT_VERSION}: upgrade it"
+        )
+    if version != FORMAT_VERSION or found_kind != kind:
+        found = KINDS.get(found_kind)
+        says = f"it is a saved {found}" if found and version == FORMAT_VERSION else "it is unknown"
+        raise FormatError(f"version {version}, kind {found_kind} is no saved {KINDS[kind]}: {says}")
+    if total != len(data):
+        raise FormatError(
+            f"the saved {what} says it has {total} bytes, but there are {len(data)}: "
+            "it was cut short or something was added"
+        )
+    end = total - _CHECKSUM.size
+    (checksum,) = _CHECKSUM.unpack_from(data, end)
+    if kernels.hashing.crc32c(memoryview(data)[:end]) != checksum:
+        raise FormatError(f"the saved {what}'s checksum does not match: its bytes were altered")
+    reader = Reader(data, _HEADER.size, end, what)
+    try:
+        loaded = body(reader)
+    except FormatError:
+        raise
+    except RingleaderError as error:
+        raise FormatError(f"the saved {what} is not valid: {error}") from error
+    if reader.at != reader.end:
+        raise FormatError(f"the saved {what} has bytes that belong to nothing")
+    return loaded
+
+
+# --- kind 1 -------------------------------------------------------------------------------------
+
 
 class SavedRing(NamedTuple):
-    """What the bytes hold."""
+    """What the bytes of a hash ring hold."""
 
     vnodes: int
     hash: str
@@ -55,64 +294,11 @@ class SavedRing(NamedTuple):
 
 def dump(ring: SavedRing) -> bytes:
     """The bytes of a ring whose nodes are in the order of their names."""
-    body = bytearray(
-        _SETTINGS.pack(
-            PLACEMENT_VERSION,
-            HASHES[ring.hash],
-            ring.vnodes,
-            ring.seed.to_bytes(16, "little"),
-            len(ring.nodes),
-        )
-    )
-
-    def put_text(text: str) -> None:
-        data = text.encode()
-        body.extend(_LENGTH.pack(len(data)))
-        body.extend(data)
-
-    for node in ring.nodes:
-        put_text(node.name)
-        body += _WEIGHT.pack(node.weight)
-        put_text(node.dc)
-        put_text(node.zone)
-        put_text(node.address)
-        body += _LENGTH.pack(len(node.tags))
-        for tag in sorted(node.tags):
-            put_text(tag)
-            put_text(node.tags[tag])
-    total = _HEADER.size + len(body) + _CHECKSUM.size
-    if total > limits.SAVED_RING_BYTES_MAX:
-        raise LimitError(
-            f"the saved ring would have {total} bytes; "
-            f"at most {limits.SAVED_RING_BYTES_MAX} are read back"
-        )
-    data = _HEADER.pack(MAGIC, FORMAT_VERSION, KIND_HASH_RING, total) + bytes(body)
-    return data + _CHECKSUM.pack(kernels.hashing.crc32c(data))
-
-
-class _Reader:
-    """Takes fields off the front; every read is checked against the end."""
-
-    def __init__(self, data: bytes, at: int, end: int) -> None:
-        self.data, self.at, self.end = data, at, end
-
-    def take(self, layout: struct.Struct) -> tuple[Any, ...]:
-        if self.end - self.at < layout.size:
-            raise FormatError("the saved ring ends in the middle of a field")
-        fields = layout.unpack_from(self.data, self.at)
-        self.at += layout.size
-        return fields
-
-    def text(self) -> str:
-        (size,) = self.take(_LENGTH)
-        if self.end - self.at < size:
-            raise FormatError("the saved ring ends in the middle of a text")
-        raw = self.data[self.at : self.at + size]
-        self.at += size
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            raise FormatError("a text of the saved ring is not UTF-8") from None
+    body = Writer()
+    seed = ring.seed.to_bytes(16, "little")
+    body.put(_RING, PLACEMENT_VERSION, HASHES[ring.hash], ring.vnodes, seed)
+    body.nodes(ring.nodes)
+    return frame(KIND_HASH_RING, body)
 
 
 def load(source: bytes | bytearray | memoryview) -> SavedRing:
@@ -122,45 +308,11 @@ def load(source: bytes | bytearray | memoryview) -> SavedRing:
         FormatError, VersionError: they are not a ring that this version reads.
         FormatTypeError: not bytes at all.
     """
-    if not isinstance(source, (bytes, bytearray, memoryview)):
-        raise FormatTypeError(f"a saved ring is bytes, not {type(source).__name__}")
-    data = bytes(source)
-    if len(data) > limits.SAVED_RING_BYTES_MAX:
-        raise FormatError(
-            f"{len(data)} bytes are too many for a saved ring; "
-            f"at most {limits.SAVED_RING_BYTES_MAX} are read"
-        )
-    if data[:4] != MAGIC:
-        raise FormatError("these bytes are not a saved ring: they do not begin with RLRG")
-    if len(data) < _HEADER.size + _CHECKSUM.size:
-        raise FormatError("the saved ring is cut short: its header is not complete")
-    _, version, kind, total = _HEADER.unpack_from(data)
-    if version > FORMAT_VERSION:
-        raise VersionError(
-            f"the saved ring has format version {version}; this ringleader reads "
-            f"{FORMAT_VERSION}: upgrade it"
-        )
-    if version != FORMAT_VERSION or kind != KIND_HASH_RING:
-        raise FormatError(f"version {version}, kind {kind} is no saved hash ring")
-    if total != len(data):
-        raise FormatError(
-            f"the saved ring says it has {total} bytes, but there are {len(data)}: "
-            "it was cut short or something was added"
-        )
-    end = total - _CHECKSUM.size
-    (checksum,) = _CHECKSUM.unpack_from(data, end)
-    if kernels.hashing.crc32c(memoryview(data)[:end]) != checksum:
-        raise FormatError("the saved ring's checksum does not match: its bytes were altered")
-    try:
-        return _body(_Reader(data, _HEADER.size, end))
-    except FormatError:
-        raise
-    except RingleaderError as error:
-        raise FormatError(f"the saved ring is not valid: {error}") from error
+    return unframe(source, KIND_HASH_RING, _body)
 
 
-def _body(reader: _Reader) -> SavedRing:
-    placement, hash_number, vnodes, seed_bytes, node_count = reader.take(_SETTINGS)
+def _body(reader: Reader) -> SavedRing:
+    placement, hash_number, vnodes, seed_bytes = reader.take(_RING)
     if placement > PLACEMENT_VERSION:
         raise VersionError(
             f"the saved ring uses placement version {placement}; this ringleader knows "
@@ -170,28 +322,7 @@ def _body(reader: _Reader) -> SavedRing:
         raise FormatError(f"placement version {placement} with hash {hash_number} is unknown")
     if not 1 <= vnodes <= limits.VNODES_MAX:
         raise FormatError(f"the saved ring has {vnodes} virtual nodes a node")
-    if node_count > (reader.end - reader.at) // _NODE_BYTES_MIN:
-        raise FormatError(f"the saved ring is too short for the {node_count} nodes it claims")
     hash_name = _HASH_NAMES[hash_number]
     seed = int.from_bytes(seed_bytes, "little")
     resolve_hash(hash_name, seed)
-    nodes: list[Node] = []
-    for _ in range(node_count):
-        name = reader.text()
-        if nodes and name <= nodes[-1].name:
-            raise FormatError("the saved ring's nodes are not in the order of their names")
-        (weight,) = reader.take(_WEIGHT)
-        dc, zone, address = reader.text(), reader.text(), reader.text()
-        (tag_count,) = reader.take(_LENGTH)
-        tags: dict[str, str] = {}
-        last = None
-        for _ in range(tag_count):
-            tag = reader.text()
-            if last is not None and tag <= last:
-                raise FormatError("the tags of a saved node are not in order")
-            tags[tag] = reader.text()
-            last = tag
-        nodes.append(Node(name, weight, dc, zone, address, tags))
-    if reader.at != reader.end:
-        raise FormatError("the saved ring has bytes that belong to nothing")
-    return SavedRing(vnodes, hash_name, seed, tuple(nodes))
+    return SavedRing(vnodes, hash_name, seed, reader.nodes())

@@ -1,0 +1,87 @@
+"""Rings of points: what every locator on a circle of tokens has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ringleader import kernels
+from ringleader.placement.located import Located
+from ringleader.placement.node import Node
+from ringleader.placement.ranges import Ranges, Space
+from ringleader.placement.stats import RingStats
+
+Self = TypeVar("Self", bound="PointRing")
+
+
+class PointRing(Located, kernels.ring.RingBase):
+    """A circle of points: a key belongs to the node of the first token >= its hash.
+
+    Any number of threads may look up while others change the ring: a change builds a new table
+    and swaps it, so that every lookup sees the ring before or after it, whole, and never waits.
+
+    Cost: a lookup O(1) on average.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def table(self) -> kernels.ring.Table: ...
+
+        @property
+        def space(self) -> Space:
+            """Which hash space the ring cuts into ranges."""
+
+        def copy(self: Self) -> Self:
+            """A ring that is equal now and changes on its own."""
+
+    @property
+    def point_count(self) -> int:
+        """Points on the ring, all nodes together."""
+        return self.table.point_count
+
+    @property
+    def tokens(self) -> NDArray[np.uint64]:
+        """A copy of the points' tokens, ascending."""
+        return self.table.tokens()
+
+    @property
+    def token_owners(self) -> NDArray[np.uint32]:
+        """The position of each token's node."""
+        return self.table.owners()
+
+    def ranges(self) -> Ranges:
+        """Who owns which range of the hash space.
+
+        Raises:
+            EmptyRingError: no node has a positive weight.
+
+        Cost: O(points).
+        """
+        table = self.table
+        table.check_wanted(1)
+        tokens, owners = table.tokens(), table.owners()
+        first = np.ones(len(tokens), dtype=bool)  # of equal tokens, the first owns the range
+        np.not_equal(tokens[1:], tokens[:-1], out=first[1:])
+        if not first.all():
+            tokens, owners = tokens[first], owners[first]
+        nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
+        return Ranges(self.space, nodes, tokens, owners[:, np.newaxis])
+
+    def stats(self) -> RingStats:
+        """The exact share of the hash space of each node, against its weight.
+
+        Cost: O(points).
+        """
+        table = self.table
+        nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
+        weights = np.array([node.weight for node in nodes], dtype=np.float64)
+        return RingStats.of(table.names, weights, table.counts(), table.arcs())
+
+    def __copy__(self: Self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
+        return self.copy()
