@@ -1,81 +1,45 @@
-/* A table of 2^power partitions: fill it, and rebalance it with as few moves as can be.
+/* A table of 2^power partitions as a placer: a hash's top bits are its partition, and the table
+ * has the partition's nodes.  What the table should be is rebalance.h's to say.
  *
- * Nodes are the leaves of a tree of five tiers: root, regions, zones, servers, nodes.  Tiers are
- * numbered level by level, in tree order, so that the children of a tier are neighbours and the
- * leaves come last.  A cell of the table, cells[row << power | partition], is the number of a leaf,
- * or one of the two marks below.
- *
- * `wanted` says how many cells each tier is due; the children's sum is their parent's.  `limit` is
- * ceil(wanted / 2^power): no partition needs more of its replicas under that tier.  A partition is
- * *well spread* if it keeps all limits.  A cell *may move* if none of its partition's cells has
- * changed yet and the partition is old enough, or if this very cell has changed (it holds no data
- * yet).
- *
- * The caller owns every buffer.  All of it is exact in integers and draws from one generator, so
- * that the same input gives the same table everywhere. */
+ * The caller owns every buffer. */
 #ifndef RL_PARTITIONS_H
 #define RL_PARTITIONS_H
 
-#include "base.h"
+#include "placer.h"
+#include "rebalance.h"
 
-#define RL_PARTS_ABSENT 0xFFFFFFFEu /* the partition has no replica in this row */
-#define RL_PARTS_HOLE 0xFFFFFFFFu   /* the replica waits for a place */
-#define RL_PARTS_LEVELS 4           /* below the root */
-#define RL_PARTS_ROWS_MAX 32
-#define RL_PARTS_POWER_MAX 24
-/* The search for chains looks at so many cells for each cell of the table, at most. */
-#define RL_PARTS_CHECKS 4
+typedef struct rl_partitions {
+    rl_placer placer;   /* live: the nodes that replicas are handed off to */
+    uint32_t power;     /* Invariant: <= RL_PARTS_POWER_MAX */
+    uint32_t rows;      /* Invariant: 1 <= rows <= RL_PARTS_ROWS_MAX */
+    uint32_t full_rows; /* rows without absent cells */
+    /* [rows << power] positions; one of the two.  Absent cells have all bits set. */
+    const uint16_t *narrow;
+    const uint32_t *wide;
+    const uint32_t *tiers;   /* [node_count][RL_PARTS_LEVELS] the tiers of each position */
+    const uint8_t *takes;    /* [node_count] whether it is live and has a cell */
+    uint32_t taking[RL_PARTS_LEVELS]; /* tiers of each level with a position that takes */
+} rl_partitions;
 
-typedef struct rl_parts_tree {
-    size_t tier_count;           /* Invariant: < RL_PARTS_ABSENT */
-    size_t leaf_first;           /* leaves are leaf_first ... tier_count - 1 */
-    const uint32_t *first_child; /* [leaf_first + 1]; a tier's children end where the next's begin */
-    const uint32_t *paths;       /* [leaves][RL_PARTS_LEVELS]: region, zone, server, the leaf */
-    const uint32_t *wanted;      /* [tier_count] */
-    const uint32_t *limit;       /* [tier_count] */
-} rl_parts_tree;
+/* Complete `table`, whose fields from `power` to `takes` and whose placer's node_count, live and
+ * live_count are set: the hasher, `taking` and the functions.  stamps has room for a number for
+ * each tier.  Returns 0, or -1 for an unknown kind of hash. */
+int rl_partitions_init(rl_partitions *table, uint32_t kind, uint64_t seed, uint64_t seed_hi,
+                       size_t tier_count, uint8_t *stamps);
 
-/* Fill the table from nothing.  Every tier gets exactly `wanted` cells, and of every partition,
- * as of every aligned run of 2^k partitions, its due share rounded down or up.
- * wanted[0] cells in all; where that is no multiple of 2^power, partitions whose number, its bits
- * reversed, is below the remainder have one cell more.  Returns 0, or -1 without memory.
- * O(cells * log2(leaves)). */
-int rl_parts_fill(const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
-                  uint32_t *cells);
+RL_INLINE size_t rl_partition_of(const rl_partitions *table, uint64_t hash) {
+    return (size_t)(hash >> 1 >> (63 - table->power));
+}
 
-typedef struct rl_parts_work {
-    uint64_t filled;  /* holes that got a place */
-    uint64_t checked; /* cells looked at in the search for chains */
-    uint64_t surplus; /* cells that still are on nodes with more than they want */
-} rl_parts_work;
+/* The positions that hold a partition, in the order of rows; returns how many. */
+size_t rl_partitions_holders(const rl_partitions *table, size_t part, uint32_t *found);
 
-/* Bring the table nearer to what the tree wants.
- *
- *   old      the cells before, to undo a choice by; may not be `cells`
- *   ready    [2^power]: whether the partition is old enough to move
- *   changed  [2^power]: comes zeroed; bit r: the cell of row r has changed
- *
- * In this order: holes get the roomiest legal place, whatever `ready` says; a partition that is
- * not well spread gives up the replica that helps most; nodes with more cells than wanted give
- * them to nodes with less; what then is left goes through chains of moves over third nodes.
- * Returns 0, or -1 without memory (the cells mean nothing then). */
-int rl_parts_rebalance(const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
-                       const uint32_t *old, const uint8_t *ready, uint32_t *cells,
-                       uint32_t *changed, rl_parts_work *work);
-
-/* Replicas less far apart than they could be: of each partition, the cells above allowed[tier],
- * summed over the tiers of the level where that sum is largest; all partitions together.
- * tally has room for tier_count zeros and is left zeroed. */
-uint64_t rl_parts_at_risk(const rl_parts_tree *tree, uint32_t power, uint32_t rows,
-                          const uint32_t *cells, const uint32_t *allowed, uint32_t *tally);
-
-/* The first `wanted` leaves that take over for partition `part`, which do not hold it: those of
- * the partitions behind it, in turn, first of regions that have none of the replicas (or of
- * the leaves found so far), then of such zones, of such servers, then all others.  Leaves that
- * want no cells are none.  used has room for tier_count zeros and is left undefined.  Returns how
- * many were found. */
-size_t rl_parts_handoffs(const rl_parts_tree *tree, uint32_t power, uint32_t rows,
-                         const uint32_t *cells, size_t part, size_t wanted, uint32_t *leaves,
-                         uint8_t *used);
+/* Those that take over when the first `count` in found[] are gone, appended to them up to
+ * `wanted`: of the partitions behind `part`, in turn, first the nodes of regions that found[] does
+ * not have yet, then of such zones, then of such servers, then all others, and at last live nodes
+ * without any cell, by position.  Returns how many are in found[] then.
+ * seen: a bit for each position, those of found[] set. */
+size_t rl_partitions_handoffs(const rl_partitions *table, size_t part, size_t count,
+                              size_t wanted, uint32_t *found, uint64_t *seen);
 
 #endif

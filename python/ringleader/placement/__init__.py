@@ -11,7 +11,11 @@ from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "PartitionStats": "partitions",
+    "Partitions": "partitions",
+    "Rebalance": "partitions",
+}
 
 __all__ = [
     "HashRing",
