@@ -189,6 +189,7 @@ typedef struct balance {
     uint64_t *row_total;     /* [rows] cells that are not absent */
     uint32_t *queue, *from;  /* [leaves] */
     uint64_t *by;            /* [leaves] the cell by which a chain reaches the leaf */
+    int any_tier;            /* whether a chain may leave a tier too few of a partition */
     uint32_t *starts;        /* [leaves + 1] where each leaf's cells begin in ... */
     uint32_t *held;          /* [rows << power] */
 } balance;
@@ -261,16 +262,42 @@ RL_INLINE int is_legal(const balance *b, uint32_t leaf) {
     return 1;
 }
 
-/* The legal place for one more replica of the partition at hand, by way of the tiers that lack
- * most.  There is one: below a tier that is not full, the children's limits leave room. */
+/* What every partition has at a tier, at least, in a table as it should be. */
+RL_INLINE uint32_t least_of(const balance *b, uint32_t tier) {
+    return b->tree->wanted[tier] >> b->power;
+}
+
+/* The tier that a replica of the partition at hand, which stood on `from` and is taken out, must
+ * not leave, or the tier would have too few of the partition; 0 if there is none. */
+static uint32_t bound_to(const balance *b, uint32_t from) {
+    const uint32_t *path = path_of(b->tree, from);
+    for (int level = RL_PARTS_LEVELS - 1; level >= 0; level--)
+        if (b->tally[path[level]] < least_of(b, path[level])) return path[level];
+    return 0;
+}
+
+/* Whether `leaf` stands below `tier`. */
+RL_INLINE int is_below(const balance *b, uint32_t leaf, uint32_t tier) {
+    const uint32_t *path = path_of(b->tree, leaf);
+    int found = tier == 0;
+    for (int level = 0; level < RL_PARTS_LEVELS; level++) found |= path[level] == tier;
+    return found;
+}
+
+/* The legal place for one more replica of the partition at hand, by way of the tiers that have too
+ * few of the partition, and of those that lack most.  There is one: below a tier that is not full,
+ * the children's limits leave room. */
 static uint32_t roomiest(const balance *b) {
     uint32_t tier = 0;
-    for (int level = 0; level < RL_PARTS_LEVELS; level++) {
+    while (tier < b->tree->leaf_first) {
         uint32_t best = NONE, end = b->tree->first_child[tier + 1];
         int64_t least = INT64_MAX;
         for (uint32_t child = b->tree->first_child[tier]; child < end; child++) {
-            if (b->tally[child] < b->tree->limit[child] && spare_of(b, child) < least) {
-                least = spare_of(b, child);
+            if (b->tally[child] >= b->tree->limit[child]) continue;
+            int64_t spare = spare_of(b, child);
+            if (b->tally[child] < least_of(b, child)) spare -= (int64_t)1 << 40;
+            if (spare < least) {
+                least = spare;
                 best = child;
             }
         }
@@ -280,7 +307,7 @@ static uint32_t roomiest(const balance *b) {
     return tier;
 }
 
-/* The first legal leaf that lacks cells; NONE if there is none. */
+/* The first legal leaf below `tier` that lacks cells; NONE if there is none. */
 static uint32_t lacking(const balance *b, uint32_t tier) {
     if (tier >= b->tree->leaf_first) return tier;
     for (uint32_t child = b->tree->first_child[tier]; child < b->tree->first_child[tier + 1];
@@ -315,18 +342,24 @@ static uint64_t fill_holes(balance *b) {
     uint64_t filled = 0;
     for (size_t step = 0; step < (size_t)1 << b->power; step++) {
         size_t part = part_at(b, step);
-        int is_open = 0;
+        int opened = 0;
         for (size_t row = 0; row < b->rows; row++) {
             if (*cell_at(b, row, part) != RL_PARTS_HOLE) continue;
-            if (!is_open) open_part(b, part);
-            is_open = 1;
+            if (!opened) open_part(b, part);
+            opened = 1;
             put_in(b, row, part, roomiest(b));
             note_change(b, row, part);
             filled++;
         }
-        if (is_open) close_part(b, part);
+        if (opened) close_part(b, part);
     }
     return filled;
+}
+
+/* By how much a leaf has more than its share of a row, times the cells of the table. */
+RL_INLINE int64_t in_row_excess(balance *b, size_t row, uint32_t leaf) {
+    return (int64_t)(*row_count(b, row, leaf) * b->total) -
+           (int64_t)(b->tree->wanted[leaf] * b->row_total[row]);
 }
 
 /* Partitions with more replicas under a tier than its limit give one up. */
@@ -343,12 +376,19 @@ static void spread(balance *b) {
             if (!is_leaf(leaf)) continue;
             const uint32_t *path = path_of(b->tree, leaf);
             int helps = 0;
-            for (int level = 0; level < RL_PARTS_LEVELS; level++)
-                helps += b->tally[path[level]] > b->tree->limit[path[level]];
-            int64_t spare = spare_of(b, leaf);
-            if (helps > most || (helps && helps == most && spare > fullest)) {
+            for (int level = 0; level < RL_PARTS_LEVELS; level++) {
+                uint32_t tally = b->tally[path[level]];
+                if (tally > b->tree->limit[path[level]])
+                    helps += 16;
+                else if (tally <= least_of(b, path[level]))
+                    helps -= 2;
+            }
+            if (helps > 0 && spare_of(b, leaf) > 0) helps++;
+            if (helps < most || helps <= 0) continue;
+            int64_t full = in_row_excess(b, row, leaf);
+            if (helps > most || full > fullest) {
                 most = helps;
-                fullest = spare;
+                fullest = full;
                 best = row;
             }
         }
@@ -361,14 +401,26 @@ static void spread(balance *b) {
     }
 }
 
-enum { EVEN_ROWS, ANY_ROW, ANY_LEAF };
+enum { EVEN_ROWS, ANY_ROW, ANY_LEAF, ANY_TIER };
 
-/* Whether moving a cell of this row from one leaf to the other makes both more even in the row. */
+/* Whether a cell of this row, taken out of one leaf, makes both more even in the row if it goes to
+ * the other. */
 static int evens_row(balance *b, size_t row, uint32_t from, uint32_t to) {
-    uint64_t total = b->total, cells = b->row_total[row];
-    /* With the cell taken out already. */
-    return (*row_count(b, row, from) + (uint64_t)1) * total > b->tree->wanted[from] * cells &&
-           *row_count(b, row, to) * total < b->tree->wanted[to] * cells;
+    return in_row_excess(b, row, from) > -(int64_t)b->total && in_row_excess(b, row, to) < 0;
+}
+
+/* Where the replica just taken out of `from` may go, so that neither leaf has too many then; NONE
+ * if there is no such place. */
+static uint32_t better_place(balance *b, size_t row, uint32_t from, int how) {
+    uint32_t bound = how == ANY_TIER ? 0 : bound_to(b, from), to;
+    if (how == EVEN_ROWS || how == ANY_ROW) {
+        to = roomiest(b);
+        if (spare_of(b, to) >= 0 || !is_below(b, to, bound)) return NONE;
+        return how == ANY_ROW || evens_row(b, row, from, to) ? to : NONE;
+    }
+    to = lacking(b, bound);
+    /* Below the bound everything was looked at but the way down to it. */
+    return to != NONE && (bound == 0 || is_legal(b, to)) ? to : NONE;
 }
 
 /* From leaves with more than they want to leaves with less, one cell of a partition. */
@@ -376,7 +428,7 @@ static void move_surplus(balance *b, int how) {
     for (size_t step = 0; step < (size_t)1 << b->power && b->surplus; step++) {
         size_t part = part_at(b, step);
         uint32_t tried = 0;
-        int is_open = 0;
+        int opened = 0;
         for (;;) {
             size_t best = b->rows;
             int64_t fullest = 0;
@@ -388,21 +440,20 @@ static void move_surplus(balance *b, int how) {
                 best = row;
             }
             if (best == b->rows) break;
-            if (!is_open) open_part(b, part);
-            is_open = 1;
+            if (!opened) open_part(b, part);
+            opened = 1;
             tried |= (uint32_t)1 << best;
             uint32_t from = *cell_at(b, best, part);
             take_out(b, best, part);
-            uint32_t to = how == ANY_LEAF ? lacking(b, 0) : roomiest(b);
-            if (to != NONE && spare_of(b, to) < 0 &&
-                (how != EVEN_ROWS || evens_row(b, best, from, to))) {
+            uint32_t to = better_place(b, best, from, how);
+            if (to != NONE && to != from) {
                 put_in(b, best, part, to);
                 note_change(b, best, part);
                 break;
             }
             put_in(b, best, part, from);
         }
-        if (is_open) close_part(b, part);
+        if (opened) close_part(b, part);
     }
 }
 
@@ -440,7 +491,7 @@ RL_INLINE void reach(balance *b, search *s, uint32_t leaf) {
     b->queue[s->tail++] = leaf;
 }
 
-/* Every legal leaf below `tier` that no chain has reached yet. */
+/* Every legal leaf below `tier`, itself legal, that no chain has reached yet. */
 static void reach_legal(balance *b, search *s, uint32_t tier) {
     for (uint32_t child = b->tree->first_child[tier]; child < b->tree->first_child[tier + 1];
          child++) {
@@ -450,6 +501,19 @@ static void reach_legal(balance *b, search *s, uint32_t tier) {
         else
             reach_legal(b, s, child);
     }
+}
+
+/* Whether `tier` and all above it, but the root, have room for one more of the partition. */
+static int is_open(const balance *b, uint32_t tier) {
+    if (tier == 0) return 1;
+    uint32_t leaf = tier;
+    while (leaf < b->tree->leaf_first) leaf = b->tree->first_child[leaf];
+    const uint32_t *path = path_of(b->tree, leaf);
+    for (int level = 0; level < RL_PARTS_LEVELS; level++) {
+        if (b->tally[path[level]] >= b->tree->limit[path[level]]) return 0;
+        if (path[level] == tier) break;
+    }
+    return 1;
 }
 
 /* The only other cell of the partition that has changed, if it could go back to its old leaf and
@@ -477,7 +541,7 @@ static int step_chain(balance *b, uint32_t from, uint32_t to, uint64_t by, int a
     }
     open_part(b, part);
     tally_leaf(b, from, -1);
-    int legal = is_legal(b, to);
+    int legal = is_legal(b, to) && is_below(b, to, b->any_tier ? 0 : bound_to(b, from));
     tally_leaf(b, from, 1);
     if (legal && act) {
         take_out(b, row, part);
@@ -541,7 +605,8 @@ static uint64_t follow_chains(balance *b, uint64_t *checked, uint64_t checked_ma
                 s.by = at;
                 open_part(b, part);
                 tally_leaf(b, s.from, -1);
-                reach_legal(b, &s, 0);
+                uint32_t bound = b->any_tier ? 0 : bound_to(b, s.from);
+                if (bound < b->tree->leaf_first && is_open(b, bound)) reach_legal(b, &s, bound);
                 tally_leaf(b, s.from, 1);
                 close_part(b, part);
                 continue;
@@ -553,7 +618,8 @@ static uint64_t follow_chains(balance *b, uint64_t *checked, uint64_t checked_ma
             s.by = at | BY_UNDOING;
             open_part(b, part);
             tally_leaf(b, s.from, -1);
-            if (is_legal(b, to)) reach(b, &s, to);
+            if (is_legal(b, to) && is_below(b, to, b->any_tier ? 0 : bound_to(b, s.from)))
+                reach(b, &s, to);
             tally_leaf(b, s.from, 1);
             close_part(b, part);
         }
@@ -565,6 +631,20 @@ static uint64_t follow_chains(balance *b, uint64_t *checked, uint64_t checked_ma
 }
 
 static void *room(size_t count, size_t size) { return calloc(count ? count : 1, size); }
+
+/* Chains until there is nothing to move, none is found, or it takes too long; -1 without memory. */
+static int chain(balance *b, uint64_t *checked) {
+    uint64_t cells = (uint64_t)b->rows << b->power;
+    uint64_t checked_max = *checked + RL_PARTS_CHECKS * cells, before;
+    if (b->held == NULL) b->held = room((size_t)cells, sizeof(uint32_t));
+    if (b->held == NULL) return -1;
+    do {
+        before = b->surplus;
+        list_held(b);
+        while (b->surplus && *checked < checked_max && follow_chains(b, checked, checked_max)) continue;
+    } while (b->surplus && b->surplus < before && *checked < checked_max);
+    return 0;
+}
 
 int rl_parts_rebalance(const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
                        const uint32_t *old, const uint8_t *ready, uint32_t *cells,
@@ -630,17 +710,11 @@ int rl_parts_rebalance(const rl_parts_tree *tree, uint32_t power, uint32_t rows,
     move_surplus(b, EVEN_ROWS);
     move_surplus(b, ANY_ROW);
     move_surplus(b, ANY_LEAF);
+    if (b->surplus && chain(b, &work->checked) != 0) goto out;
     if (b->surplus) {
-        b->held = room((size_t)rows << power, sizeof(uint32_t));
-        if (b->held == NULL) goto out;
-        uint64_t checked_max = (uint64_t)RL_PARTS_CHECKS * rows << power, before;
-        do {
-            before = b->surplus;
-            list_held(b);
-            while (b->surplus && work->checked < checked_max &&
-                   follow_chains(b, &work->checked, checked_max))
-                ;
-        } while (b->surplus && b->surplus < before && work->checked < checked_max);
+        move_surplus(b, ANY_TIER);
+        b->any_tier = 1;
+        if (b->surplus && chain(b, &work->checked) != 0) goto out;
     }
     work->surplus = b->surplus;
     done = 0;

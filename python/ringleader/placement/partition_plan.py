@@ -7,7 +7,7 @@ answered here, in this order, each for every tier of the tree:
    alone it would be the node's weight; for replicas to stand as far apart as they can, the tiers
    with few nodes must take more.  `overload` says how much more than its weight a node may take.
 2. `cells`: the same in whole cells of the table, so that a parent's are the sum of its children's.
-   Of the two whole numbers around a share, the one nearer to what is there now, which moves least.
+   Of the two whole numbers around a share, the nearer one, and of equals the one that moves less.
 3. `limits`: the most replicas of one partition.
 
 The tiers, and the notion of "as unique as possible" up to an overload, are those of OpenStack
@@ -218,7 +218,8 @@ def cells(
 
     Args:
         total: of the root.
-        now: the cells that each tier has; of two roundings the one that moves less is taken.
+        now: the cells that each tier has; of equally good roundings the one that moves less is
+            taken.
     """
     wanted = [0] * topology.tier_count
     wanted[0] = total
@@ -238,8 +239,8 @@ def cells(
             ]
             movable.sort(
                 key=lambda child: (
-                    step * (wanted[child] - now[child]) >= 0,  # those whose surplus it takes first
-                    step * (wanted[child] - exact[child]),
+                    round(step * (wanted[child] - exact[child]), 6),  # the nearest comes first
+                    step * (wanted[child] - now[child]) >= 0,  # then what moves less
                     child,
                 )
             )
