@@ -470,13 +470,21 @@ static void list_held(balance *b) {
         end += b->starts[i];
         b->starts[i] = end;
     }
-    for (size_t at = cells; at-- > 0;)
-        if (is_leaf(b->cells[at]))
-            b->held[--b->starts[b->cells[at] - b->tree->leaf_first]] = (uint32_t)at;
+    /* Partition by partition, so that no row is looked at before the others. */
+    for (size_t step = (size_t)1 << b->power; step-- > 0;) {
+        size_t part = part_at(b, step);
+        for (size_t row = b->rows; row-- > 0;) {
+            uint32_t cell = *cell_at(b, row, part);
+            if (is_leaf(cell))
+                b->held[--b->starts[cell - b->tree->leaf_first]] =
+                    (uint32_t)((row << b->power) | part);
+        }
+    }
 }
 
 typedef struct search {
     size_t head, tail;
+    size_t ends; /* leaves reached that lack cells */
     uint32_t from;
     uint64_t by;
 } search;
@@ -489,6 +497,7 @@ RL_INLINE void reach(balance *b, search *s, uint32_t leaf) {
     b->from[i] = s->from;
     b->by[i] = s->by;
     b->queue[s->tail++] = leaf;
+    s->ends += spare_of(b, leaf) < 0;
 }
 
 /* Every legal leaf below `tier`, itself legal, that no chain has reached yet. */
@@ -581,7 +590,7 @@ static int follow_chain(balance *b, uint32_t to) {
 static uint64_t follow_chains(balance *b, uint64_t *checked, uint64_t checked_max) {
     const rl_parts_tree *tree = b->tree;
     size_t leaves = tree->tier_count - tree->leaf_first;
-    search s = {0, 0, NONE, 0};
+    search s = {0, 0, 0, NONE, 0};
     memset(b->fresh, 0, tree->tier_count * sizeof(uint32_t));
     for (size_t i = 0; i < leaves; i++) {
         uint32_t leaf = (uint32_t)(tree->leaf_first + i);
@@ -592,7 +601,7 @@ static uint64_t follow_chains(balance *b, uint64_t *checked, uint64_t checked_ma
     for (size_t i = 0; i < leaves; i++)
         if (spare_of(b, (uint32_t)(tree->leaf_first + i)) > 0)
             reach(b, &s, (uint32_t)(tree->leaf_first + i));
-    while (s.head < s.tail && b->fresh[0] && *checked < checked_max) {
+    while (s.head < s.tail && b->fresh[0] && !s.ends && *checked < checked_max) {
         s.from = b->queue[s.head++];
         size_t i = s.from - tree->leaf_first;
         if (spare_of(b, s.from) < 0) continue; /* here a chain ends */

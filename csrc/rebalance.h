@@ -24,7 +24,7 @@
 #define RL_PARTS_ROWS_MAX 32
 #define RL_PARTS_POWER_MAX 24
 /* The search for chains looks at so many cells for each cell of the table, at most. */
-#define RL_PARTS_CHECKS 4
+#define RL_PARTS_CHECKS 16
 
 typedef struct rl_parts_tree {
     size_t tier_count;           /* Invariant: < RL_PARTS_ABSENT */
