@@ -24,6 +24,7 @@ KERNELS: dict[str, list[str]] = {
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],

@@ -394,4 +394,53 @@ cdef extern from "bounded.h" nogil:
     uint32_t rl_bounded_find(
         const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
         uint64_t total, const uint64_t *shares, uint64_t whole
+
+cdef extern from "rebalance.h" nogil:
+    enum: RL_PARTS_LEVELS
+    enum: RL_PARTS_POWER_MAX
+    enum: RL_PARTS_ROWS_MAX
+    ctypedef struct rl_parts_tree:
+        size_t tier_count
+        size_t leaf_first
+        const uint32_t *first_child
+        const uint32_t *paths
+        const uint32_t *wanted
+        const uint32_t *limit
+    ctypedef struct rl_parts_work:
+        uint64_t filled
+        uint64_t checked
+        uint64_t surplus
+    int rl_parts_fill(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed, uint32_t *cells
+    ) noexcept
+    int rl_parts_rebalance(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
+        const uint32_t *old, const uint8_t *ready, uint32_t *cells, uint32_t *changed,
+        rl_parts_work *work
+    ) noexcept
+    uint64_t rl_parts_at_risk(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
+        const uint32_t *allowed, uint32_t *tally
+    ) noexcept
+
+cdef extern from "partitions.h" nogil:
+    ctypedef struct rl_partitions:
+        rl_placer placer
+        uint32_t power
+        uint32_t rows
+        uint32_t full_rows
+        const uint16_t *narrow
+        const uint32_t *wide
+        const uint32_t *tiers
+        const uint8_t *takes
+    int rl_partitions_init(
+        rl_partitions *table, uint32_t kind, uint64_t seed, uint64_t seed_hi, size_t tier_count,
+        uint8_t *stamps
+    ) noexcept
+    size_t rl_partitions_holders(
+        const rl_partitions *table, size_t part, uint32_t *found
+    ) noexcept
+    size_t rl_partitions_handoffs(
+        const rl_partitions *table, size_t part, size_t count, size_t wanted, uint32_t *found,
+        uint64_t *seen
     ) noexcept

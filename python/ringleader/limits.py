@@ -44,6 +44,15 @@ REPLICAS_MAX: Final = 255
 
 #: How many times its fair share a node may get under bounded loads.
 BOUND_MAX: Final = 2**20
+# --- tables of partitions (csrc/rebalance.h has the first two) ---------------------------------
+#: There are 2**power partitions.
+PARTITION_POWER_MAX: Final = 24
+PARTITION_REPLICAS_MAX: Final = 32
+#: Partitions times replicas: 1 GB while such a table is rebalanced.
+PARTITION_CELLS_MAX: Final = 2**26
+PARTITION_NODES_MAX: Final = 2**20
+#: Times of moves, in seconds since 1970, are stored as uint32.
+PARTITION_SECONDS_MAX: Final = 2**32 - 1
 
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
@@ -125,3 +134,5 @@ assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
 assert VNODES_MAX <= POINTS_MAX < NODES_MAX
 assert JUMP_BUCKETS_MAX < NODES_MAX
+assert 6 * PARTITION_CELLS_MAX < SAVED_RING_BYTES_MAX < 2**32
+assert PARTITION_NODES_MAX < PARTITION_CELLS_MAX < NODES_MAX

@@ -20,6 +20,9 @@ _HOMES: dict[str, str] = {
     "JumpHash": "jump",
     "Maglev": "maglev",
     "MultiProbe": "multiprobe",
+    "PartitionStats": "partitions",
+    "Partitions": "partitions",
+    "Rebalance": "partitions",
 }
 
 __all__ = [
