@@ -19,6 +19,7 @@ PACKAGE = "ringleader._native"
 
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
+    "balance": ["balance"],
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],

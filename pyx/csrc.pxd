@@ -366,3 +366,18 @@ cdef extern from "jump.h" nogil:
         rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi, uint32_t bucket_count
     ) noexcept
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
+
+cdef extern from "balance.h" nogil:
+    enum: RL_BALANCE_BITS
+    ctypedef struct rl_balance:
+        uint32_t point_count
+    int rl_balance_init(rl_balance *balance, size_t node_count, uint64_t points_max) noexcept
+    int rl_balance_load(
+        rl_balance *balance, const uint64_t *tokens, const uint32_t *owners, size_t count
+    ) noexcept
+    void rl_balance_ask(
+        rl_balance *balance, uint32_t node, uint64_t weight, uint32_t count
+    ) noexcept
+    int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
+    void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
+    void rl_balance_free(rl_balance *balance) noexcept

@@ -25,6 +25,7 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
+    "balance",
     "force_simd",
     "hashing",
     "jump",
@@ -47,6 +48,7 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
+        balance,
         hashing,
         jump,
         keys,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
+    "balance",
     "hashing",
     "jump",
     "keys",
