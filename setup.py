@@ -20,6 +20,7 @@ PACKAGE = "ringleader._native"
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
     "bounded": ["simd", "hash", "xxh3", "ring", "bounded", "utf8"],
+    "balance": ["balance"],
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],

@@ -444,3 +444,18 @@ cdef extern from "partitions.h" nogil:
         const rl_partitions *table, size_t part, size_t count, size_t wanted, uint32_t *found,
         uint64_t *seen
     ) noexcept
+
+cdef extern from "balance.h" nogil:
+    enum: RL_BALANCE_BITS
+    ctypedef struct rl_balance:
+        uint32_t point_count
+    int rl_balance_init(rl_balance *balance, size_t node_count, uint64_t points_max) noexcept
+    int rl_balance_load(
+        rl_balance *balance, const uint64_t *tokens, const uint32_t *owners, size_t count
+    ) noexcept
+    void rl_balance_ask(
+        rl_balance *balance, uint32_t node, uint64_t weight, uint32_t count
+    ) noexcept
+    int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
+    void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
+    void rl_balance_free(rl_balance *balance) noexcept

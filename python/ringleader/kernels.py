@@ -26,6 +26,7 @@ __all__ = [
     "PURE",
     "SIMD_LEVELS",
     "bounded",
+    "balance",
     "force_simd",
     "hashing",
     "jump",
@@ -50,6 +51,7 @@ PURE: bool = _flag == "1"
 if TYPE_CHECKING:
     from ringleader._native import (
         bounded,
+        balance,
         hashing,
         jump,
         keys,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
     "bounded",
+    "balance",
     "hashing",
     "jump",
     "keys",
