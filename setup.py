@@ -25,6 +25,7 @@ KERNELS: dict[str, list[str]] = {
     "log": ["simd", "crc", "arena", "log"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
+    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }
 

@@ -32,6 +32,7 @@ __all__ = [
     "log",
     "placer",
     "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         log,
         placer,
         quorum,
+        replicas,
         ring,
     )
 
@@ -64,6 +66,7 @@ KERNELS = (
     "log",
     "placer",
     "quorum",
+    "replicas",
     "ring",
 )
 _AT_ONCE = ("hashing", "keys", "ring")

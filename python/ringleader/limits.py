@@ -34,6 +34,11 @@ NODE_TAGS_MAX: Final = 65_535
 
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
+#: Policies for which a state of a locator keeps what it has made beforehand; then the oldest goes.
+POLICIES_KEPT_MAX: Final = 8
+#: The successors of all points of a ring, for one policy.  Rings for which they would take more
+#: are walked for every key.
+SUCCESSORS_BYTES_MAX: Final = 2**28
 
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
