@@ -28,6 +28,7 @@ KERNELS: dict[str, list[str]] = {
     "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
+    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }
 

@@ -461,3 +461,65 @@ cdef extern from "balance.h" nogil:
     int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
     void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
     void rl_balance_free(rl_balance *balance) noexcept
+
+cdef extern from "replicas.h" nogil:
+    enum: RL_REPLICAS_MAX
+    uint32_t RL_NO_GROUP
+    ctypedef struct rl_place:
+        uint32_t group
+        uint32_t dc
+        uint32_t zone
+    ctypedef struct rl_quota:
+        uint8_t tiers[3]
+    ctypedef struct rl_rule:
+        size_t node_count
+        size_t group_count
+        size_t total
+        int spreads_dcs
+        int spreads_zones
+        const rl_place *places
+        rl_quota *quotas
+    int rl_rule_init(rl_rule *rule, const uint32_t *wanted, uint8_t *seen) noexcept
+    size_t rl_rule_select(
+        const rl_rule *rule, const uint32_t *candidates, size_t count, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walk(
+        const rl_rule *rule, const rl_ring_view *view, uint64_t hash, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walks(
+        const rl_rule *rule, const rl_ring_view *view, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    ctypedef struct rl_successors:
+        size_t count
+        size_t total
+        size_t stride
+        int is_wide
+        uint32_t index_bits
+        uint32_t split_bits
+        void *rows
+        uint32_t *index
+    void rl_successors_plan(
+        rl_successors *successors, const rl_rule *rule, size_t count
+    ) noexcept
+    int rl_successors_build(
+        const rl_successors *successors, const rl_rule *rule, const rl_ring_view *view,
+        uint32_t *stamps
+    ) noexcept
+    void rl_successors_row(
+        const rl_successors *successors, const rl_ring *ring, uint64_t hash, uint32_t *row
+    ) noexcept
+    void rl_successors_rows(
+        const rl_successors *successors, const rl_ring *ring, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_successors_word_rows(
+        const rl_successors *successors, const rl_ring *ring, const rl_hasher *hasher,
+        const uint64_t *words, size_t count, uint32_t *out
+    ) noexcept
+    void rl_successors_unpack(
+        const rl_successors *successors, size_t lo, size_t count, uint32_t *out
+    ) noexcept
+    void rl_rows_by_rank(
+        const uint32_t *rows, size_t count, size_t width, const uint8_t *ranks, uint32_t *out
+    ) noexcept

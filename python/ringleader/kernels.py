@@ -35,6 +35,7 @@ __all__ = [
     "partitions",
     "placer",
     "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         partitions,
         placer,
         quorum,
+        replicas,
         ring,
     )
 
@@ -73,6 +75,7 @@ KERNELS = (
     "partitions",
     "placer",
     "quorum",
+    "replicas",
     "ring",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
