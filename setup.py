@@ -23,6 +23,7 @@ KERNELS: dict[str, list[str]] = {
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "movement": ["movement"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],

@@ -35,6 +35,9 @@ NODE_TAGS_MAX: Final = 65_535
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
 
+#: Bytes of a key space that a movement is planned for.
+PLAN_BYTES_MAX: Final = 2**80
+
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 

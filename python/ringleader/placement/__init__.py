@@ -1,6 +1,6 @@
 """Where does this key live: locators, one file each, and the nodes they place keys on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -10,18 +10,35 @@ from ringleader.placement.ringfile import load_ring
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
+if TYPE_CHECKING:
+    from ringleader.placement.movement import KeyMovement, Movement, moved
+    from ringleader.placement.plan import Plan, Step, Transfer
+
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "KeyMovement": "movement",
+    "Movement": "movement",
+    "Plan": "plan",
+    "Step": "plan",
+    "Transfer": "plan",
+    "moved": "movement",
+}
 
 __all__ = [
     "HashRing",
+    "KeyMovement",
     "Locator",
+    "Movement",
     "Node",
+    "Plan",
     "Ranges",
     "Replicas",
     "RingStats",
     "Space",
+    "Step",
+    "Transfer",
     "load_ring",
+    "moved",
 ]
 
 
