@@ -59,6 +59,9 @@ PARTITION_NODES_MAX: Final = 2**20
 #: Times of moves, in seconds since 1970, are stored as uint32.
 PARTITION_SECONDS_MAX: Final = 2**32 - 1
 
+#: Bytes of a key space that a movement is planned for.
+PLAN_BYTES_MAX: Final = 2**80
+
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
 

@@ -23,6 +23,17 @@ _HOMES: dict[str, str] = {
     "PartitionStats": "partitions",
     "Partitions": "partitions",
     "Rebalance": "partitions",
+    from ringleader.placement.movement import KeyMovement, Movement, moved
+    from ringleader.placement.plan import Plan, Step, Transfer
+
+#: What is imported when it is asked for, not with the ring.
+_HOMES: dict[str, str] = {
+    "KeyMovement": "movement",
+    "Movement": "movement",
+    "Plan": "plan",
+    "Step": "plan",
+    "Transfer": "plan",
+    "moved": "movement",
 }
 
 __all__ = [
@@ -31,12 +42,19 @@ __all__ = [
     "Locator",
     "Maglev",
     "MultiProbe",
+    "KeyMovement",
+    "Locator",
+    "Movement",
     "Node",
+    "Plan",
     "Ranges",
     "Replicas",
     "RingStats",
     "Space",
+    "Step",
+    "Transfer",
     "load_ring",
+    "moved",
 ]
 
 
