@@ -36,6 +36,7 @@ __all__ = [
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         placer,
         quorum,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
@@ -65,6 +67,7 @@ KERNELS = (
     "placer",
     "quorum",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}

@@ -1,6 +1,6 @@
 """Where does this key live: locators, one file each, and the nodes they place keys on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -10,17 +10,35 @@ from ringleader.placement.ringfile import load_ring
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
+if TYPE_CHECKING:
+    from ringleader.placement.envoy import EnvoyRing
+    from ringleader.placement.ketama import KetamaRing
+    from ringleader.placement.nginx import NginxRing
+    from ringleader.placement.slots import RedisSlots
+    from ringleader.placement.tokens import TokenRing
+
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "EnvoyRing": "envoy",
+    "KetamaRing": "ketama",
+    "NginxRing": "nginx",
+    "RedisSlots": "slots",
+    "TokenRing": "tokens",
+}
 
 __all__ = [
+    "EnvoyRing",
     "HashRing",
+    "KetamaRing",
     "Locator",
+    "NginxRing",
     "Node",
     "Ranges",
+    "RedisSlots",
     "Replicas",
     "RingStats",
     "Space",
+    "TokenRing",
     "load_ring",
 ]
 
