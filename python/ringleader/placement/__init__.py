@@ -24,6 +24,18 @@ _HOMES: dict[str, str] = {
     "NginxRing": "nginx",
     "RedisSlots": "slots",
     "TokenRing": "tokens",
+    from ringleader.placement.jump import JumpHash
+    from ringleader.placement.maglev import Maglev
+    from ringleader.placement.multiprobe import MultiProbe
+
+#: What is imported when it is asked for, not with the ring.
+_HOMES: dict[str, str] = {
+    "JumpHash": "jump",
+    "Maglev": "maglev",
+    "MultiProbe": "multiprobe",
+    "PartitionStats": "partitions",
+    "Partitions": "partitions",
+    "Rebalance": "partitions",
 }
 
 __all__ = [
@@ -32,6 +44,10 @@ __all__ = [
     "KetamaRing",
     "Locator",
     "NginxRing",
+    "JumpHash",
+    "Locator",
+    "Maglev",
+    "MultiProbe",
     "Node",
     "Ranges",
     "RedisSlots",
