@@ -12,7 +12,10 @@ from ringleader.placement.topology import Replicas
 
 if TYPE_CHECKING:
     from ringleader.placement.envoy import EnvoyRing
+    from ringleader.placement.jump import JumpHash
     from ringleader.placement.ketama import KetamaRing
+    from ringleader.placement.maglev import Maglev
+    from ringleader.placement.multiprobe import MultiProbe
     from ringleader.placement.nginx import NginxRing
     from ringleader.placement.slots import RedisSlots
     from ringleader.placement.tokens import TokenRing
@@ -20,34 +23,27 @@ if TYPE_CHECKING:
 #: What is imported when it is asked for, not with the ring.
 _HOMES: dict[str, str] = {
     "EnvoyRing": "envoy",
-    "KetamaRing": "ketama",
-    "NginxRing": "nginx",
-    "RedisSlots": "slots",
-    "TokenRing": "tokens",
-    from ringleader.placement.jump import JumpHash
-    from ringleader.placement.maglev import Maglev
-    from ringleader.placement.multiprobe import MultiProbe
-
-#: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {
     "JumpHash": "jump",
+    "KetamaRing": "ketama",
     "Maglev": "maglev",
     "MultiProbe": "multiprobe",
+    "NginxRing": "nginx",
     "PartitionStats": "partitions",
     "Partitions": "partitions",
     "Rebalance": "partitions",
+    "RedisSlots": "slots",
+    "TokenRing": "tokens",
 }
 
 __all__ = [
     "EnvoyRing",
     "HashRing",
-    "KetamaRing",
-    "Locator",
-    "NginxRing",
     "JumpHash",
+    "KetamaRing",
     "Locator",
     "Maglev",
     "MultiProbe",
+    "NginxRing",
     "Node",
     "Ranges",
     "RedisSlots",
