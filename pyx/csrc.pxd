@@ -382,6 +382,7 @@ cdef extern from "jump.h" nogil:
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
     void rl_jump_buckets(
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+    ) noexcept
 
 cdef extern from "bounded.h" nogil:
     ctypedef struct rl_ranked:
@@ -408,6 +409,7 @@ cdef extern from "bounded.h" nogil:
     uint32_t rl_bounded_find(
         const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
         uint64_t total, const uint64_t *shares, uint64_t whole
+    ) noexcept
 
 cdef extern from "rebalance.h" nogil:
     enum: RL_PARTS_LEVELS
