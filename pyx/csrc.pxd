@@ -85,6 +85,7 @@ cdef extern from "murmur3.h" nogil:
         uint64_t h2
     rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, uint32_t seed) noexcept
     uint32_t rl_murmur3_x86_32(const uint8_t *data, size_t size, uint32_t seed) noexcept
+    uint64_t rl_cassandra(const uint8_t *data, size_t size) noexcept
 
 cdef extern from "md5.h" nogil:
     enum: RL_MD5_BYTES
@@ -94,6 +95,10 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    enum: RL_REDIS_SLOTS
+    enum: RL_REDIS_SLOT_SHIFT
+    uint32_t rl_redis_slot(const void *data, size_t size) noexcept
+    void rl_redis_slots(const rl_span *spans, size_t count, uint64_t *out) noexcept
 
 cdef extern from "quorum.h" nogil:
     enum: RL_VOTERS_MAX
@@ -578,4 +583,13 @@ cdef extern from "movement.h" nogil:
     size_t rl_movement_schedule(
         const rl_transfers *transfers, size_t node_count, size_t link_count, uint32_t concurrent,
         rl_schedule_room *room, uint32_t *steps
+    ) noexcept
+
+cdef extern from "slots.h" nogil:
+    ctypedef struct rl_slots:
+        rl_placer placer
+        uint16_t owners[16384]
+    void rl_slots_init(
+        rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
+        size_t live_count
     ) noexcept

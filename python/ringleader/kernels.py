@@ -41,6 +41,7 @@ __all__ = [
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         quorum,
         replicas,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
@@ -80,6 +82,7 @@ KERNELS = (
     "quorum",
     "replicas",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}
