@@ -332,11 +332,13 @@ cdef class LoadsBase:
 
         Cost: expected O(1) for a fixed c: O(1 / (c - 1)**2) nodes are looked at, for small c - 1.
         """
-        cdef _State state = self._current()
+        cdef _State state = self._state
         cdef uint64_t value
         cdef uint32_t slot
         if state.view == NULL:
-            return self._acquire_slowly(key)
+            state = self._current()
+            if state.view == NULL:
+                return self._acquire_slowly(key)
         value = _hash(state.view.hasher, key)  # the same for every table of a ring
         while True:
             state = self._current()

@@ -1,6 +1,6 @@
 """Where does this key live: locators, one file each, and the nodes they place keys on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -10,10 +10,20 @@ from ringleader.placement.ringfile import load_ring
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
+if TYPE_CHECKING:
+    from ringleader.placement.bounded import BoundedLoads, assign_bounded
+    from ringleader.placement.bounded_keys import BoundedKeys
+
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "BoundedKeys": "bounded_keys",
+    "BoundedLoads": "bounded",
+    "assign_bounded": "bounded",
+}
 
 __all__ = [
+    "BoundedKeys",
+    "BoundedLoads",
     "HashRing",
     "Locator",
     "Node",
@@ -21,6 +31,7 @@ __all__ = [
     "Replicas",
     "RingStats",
     "Space",
+    "assign_bounded",
     "load_ring",
 ]
 
