@@ -29,6 +29,7 @@ from ringleader.errors import (
     SettingError,
     SettingTypeError,
 )
+from ringleader.keys import as_column
 from ringleader.placement import BoundedKeys, BoundedLoads, assign_bounded
 from ringleader.placement.bounded import capacities, checked_bound, shares_of, walk
 from ringleader.placement.bounded_keys import Move
@@ -66,9 +67,8 @@ class Plain:
 
     def lookup(self, keys: Any, out: Any = None, threads: int = 1) -> Any:
         names = self.names
-        return np.array(
-            [names.index(self.get_node(key)) for key in keys.tolist(0, len(keys))], np.uint32
-        )
+        found = [names.index(self.get_node(key)) for key in as_column(keys).tolist()]
+        return np.array(found, np.uint32)
 
     def lookup_replicas(self, keys: Any, n: int, out: Any = None, threads: int = 1) -> Any:
         raise NotImplementedError

@@ -27,7 +27,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def checked_bound(c: object) -> Fraction:
     """
     if isinstance(c, bool) or not isinstance(c, Real):
         raise SettingTypeError(f"c must be a number, not {type(c).__name__}")
-    if not 1 < c <= BOUND_MAX:  # false for NaN, too
+    if not 1 < cast(float, c) <= BOUND_MAX:  # false for NaN, too
         raise SettingError(
             f"c is {c}; it must be above 1, as nodes with no more than their fair share leave no "
             f"room, and at most {BOUND_MAX}"
@@ -186,11 +186,15 @@ def assign_bounded(
         room = _room(nodes, len(hashes), bound)
         kernels.bounded.assign(table, hashes, room, result)
         return result
+    if isinstance(keys, Iterator):
+        keys = list(keys)
     column = as_column(keys)
-    hashes = hashing.xxh3_64_column(column, threads=threads)
+    # Ours take the column as it is; others need only know the usual containers.
+    given: Any = column if isinstance(locator, Located) else keys
+    hashes = hashing.xxh3_64_column(cast("KeyColumn", column), threads=threads)
     nodes = locator.nodes
     room = _room(nodes, len(hashes), bound)
-    owners = np.ascontiguousarray(locator.lookup(column, threads=threads), dtype=np.uint32)
+    owners = np.ascontiguousarray(locator.lookup(given, threads=threads), dtype=np.uint32)
     positions = {node.name: position for position, node in enumerate(nodes)}
     live = sum(node.weight > 0 for node in nodes)
     for index in kernels.bounded.surplus(hashes, owners, room).tolist():
