@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from ringleader.placement import BoundedKeys, BoundedLoads, assign_bounded
 from ringleader.placement.bounded import capacities, checked_bound, shares_of, walk
 from ringleader.placement.bounded_keys import Move
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 Sized = Callable[[int], int]
 C = st.sampled_from([1.01, 1.1, 1.25, 2, Fraction(4, 3), 50.0])
 
@@ -177,6 +180,22 @@ def test_columns_keep_every_promise(
     shuffled = random.Random(size).sample(keys, size)
     again = dict(zip(shuffled, assign_bounded(ring, shuffled, c).tolist(), strict=True))
     assert again == dict(zip(keys, found.tolist(), strict=True))
+
+
+def test_golden_vectors() -> None:
+    """Made by a program of its own, from the words of docs/formats.md."""
+    cases = json.loads((VECTORS / "bounded.json").read_text("utf-8"))
+    assert len(cases) == 4
+    diverted = 0
+    for case in cases:
+        weights = {name: float(weight) for name, weight in case["weights"].items()}
+        ring = HashRing(weights, vnodes=case["vnodes"], seed=case["seed"])
+        c = Fraction(case["c"]) if "/" in case["c"] else float(case["c"])
+        found = assign_bounded(ring, case["keys"], c)
+        assert [ring.names[at] for at in found] == case["nodes"]
+        pairs = zip(case["keys"], case["nodes"], strict=True)
+        diverted += sum(ring[key] != name for key, name in pairs)
+    assert diverted > 50
 
 
 def test_serving_in_order_would_divert_more(sized: Sized) -> None:
