@@ -35,6 +35,11 @@ from ringleader.keys import as_column
 from ringleader.placement import BoundedKeys, BoundedLoads, assign_bounded
 from ringleader.placement.bounded import capacities, checked_bound, shares_of, walk
 from ringleader.placement.bounded_keys import Move
+from ringleader.placement.jump import JumpHash
+from ringleader.placement.ketama import KetamaRing
+from ringleader.placement.nginx import NginxRing
+from ringleader.placement.slots import RedisSlots
+from ringleader.placement.tokens import TokenRing
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 Sized = Callable[[int], int]
@@ -253,6 +258,25 @@ def test_columns_over_any_locator() -> None:
     proxy.get_nodes = lambda key, n: ring.get_nodes(key, n)  # type: ignore[method-assign]
     one, two = assign_bounded(ring, keys, 1.01), assign_bounded(proxy, keys, 1.01)
     assert np.bincount(one, minlength=3).tolist() == np.bincount(two, minlength=3).tolist()
+
+
+@pytest.mark.parametrize("kind", [KetamaRing, NginxRing, TokenRing, RedisSlots, JumpHash])
+def test_other_locators_of_ours(kind: Any) -> None:
+    """Rings of other hashes take the fast way, the rest the protocol's."""
+    names = [f"10.0.0.{i}:11211" for i in range(5)]
+    locator = kind(5) if kind is JumpHash else kind(names)
+    keys = [f"user:{i}" for i in range(1000)]
+    found, owners = assign_bounded(locator, keys, 1.02), locator.lookup(keys)
+    room = np.array(capacities(locator.nodes, len(keys), 1.02))
+    assert (np.bincount(found, minlength=5) <= room).all()
+    fewest = np.maximum(0, np.bincount(owners, minlength=5) - room).sum()
+    assert (found != owners).sum() == fewest
+    loads, workers = BoundedLoads(locator, 1.1), BoundedKeys(locator, 1.1)
+    for key in keys[:200]:
+        loads.acquire(key)
+        workers.acquire(key)
+    assert loads.excess() == {}
+    assert all(load <= 44 for load in [*loads.loads().values(), *workers.loads().values()])
 
 
 def test_refusals_of_columns() -> None:
