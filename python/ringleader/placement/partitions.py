@@ -203,7 +203,7 @@ class Rebalance:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PartitionStats(RingStats):
     """How evenly partitions are spread; `share` and what follows from it are of the primaries.
 
@@ -218,6 +218,13 @@ class PartitionStats(RingStats):
     due: NDArray[np.float64]
     balance: float
     dispersion: float
+
+    def __repr__(self) -> str:
+        return (
+            f"PartitionStats({len(self.names)} nodes, {int(self.primaries.sum())} partitions, "
+            f"balance={self.balance:.2f}, dispersion={self.dispersion:.2f}, "
+            f"peak_to_mean={self.peak_to_mean:.4f})"
+        )
 
 
 class Partitions(PlacerLocator):
