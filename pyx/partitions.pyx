@@ -77,7 +77,11 @@ cdef class State:
         cdef uint32_t position
         if self.capsule is not None:
             raise TypeError("a state is made once: readers may hold it")
-        if not 1 <= full_rows <= rows or rows > RL_PARTS_ROWS_MAX or tiers.shape[1] != RL_PARTS_LEVELS:
+        if (
+            not 1 <= full_rows <= rows
+            or rows > RL_PARTS_ROWS_MAX
+            or tiers.shape[1] != RL_PARTS_LEVELS
+        ):
             raise ValueError("the arrays are not those of one table")
         if live.shape[0] < 1:
             raise ValueError("no position is live")

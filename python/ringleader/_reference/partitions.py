@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
@@ -163,7 +164,7 @@ class Tree:
             raise ValueError("the arrays are not those of one tree")
         self.children = [
             range(int(begin), int(end))
-            for begin, end in zip(first_child[:-1], first_child[1:], strict=True)
+            for begin, end in pairwise(first_child)
         ]
         self.paths: dict[int, list[int]] = {
             self.leaf_first + i: path for i, path in enumerate(paths.tolist())
@@ -283,7 +284,8 @@ class _Balance:
         self.tree = tree
         self.old: list[list[int]] = old.tolist()
         self.cells: list[list[int]] = old.tolist()
-        self.rows, self.parts = old.shape
+        self.rows: int = old.shape[0]
+        self.parts: int = old.shape[1]
         self.ready = [bool(r) for r in ready]
         self.changed: list[set[int]] = [set() for _ in range(self.parts)]
         random = Random(seed)
@@ -292,8 +294,8 @@ class _Balance:
         self.count = [0] * len(tree.wanted)
         self.lack = [0] * len(tree.wanted)
         self.in_row: list[Counter[int]] = [Counter() for _ in range(self.rows)]
-        self.row_total = [sum(cell != ABSENT for cell in row) for row in self.cells]
-        self.total = sum(self.row_total)
+        self.row_total: list[int] = [sum(cell != ABSENT for cell in row) for row in self.cells]
+        self.total: int = sum(self.row_total)
         self.surplus = 0
         for leaf in tree.paths:
             self._lacks(leaf, tree.wanted[leaf])
@@ -329,9 +331,9 @@ class _Balance:
         return self.tree.wanted[tier] // self.parts
 
     def in_row_excess(self, row: int, leaf: int) -> int:
-        return (
-            self.in_row[row][leaf] * self.total - self.tree.wanted[leaf] * self.row_total[row]
-        )
+        wanted = self.tree.wanted[leaf]
+        excess: int = self.in_row[row][leaf] * self.total - wanted * self.row_total[row]
+        return excess
 
     def tally(self, part: int, without: int | None = None) -> Counter[int]:
         """Replicas of the partition under each tier, one row left out."""
@@ -552,10 +554,8 @@ class _Balance:
                 followed += self.follow_chain(end, reached)
         return followed
 
-    def follow_chain(
-        self, end: int, reached: dict[int, tuple[int, int, int, bool] | None]
-    ) -> bool:
-        steps = []
+    def follow_chain(self, end: int, reached: dict[int, tuple[int, int, int, bool] | None]) -> bool:
+        steps: list[tuple[int, int, int, bool]] = []
         to = end
         while (step := reached[to]) is not None:
             leaf, row, part, by_undoing = step
