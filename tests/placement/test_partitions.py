@@ -654,8 +654,7 @@ def test_damaged_bytes_are_refused_or_read(sealed: bool, sized: Callable[[int], 
         damaged = reseal(bytes(bad)) if sealed and len(bad) > 20 else bytes(bad)
         try:
             table = Partitions.from_bytes(damaged)
-        except (errors.FormatError, errors.LimitError) as error:
-            assert len(str(error)) > 15
+        except errors.FormatError:
             continue
         assert sealed, "a checksum let damaged bytes pass"
         read += 1

@@ -1,8 +1,8 @@
 """Writes partitions.json: what OpenStack Swift's own ring builder makes of some clusters.
 
 Made without ringleader, by the package `swift` 2.38.3 (its ring builder needs little of what it
-depends on: `pip install --no-deps swift`, then six, eventlet, PyECLib, xattr, PasteDeploy, requests,
-netifaces, lxml).  For each step of each scenario: balance, dispersion, and replicas moved.
+depends on: `pip install --no-deps swift`, then six, eventlet, PyECLib, xattr, PasteDeploy,
+requests, netifaces, lxml).  For each step of each scenario: balance, dispersion, replicas moved.
 """
 
 from __future__ import annotations
