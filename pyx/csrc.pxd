@@ -368,6 +368,8 @@ cdef extern from "jump.h" nogil:
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
 
 cdef extern from "rebalance.h" nogil:
+    uint32_t RL_PARTS_ABSENT
+    uint32_t RL_PARTS_HOLE
     enum: RL_PARTS_LEVELS
     enum: RL_PARTS_POWER_MAX
     enum: RL_PARTS_ROWS_MAX

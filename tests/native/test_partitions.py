@@ -386,12 +386,24 @@ def test_refused_trees_and_tables(partitions: ModuleType) -> None:
         tree.rebalance(np.ascontiguousarray(cells[:, :3]), np.ones(3, dtype=np.uint8), 0)
     with pytest.raises(ValueError, match="one number a tier"):
         tree.at_risk(cells, u32([1, 2]))
+    for bad in (0, planned.topology.leaf_first - 1, planned.topology.tier_count):
+        cells[1, 2] = bad
+        with pytest.raises(ValueError, match="cell 1, 2 holds no leaf"):
+            tree.rebalance(cells, np.ones(4, dtype=np.uint8), 0)
+    cells[1, 2] = HOLE
+    with pytest.raises(ValueError, match="cell 1, 2 holds no leaf"):
+        tree.at_risk(cells, u32(planned.limits))
+    cells = tree.fill(2, 2, 0)
     first_child, paths = u32(planned.topology.first_child), planned.topology.paths
     for arrays in (
         (first_child[:1], paths, u32(planned.wanted), u32(planned.limits)),
         (first_child, paths[:, :3].copy(), u32(planned.wanted), u32(planned.limits)),
         (first_child, paths, u32(planned.wanted[1:]), u32(planned.limits)),
         (first_child, paths, u32(planned.wanted), u32(planned.limits[1:])),
+        (first_child[::-1].copy(), paths, u32(planned.wanted), u32(planned.limits)),
+        (first_child + u32(1), paths, u32(planned.wanted), u32(planned.limits)),
+        (first_child, paths[::-1].copy(), u32(planned.wanted), u32(planned.limits)),
+        (first_child, paths + u32(1), u32(planned.wanted), u32(planned.limits)),
     ):
         with pytest.raises(ValueError, match="not those of one tree"):
             partitions.Tree(*arrays)

@@ -390,6 +390,19 @@ def test_more_partitions_move_nothing() -> None:
     assert empty.power == 5
 
 
+def test_a_node_that_moves_house_takes_its_partitions_along() -> None:
+    table = Partitions(6, 2, [Node(f"n{i}", zone=f"z{i % 2}") for i in range(8)])
+    table.replace_node(Node("n0", zone="z1"))
+    report = table.rebalance(now=DAY)
+    assert len(report.moves) == 0
+    assert report.dispersion == 12.5  # three nodes of eight cannot have one replica of all
+    table.replace_node(Node("n1", zone="z0"))
+    report = table.rebalance(now=2 * DAY)
+    assert 0 < len(report.moves) <= 32
+    assert report.dispersion == 0
+    assert table.node("n0").zone == "z1"
+
+
 def test_update_is_all_or_nothing(table: Partitions) -> None:
     before = table.copy()
     for bad, error in (

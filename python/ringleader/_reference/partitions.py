@@ -162,15 +162,26 @@ class Tree:
             or len(limit) != len(wanted)
         ):
             raise ValueError("the arrays are not those of one tree")
-        self.children = [
-            range(int(begin), int(end))
-            for begin, end in pairwise(first_child)
-        ]
+        self.children = [range(int(begin), int(end)) for begin, end in pairwise(first_child)]
         self.paths: dict[int, list[int]] = {
             self.leaf_first + i: path for i, path in enumerate(paths.tolist())
         }
         self.wanted: list[int] = wanted.tolist()
         self.limit: list[int] = limit.tolist()
+        numbered = [tier for children in self.children for tier in children]
+        if numbered != list(range(1, len(wanted))) or not all(self.children):
+            raise ValueError("the arrays are not those of one tree")
+        for leaf, path in self.paths.items():
+            for above, tier in pairwise([0, *path]):
+                if above >= self.leaf_first or tier not in self.children[above]:
+                    raise ValueError("the arrays are not those of one tree")
+            if path[-1] != leaf:
+                raise ValueError("the arrays are not those of one tree")
+
+    def _check_cells(self, cells: NDArray[np.uint32], marks: set[int]) -> None:
+        for row, part in np.ndindex(cells.shape):
+            if int(cells[row, part]) not in self.paths and int(cells[row, part]) not in marks:
+                raise ValueError(f"cell {row}, {part} holds no leaf")
 
     def fill(self, power: int, rows: int, seed: int) -> NDArray[np.uint32]:
         if not 0 <= power <= POWER_MAX or not 1 <= rows <= ROWS_MAX:
@@ -183,6 +194,7 @@ class Tree:
         if len(ready) != old.shape[1] or not 1 <= len(old) <= ROWS_MAX:
             raise ValueError("the arrays are not those of one table")
         _power_of(old.shape[1])
+        self._check_cells(old, {ABSENT, HOLE})
         work = _Balance(self, old, ready, seed)
         work.run()
         changed = [sum(1 << row for row in rows) for rows in work.changed]
@@ -196,6 +208,7 @@ class Tree:
         if len(allowed) != len(self.wanted):
             raise ValueError("allowed is not one number a tier")
         _power_of(cells.shape[1])
+        self._check_cells(cells, {ABSENT})
         risk = 0
         for column in cells.T.tolist():
             paths = [self.paths[leaf] for leaf in column if leaf < ABSENT]
