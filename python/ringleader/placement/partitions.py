@@ -848,7 +848,8 @@ def _as_leaves(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint
 def _as_positions(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint32]:
     """Leaves of the tree as positions."""
     if cells[-1].max() != _ABSENT:
-        return topology.position_of[cells - np.uint32(topology.leaf_first)]
+        positions: NDArray[np.uint32] = topology.position_of[cells - np.uint32(topology.leaf_first)]
+        return positions
     positions = np.append(topology.position_of, np.uint32(NO_NODE))
     at = np.minimum(cells, topology.tier_count) - np.uint32(topology.leaf_first)
     found: NDArray[np.uint32] = positions[at]
