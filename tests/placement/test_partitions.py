@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ringleader import Node, errors, kernels
+from ringleader import Node, Replicas, errors, kernels
 from ringleader.placement import Locator, Partitions, partition_plan
 from ringleader.placement.partitions import NO_NODE
 
@@ -68,7 +68,7 @@ def test_one_key_one_node_through_every_door(table: Partitions) -> None:
         assert table.names[table.lookup([key])[0]] == holders[0]
         rows = table.lookup_replicas([key], 3)
         assert [table.names[position] for position in rows[0]] == holders
-        assert table.get_nodes(key, 5) == holders + table.handoffs(key, 5)
+        assert table.get_nodes(key, 5) == holders + table.handoffs(key)
         assert table.lookup_replicas([key], 5)[0].tolist() == [
             NAMES.index(name) for name in table.get_nodes(key, 5)
         ]
@@ -234,17 +234,19 @@ def test_handoffs_prefer_what_has_not_failed() -> None:
              for r in range(4) for z in range(2) for n in range(3)]  # fmt: skip
     table = Partitions(8, 3, nodes)
     for key in range(50):
-        holders, handoffs = table.get_nodes(key, 3), table.handoffs(key, 100)
+        holders, handoffs = table.get_nodes(key, 3), table.handoffs(key)
         assert len(handoffs) == 21
         assert not set(handoffs) & set(holders)
         assert len(set(handoffs)) == 21
         assert handoffs[0][:2] not in {name[:2] for name in holders}
         assert len({name[:4] for name in holders + handoffs[:5]}) == 8
-        assert table.handoffs(key, 2) == handoffs[:2]
-        assert table.handoffs(key, 0) == []
-    for n, error in ((-1, errors.SettingError), (1.5, errors.SettingTypeError)):
+        assert table.handoffs(key, limit=2) == handoffs[:2]
+        assert table.handoffs(key, limit=0) == []
+        assert table.handoffs(key, 3) == handoffs
+        assert table.handoffs(key, 4, 2) == handoffs[1:3]
+    for limit, error in ((-1, errors.SettingError), (1.5, errors.SettingTypeError)):
         with pytest.raises(error):
-            table.handoffs("k", n)  # type: ignore[arg-type]
+            table.handoffs("k", limit=limit)  # type: ignore[arg-type]
 
 
 def test_draining_and_empty_nodes_in_handoffs() -> None:
@@ -252,7 +254,7 @@ def test_draining_and_empty_nodes_in_handoffs() -> None:
     table.set_weight("d", 0)
     table.rebalance(now=5)
     for key in range(40):
-        everyone = table.get_nodes(key, 2) + table.handoffs(key, 9)
+        everyone = table.get_nodes(key, 2) + table.handoffs(key)
         assert "d" not in everyone
         assert sorted(everyone) == ["a", "b", "c", "tiny"]
         assert everyone[-1] == "tiny"
@@ -502,7 +504,8 @@ def test_refused_changes_change_nothing(table: Partitions) -> None:
         (errors.SettingError, lambda: table.holders(256)),
         (errors.SettingError, lambda: table.holders(-1)),
         (errors.SettingTypeError, lambda: table.holders("k")),  # type: ignore[arg-type]
-        (errors.TooFewNodes, lambda: table.ranges(4)),
+        (errors.TooFewNodes, lambda: table.ranges(6)),
+        (errors.PolicyError, lambda: table.ranges(Replicas({"mars": 1}))),
         (errors.TooFewNodes, lambda: table.ranges(0)),
         (errors.SettingTypeError, lambda: table.ranges(1.5)),  # type: ignore[arg-type]
         (errors.TooFewNodes, lambda: table.get_nodes("k", 6)),
@@ -529,7 +532,7 @@ def test_a_table_without_nodes_can_be_made_but_not_asked() -> None:
         lambda: table.get_nodes("k", 1),
         lambda: table.lookup(["k"]),
         lambda: table.lookup_replicas(["k"], 1),
-        lambda: table.handoffs("k", 1),
+        lambda: table.handoffs("k"),
         lambda: table.holders(0),
         lambda: table.cells,
         lambda: table.moved_at,
@@ -578,8 +581,17 @@ def test_ranges_are_the_partitions(power: int) -> None:
     index = np.searchsorted(ranges.ends, xxh3_64_column(keys))
     assert (ranges.owners[index] == table.lookup_replicas(keys, 2)).all()
     assert index.tolist() == table.partitions(keys).tolist()
-    with pytest.raises(errors.TooFewNodes):
-        Partitions(4, 2.5, NAMES).ranges(3)
+
+
+def test_ranges_beyond_the_table_and_by_policy() -> None:
+    nodes = [Node(f"n{i}", 0 if i == 7 else 1, f"r{i % 2}", f"z{i % 3}") for i in range(10)]
+    keys = np.arange(300)
+    for table in (Partitions(4, 2.5, nodes), Partitions(4, 2, nodes[:7])):
+        parts = table.partitions(keys)
+        for n in (2, 3, 5, Replicas(2), Replicas(3, "zone"), Replicas({"r0": 2, "r1": 1})):
+            owners = table.ranges(n).owners
+            assert (owners[parts] == table.lookup_replicas(keys, n)).all()
+        assert len(table.diff(table, 2)) == 0
 
 
 # --- copies, bytes, threads ---------------------------------------------------------------------

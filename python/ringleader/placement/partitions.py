@@ -60,6 +60,7 @@ from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.partition_plan import Topology
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import RingStats
+from ringleader.placement.topology import Replicas
 
 KIND = 14
 PLACEMENT_VERSION = 1
@@ -212,7 +213,7 @@ class Rebalance:
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class PartitionStats(RingStats):
     """How evenly partitions are spread; `share` and what follows from it are of the primaries.
 
@@ -485,55 +486,82 @@ class Partitions(PlacerLocator):
             raise SettingError(f"partition={partition} is not in 0 ... 2**{built.power} - 1")
         return built.names_at(built.state.holders(partition))
 
-    def handoffs(self, key: Key, n: int) -> list[str]:
-        """The names of the first `n` nodes that stand in for those of `key`, should these fail.
+    def handoffs(
+        self, key: Key, n: int | Replicas | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Who stands in for the nodes of `key`, in order, should these fail.
 
         In the order of the partitions behind the key's: first nodes of regions in which none of
         the key's nodes (or of the hand-offs before) stands, then of such zones, then of such
-        servers, then all others.  Draining nodes are none.  There are fewer than `n` if there are
-        no more nodes.  `get_nodes(key, n)` with `n` above the replicas goes on in the same order.
+        servers, then all others.  Draining nodes are none.
+
+        Args:
+            n: None for all nodes of the partition; or the replicas that are stood in for, as in
+                `lookup_replicas`.
+            limit: at most so many; None for all there are.
 
         Raises:
-            SettingError, SettingTypeError: `n` is negative, or no int.
+            SettingError, SettingTypeError: `limit` is negative, or no int.
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: there is no table yet.
+            TooFewNodes, PolicyError: as `get_nodes`.
 
-        Cost: O(n) in a cluster of even weights; all of the table where few nodes are left.
+        Cost: O(limit) in a cluster of even weights; all of the table where few nodes are left.
         """
-        n = checked_int("n", n)
-        if n < 0:
-            raise SettingError(f"n={n} hand-offs were asked for")
+        if n is not None:
+            return super().handoffs(key, n, limit)
+        if limit is not None and (limit := checked_int("limit", limit)) < 0:
+            raise SettingError(f"limit={limit} is negative")
         built = self._whole()
         partition = int(hash_column([key], *self._settings)[0]) >> (64 - built.power)
-        return built.names_at(built.state.handoffs(partition, min(n, len(built.nodes))))
+        count = len(built.nodes) if limit is None else min(limit, len(built.nodes))
+        return built.names_at(built.state.handoffs(partition, count))
 
     @property
     def space(self) -> Space:
         """Which hash space the partitions cut into ranges."""
         return Space("hash", self.hash, self.seed)
 
-    def ranges(self, replicas: int = 1) -> Ranges:
+    def ranges(self, n: int | Replicas = 1) -> Ranges:
         """Which nodes own which range of the hash space: one range a partition.
 
         Args:
-            replicas: how many, from the primary on; at most those that every partition has.
+            n: how many nodes, or a policy, as in `lookup_replicas`.
 
         Raises:
             EmptyRingError: there is no table yet.
-            TooFewNodes: not every partition has so many.
-            SettingTypeError: `replicas` is no int.
+            TooFewNodes, PolicyError, SettingTypeError: as `lookup_replicas`.
+
+        Cost: a copy of the table; of O(nodes) for each partition where `n` goes beyond its rows, or
+        is a policy that they alone do not settle.
         """
         built = self._whole()
-        replicas = checked_int("replicas", replicas)
-        if not 1 <= replicas <= _full_rows(built.cells):
-            raise TooFewNodes(
-                f"replicas={replicas}, but every partition has 1 ... {_full_rows(built.cells)}"
-            )
+        policy = n if isinstance(n, Replicas) else None
+        wanted = checked_int("n", n) if policy is None else policy.total
+        live = {position for position, node in enumerate(built.nodes) if node.weight > 0}
+        if policy is not None:
+            policy.check(built.nodes)
+        if not 1 <= wanted <= len(live):
+            raise TooFewNodes(f"n={wanted} nodes were asked for, but there are 1 ... {len(live)}")
+        is_plain = policy is None or (
+            policy.by_dc is None and policy.spread == "node" and len(live) == len(built.nodes)
+        )
+        if is_plain and wanted <= _full_rows(built.cells):
+            owners = np.ascontiguousarray(built.cells[:wanted].T)
+        else:
+            owners = np.empty((1 << built.power, wanted), dtype=np.uint32)
+            position_of_node = {node.name: at for at, node in enumerate(built.nodes)}
+            for partition in range(len(owners)):
+                order = built.state.holders(partition)
+                order += built.state.handoffs(partition, wanted if policy is None else len(live))
+                if policy is not None:
+                    nodes = [built.nodes[position] for position in order if position in live]
+                    order = [position_of_node[node.name] for node in policy.choose(nodes)]
+                owners[partition] = order[:wanted]
         ends = np.arange(1 << built.power, dtype=np.uint64)
         if built.power:
             ends <<= np.uint64(64 - built.power)
         ends += np.uint64(2 ** (64 - built.power) - 1)
-        owners = np.ascontiguousarray(built.cells[:replicas].T)
         return Ranges(self.space, built.nodes, ends, owners)
 
     # --- changes: staged ------------------------------------------------------------------------
