@@ -95,6 +95,7 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    void rl_nginx_points(uint32_t base, size_t count, uint64_t *points) noexcept
     enum: RL_REDIS_SLOTS
     enum: RL_REDIS_SLOT_SHIFT
     uint32_t rl_redis_slot(const void *data, size_t size) noexcept
@@ -362,15 +363,6 @@ cdef extern from "placer.h" nogil:
             const rl_placer *placer, const uint64_t *words, size_t count, uint32_t *out
         ) noexcept nogil
 
-cdef extern from "slots.h" nogil:
-    ctypedef struct rl_slots:
-        rl_placer placer
-        uint16_t owners[16384]
-    void rl_slots_init(
-        rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
-        size_t live_count
-    ) noexcept
-
 cdef extern from "jump.h" nogil:
     enum: RL_JUMP_BUCKETS_MAX
     ctypedef struct rl_jump:
@@ -475,3 +467,12 @@ cdef extern from "balance.h" nogil:
     int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
     void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
     void rl_balance_free(rl_balance *balance) noexcept
+
+cdef extern from "slots.h" nogil:
+    ctypedef struct rl_slots:
+        rl_placer placer
+        uint16_t owners[16384]
+    void rl_slots_init(
+        rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
+        size_t live_count
+    ) noexcept

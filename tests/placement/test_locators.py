@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,15 @@ class Kind:
 
 
 def _locators() -> list[Kind]:
-    return [Kind("HashRing", HashRing)]
+    return [
+        Kind("HashRing", HashRing),
+        Kind("KetamaRing", placement.KetamaRing),
+        Kind("KetamaRing libmemcached", partial(placement.KetamaRing, flavor="libmemcached")),
+        Kind("NginxRing", placement.NginxRing),
+        Kind("EnvoyRing", placement.EnvoyRing),
+        Kind("TokenRing", placement.TokenRing),
+        Kind("RedisSlots", placement.RedisSlots),
+    ]
 
 
 KINDS = _locators()

@@ -152,15 +152,17 @@ class EnvoyRing(ListedRing):
         return counts
 
     def _points(self, live: Sequence[Node], counts: Sequence[int]) -> list[NDArray[np.uint64]]:
-        texts = [
+        texts = (
             f"{node.name}_{i}"
             for node, count in zip(live, counts, strict=True)
             for i in range(count)
-        ]
+        )
         if self.hash_function == "xx_hash":
             points = xxh64_column(texts)
         else:
-            points = np.array([murmur_hash_2(text.encode()) for text in texts], np.uint64)
+            points = np.fromiter(
+                (murmur_hash_2(text.encode()) for text in texts), np.uint64, sum(counts)
+            )
         return np.split(points, np.cumsum(counts)[:-1]) if live else []
 
     def _write(self, body: saved.Writer) -> None:

@@ -220,13 +220,14 @@ class ListedRing(PointRing):
         def body(reader: saved.Reader) -> tuple[dict[str, Any], list[Node], int]:
             reader.version(LISTED_VERSION)
             arguments = settings(reader)
+            empty = cls(**arguments)
             nodes = reader.nodes()
             order = reader.array(np.uint32, len(nodes))
             if not np.array_equal(np.sort(order), np.arange(len(nodes))):
                 raise FormatError(f"the saved {reader.what} does not list each of its nodes once")
             listed = [nodes[position] for position in order]
             live = [node for node in listed if node.weight > 0]
-            return arguments, listed, sum(cls(**arguments)._counts(live)) if live else 0
+            return arguments, listed, sum(empty._counts(live)) if live else 0
 
         arguments, listed, total = saved.unframe(data, cls._saved_kind, body)
         if total > points_max:

@@ -10,15 +10,14 @@ In short:
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import limits
+from ringleader import kernels, limits
+from ringleader.hashing import crc32
 from ringleader.placement import saved
 from ringleader.placement.listed import ListedRing, in_order, whole_weight
 from ringleader.placement.node import Node
@@ -85,12 +84,9 @@ class NginxRing(ListedRing):
         made = []
         for node, count in zip(live, counts, strict=True):
             host, port = host_and_port(node.name)
-            base = crc32(f"{host}\0{port}".encode())
-            points = array("Q", bytes(8 * count))
-            point = 0
-            for i in range(count):
-                points[i] = point = crc32(point.to_bytes(4, "little"), base)
-            made.append(np.frombuffer(points, np.uint64) << np.uint64(32))
+            points = np.empty(count, np.uint64)
+            kernels.hashing.nginx_points(crc32(f"{host}\0{port}"), points)
+            made.append(points)
         return made
 
     @classmethod

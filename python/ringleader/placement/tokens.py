@@ -84,7 +84,7 @@ def checked_tokens(name: str, tokens: object) -> Tokens:
 
 def generated_tokens(node: Node, vnodes: int) -> Tokens:
     """The tokens of a node that has none of its own: of the keys "<name>-0", "<name>-1", ..."""
-    texts = [f"{node.name}-{i}" for i in range(points_of(node, vnodes))]
+    texts = (f"{node.name}-{i}" for i in range(points_of(node, vnodes)))
     return np.sort(hashing.cassandra_token_column(texts))
 
 
