@@ -358,7 +358,7 @@ def crc32c(object data, object value=0):
 
 
 def nginx_points(object base, uint64_t[::1] out not None):
-    """Fill `out` with the points of a server whose name has the CRC-32 `base`; in the top 32 bits."""
+    """Fill `out` with nginx's points of a server whose name has the CRC-32 `base`."""
     cdef uint64_t start
     read_setting("base", base, TOP_32, &start)
     if out.shape[0]:

@@ -72,9 +72,7 @@ def test_ketama_hashes_as_published() -> None:
 
 
 @pytest.mark.parametrize("weights", [[1] * 10, [1] * 3, [3, 1, 4, 1, 5], [100, 300, 25]])
-def test_ketama_is_what_uhashring_says(
-    weights: list[int], sized: Callable[[int], int]
-) -> None:
+def test_ketama_is_what_uhashring_says(weights: list[int], sized: Callable[[int], int]) -> None:
     uhashring = pytest.importorskip("uhashring")
     servers = {f"10.0.1.{at}:11211": weight for at, weight in enumerate(weights)}
     peer = uhashring.HashRing(
@@ -788,7 +786,10 @@ def test_redis_py_reads_the_same() -> None:
         ([[0]], errors.SlotTypeError),
         ([5], errors.SlotTypeError),
         ([{"slots": [0, 1], "nodes": []}], errors.SlotTypeError),
-        ([{"slots": [0], "nodes": [{"role": "master", "ip": "a", "port": 1}]}], errors.SlotTypeError),
+        (
+            [{"slots": [0], "nodes": [{"role": "master", "ip": "a", "port": 1}]}],
+            errors.SlotTypeError,
+        ),
         ({"a:1": 5}, errors.SlotTypeError),
         ({(0, 1): {}}, errors.SlotTypeError),
     ],

@@ -453,7 +453,7 @@ def crc32c(data: Any, value: int = 0) -> int:
 
 
 def nginx_points(base: int, out: NDArray[np.uint64]) -> None:
-    """Fill `out` with the points of a server whose name has the CRC-32 `base`; in the top 32 bits."""
+    """Fill `out` with nginx's points of a server whose name has the CRC-32 `base`."""
     base = _setting("base", base, 32)
     point = 0
     for i in range(len(out)):

@@ -65,14 +65,15 @@ class KetamaRing(ListedRing):
             ("10.0.1.1:11211"); "libmemcached" is libmemcached (and pylibmc) with
             MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, which leaves the port out where it is 11211.
 
-    Keys are text or bytes, hashed as they are; an int key is hashed as its 8 bytes (docs/formats.md),
-    not as its decimal text, which is what a client that takes numbers sends: pass `str(number)`.
-    libketama itself reads a key up to its first zero byte.
+    Keys are text or bytes, hashed as they are; an int key is hashed as its 8 bytes
+    (docs/formats.md), not as its decimal text, which is what a client that takes numbers sends:
+    pass `str(number)`. libketama itself reads a key up to its first zero byte.
 
     Weights are whole numbers.  A change of one weight changes `total`, and with it the number of
-    points of *other* servers: weighted ketama moves keys between servers that have nothing to do with
-    the change (of all keys 1.8% where one of ten equal weights grew by a tenth, 5.7% where it doubled).
-    Servers of equal weight keep their points when one comes or goes, but for what the rounding takes.
+    points of *other* servers: weighted ketama moves keys between servers that have nothing to do
+    with the change (of all keys 1.8% where one of ten equal weights grew by a tenth, 5.7% where it
+    doubled). Servers of equal weight keep their points when one comes or goes, but for what the
+    rounding takes.
 
     Cost: a lookup one MD5 and O(1) on average; building, and each change, O(points), one MD5 for
     four of them.

@@ -216,11 +216,12 @@ class ListedRing(PointRing):
     ) -> Self:
         """The ring in these bytes, whose settings `settings` reads as __init__'s arguments."""
         points_max = checked_int("points_max", points_max)
+        make: Any = cls
 
         def body(reader: saved.Reader) -> tuple[dict[str, Any], list[Node], int]:
             reader.version(LISTED_VERSION)
             arguments = settings(reader)
-            empty = cls(**arguments)
+            empty: Self = make(**arguments)
             nodes = reader.nodes()
             order = reader.array(np.uint32, len(nodes))
             if not np.array_equal(np.sort(order), np.arange(len(nodes))):
@@ -232,4 +233,5 @@ class ListedRing(PointRing):
         arguments, listed, total = saved.unframe(data, cls._saved_kind, body)
         if total > points_max:
             raise LimitError(f"the saved ring has {total} points; points_max={points_max}")
-        return cls(listed, **arguments)
+        made: Self = make(listed, **arguments)
+        return made

@@ -4,8 +4,8 @@ In short:
 
     points(server)  160 * weight of them, each crc32(host, 0, port, the point before it as a
                     little-endian u32, which is 0 before the first)
-    owner(key)      the server of the first point >= crc32(key), wrapping past the last to the first;
-                    of equal points only the first server's stays
+    owner(key)      the server of the first point >= crc32(key), wrapping past the last to the
+                    first; of equal points only the first server's stays
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class NginxRing(ListedRing):
             "unix:/run/app.sock").  The order decides between servers whose points are equal.
 
     `get_nodes(key, n)` are the servers in the order in which nginx goes on when one is down (it
-    gives up after 20 points and takes turns instead).  nginx also takes turns for an empty key, which
-    here belongs to the owner of hash 0.
+    gives up after 20 points and takes turns instead).  nginx also takes turns for an empty key,
+    which here belongs to the owner of hash 0.
 
-    Keys are the text of the `hash` directive; an int key is hashed as its 8 bytes (docs/formats.md),
-    not as its decimal text, which is what nginx would see: pass `str(number)`.
+    Keys are the text of the `hash` directive; an int key is hashed as its 8 bytes
+    (docs/formats.md), not as its decimal text, which is what nginx would see: pass `str(number)`.
 
-    Weights are whole numbers, as in nginx.  Points depend on a server's own name and weight only, so
-    that a change moves only keys from or to the server concerned.
+    Weights are whole numbers, as in nginx.  Points depend on a server's own name and weight only,
+    so that a change moves only keys from or to the server concerned.
 
     Cost: a lookup one CRC and O(1) on average; building, and each change, O(points).
 

@@ -2,8 +2,8 @@
 
 In short:
 
-    token(key)   = MurmurHash3_x64_128's first half of the serialized partition key, signed, with the
-                   last bytes sign-extended; -2**63 becomes 2**63 - 1
+    token(key)   = MurmurHash3_x64_128's first half of the serialized partition key, signed, with
+                   the last bytes sign-extended; -2**63 becomes 2**63 - 1
     owner(key)   = the node of the first token >= token(key), wrapping past the last to the first
 """
 
@@ -92,16 +92,17 @@ class TokenRing(PointRing):
     """A ring of Cassandra's tokens: which node is a partition's first replica.
 
     Args:
-        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left out
-            where `tokens` names all of them.
+        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left
+            out where `tokens` names all of them.
         tokens: of each node, as `nodetool ring` or `system.peers` shows them; a node without gets
             generated ones.
         vnodes: generated tokens of a node of weight 1.
 
-    Keys are partition keys as Cassandra serializes them: text as UTF-8 and blobs as they are, so `str`
-    and `bytes` fit; numbers are big-endian there (`number.to_bytes(8, "big", signed=True)` for a
-    bigint), whereas an int key is hashed here as everywhere in ringleader, as its 8 little-endian
-    bytes; `partition_key()` puts composite keys together.  Cassandra refuses an empty key.
+    Keys are partition keys as Cassandra serializes them: text as UTF-8 and blobs as they are, so
+    `str` and `bytes` fit; numbers are big-endian there (`number.to_bytes(8, "big", signed=True)`
+    for a bigint), whereas an int key is hashed here as everywhere in ringleader, as its 8
+    little-endian bytes; `partition_key()` puts composite keys together.  Cassandra refuses an empty
+    key.
 
     A node's own tokens stay as they are whatever its weight, which then only says what `stats()`
     compares with; weight 0 drains the node.  Generated tokens are as many as `HashRing` would make.
@@ -134,8 +135,7 @@ class TokenRing(PointRing):
             raise SettingError(f"vnodes={vnodes} is not in 1 ... {limits.VNODES_MAX}")
         if tokens is not None and not isinstance(tokens, Mapping):
             raise SettingTypeError(
-                "tokens must be a mapping of names to lists of ints, not "
-                f"{type(tokens).__name__}"
+                f"tokens must be a mapping of names to lists of ints, not {type(tokens).__name__}"
             )
         members = sorted_nodes(nodes)
         if tokens and not members:
