@@ -26,8 +26,10 @@ KERNELS: dict[str, list[str]] = {
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
     "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
+    "movement": ["movement"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
+    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
     "slots": ["simd", "hash", "placer", "slots"],
 }

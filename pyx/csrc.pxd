@@ -476,3 +476,121 @@ cdef extern from "slots.h" nogil:
         rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
         size_t live_count
     ) noexcept
+
+cdef extern from "replicas.h" nogil:
+    enum: RL_REPLICAS_MAX
+    uint32_t RL_NO_GROUP
+    ctypedef struct rl_place:
+        uint32_t group
+        uint32_t dc
+        uint32_t zone
+    ctypedef struct rl_quota:
+        uint8_t tiers[3]
+    ctypedef struct rl_rule:
+        size_t node_count
+        size_t group_count
+        size_t total
+        int spreads_dcs
+        int spreads_zones
+        const rl_place *places
+        rl_quota *quotas
+    int rl_rule_init(rl_rule *rule, const uint32_t *wanted, uint8_t *seen) noexcept
+    size_t rl_rule_select(
+        const rl_rule *rule, const uint32_t *candidates, size_t count, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walk(
+        const rl_rule *rule, const rl_ring_view *view, uint64_t hash, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walks(
+        const rl_rule *rule, const rl_ring_view *view, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    ctypedef struct rl_successors:
+        size_t count
+        size_t total
+        size_t stride
+        int is_wide
+        uint32_t index_bits
+        uint32_t split_bits
+        void *rows
+        uint32_t *index
+    void rl_successors_plan(
+        rl_successors *successors, const rl_rule *rule, size_t count
+    ) noexcept
+    int rl_successors_build(
+        const rl_successors *successors, const rl_rule *rule, const rl_ring_view *view,
+        uint32_t *stamps
+    ) noexcept
+    void rl_successors_row(
+        const rl_successors *successors, const rl_ring *ring, uint64_t hash, uint32_t *row
+    ) noexcept
+    void rl_successors_rows(
+        const rl_successors *successors, const rl_ring *ring, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_successors_word_rows(
+        const rl_successors *successors, const rl_ring *ring, const rl_hasher *hasher,
+        const uint64_t *words, size_t count, uint32_t *out
+    ) noexcept
+    void rl_successors_unpack(
+        const rl_successors *successors, size_t lo, size_t count, uint32_t *out
+    ) noexcept
+    void rl_rows_by_rank(
+        const uint32_t *rows, size_t count, size_t width, const uint8_t *ranks, uint32_t *out
+    ) noexcept
+
+cdef extern from "movement.h" nogil:
+    ctypedef struct rl_cut:
+        size_t count
+        size_t width
+        const uint64_t *ends
+        const uint32_t *owners
+        const uint32_t *ids
+    ctypedef struct rl_replica_moves:
+        size_t piece_count
+        uint64_t *starts
+        uint64_t *ends
+        size_t add_count
+        uint32_t *add_piece
+        uint32_t *add_from
+        uint32_t *add_to
+        size_t drop_count
+        uint32_t *drop_piece
+        uint32_t *drop_node
+    ctypedef struct rl_transfers:
+        size_t count
+        const uint32_t *from_ "from"
+        const uint32_t *to
+        const uint32_t *link
+        const double *cost
+        const double *link_cost
+    ctypedef struct rl_lane_use:
+        uint32_t step
+        uint32_t streams
+        double busy
+    ctypedef struct rl_schedule_room:
+        size_t *firsts
+        uint32_t *counts
+        rl_lane_use *uses
+        double *seconds
+        double *busy
+        uint8_t *full
+    int rl_cut_check(
+        const uint64_t *ends, size_t count, const uint32_t *owners, size_t cell_count,
+        size_t owner_count
+    ) noexcept
+    size_t rl_movement_owners(
+        const rl_cut *a, const rl_cut *b, uint64_t *starts, uint64_t *ends, uint32_t *from_,
+        uint32_t *to
+    ) noexcept
+    void rl_movement_replicas(
+        const rl_cut *a, const rl_cut *b, const uint32_t *zones, const uint32_t *dcs,
+        uint32_t *marks, uint64_t *sent, rl_replica_moves *moves
+    ) noexcept
+    size_t rl_schedule_steps_max(
+        const rl_transfers *transfers, size_t node_count, uint32_t concurrent, uint32_t *degrees
+    ) noexcept
+    size_t rl_movement_schedule(
+        const rl_transfers *transfers, size_t node_count, size_t link_count, uint32_t concurrent,
+        rl_schedule_room *room, uint32_t *steps
+    ) noexcept
