@@ -400,6 +400,21 @@ def test_equal_points_belong_to_the_first_listed(
         assert ring.token_owners.tolist() == owners
 
 
+@pytest.mark.parametrize("make", [*LISTED, TokenRing, RedisSlots])
+def test_movement_is_what_keys_do(make: Callable[..., Any], sized: Callable[[int], int]) -> None:
+    before = make([f"n{at}:1" for at in range(5)])
+    after = before.copy()
+    after.add_node("x:1")
+    movement = before.diff(after)
+    keys = random_keys(sized(20_000))
+    old, new = (np.array(ring.names)[ring.lookup(keys)] for ring in (before, after))
+    assert movement.share == pytest.approx(
+        (old != new).mean(), abs=0.015 if len(keys) > 999 else 0.1
+    )
+    if make in (NginxRing, TokenRing, RedisSlots):
+        assert movement.share == movement.needed_share
+
+
 # --- tokens -------------------------------------------------------------------------------------
 
 

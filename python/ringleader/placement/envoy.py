@@ -66,8 +66,10 @@ class EnvoyRing(ListedRing):
     hashes it with XXH64, seed 0.  Where several policies apply Envoy mixes their hashes, which is
     not done here.  An int key is hashed as its 8 bytes (docs/formats.md), not as its decimal text.
 
-    Weights are whole numbers.  A change of one weight may change the scale, and with it the number
-    of points of other hosts: keys may move between hosts that have nothing to do with the change.
+    Weights are whole numbers.  Every change may change the scale, and with it the number of points
+    of other hosts: keys move between hosts that have nothing to do with it (with the sizes that
+    Envoy has unless told otherwise, a sixth host moves 26% of the keys of five, 11% of them between
+    the five).
 
     Cost: a lookup one XXH64 and O(1) on average; building, and each change, O(points).
 

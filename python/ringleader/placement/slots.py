@@ -173,9 +173,14 @@ class RedisSlots(PlacerLocator):
     # --- what the table is ----------------------------------------------------------------------
 
     def _state(self) -> tuple[tuple[Node, ...], Owners]:
-        """Nodes and owners of one moment."""
+        """Nodes and owners of one moment; owners is empty when nobody has a slot."""
         with self._changing:
-            return self.table.nodes, self._owners  # type: ignore[return-value]
+            return self.nodes, self._owners
+
+    def _full_state(self) -> tuple[tuple[Node, ...], Owners]:
+        with self._changing:
+            self.table.check_wanted(1)
+            return self.nodes, self._owners
 
     @property
     def slot_owners(self) -> NDArray[np.uint32]:
@@ -184,8 +189,7 @@ class RedisSlots(PlacerLocator):
         Raises:
             EmptyRingError: no node has a positive weight.
         """
-        self.table.check_wanted(1)
-        return self._owners.astype(np.uint32)
+        return self._full_state()[1].astype(np.uint32)
 
     @property
     def slot_counts(self) -> NDArray[np.uint32]:
@@ -214,8 +218,7 @@ class RedisSlots(PlacerLocator):
         Raises:
             EmptyRingError: no node has a positive weight.
         """
-        nodes, owners = self._state()
-        self.table.check_wanted(1)
+        nodes, owners = self._full_state()
         ends = np.array(_run_ends(owners), np.uint64)
         return Ranges(
             self.space,

@@ -247,7 +247,7 @@ class TokenRing(PointRing):
 
     def _state(self) -> tuple[tuple[Node, ...], dict[str, Tokens]]:
         with self._changing:
-            return self.table.nodes, self._given  # type: ignore[return-value]
+            return self.nodes, self._given
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TokenRing):
