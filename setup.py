@@ -1,4 +1,4 @@
-"""How to compile the native kernels: one extension per file in pyx/, sharing the C in csrc/.
+"""How to compile the native kernels: one extension per file in pyx/, over one library of csrc/.
 
 Everything static lives in pyproject.toml.  One switch is read from the environment:
 
@@ -14,28 +14,12 @@ from pathlib import Path
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 PACKAGE = "ringleader._native"
 
-# Kernel name -> the C files it links.  Header-only C needs no entry.
-KERNELS: dict[str, list[str]] = {
-    "bounded": ["simd", "hash", "xxh3", "ring", "bounded", "utf8"],
-    "balance": ["balance"],
-    "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
-    "jump": ["simd", "hash", "xxh3", "placer", "jump"],
-    "keys": ["keys", "arrow", "utf8"],
-    "log": ["simd", "crc", "arena", "log"],
-    "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
-    "movement": ["movement"],
-    "placer": ["simd", "hash", "xxh3", "utf8"],
-    "quorum": ["simd", "quorum"],
-    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
-    "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
-    "slots": ["simd", "hash", "placer", "slots"],
-}
-
-# What a C file needs besides itself, so that no entry above has to know it.
-NEEDS: dict[str, list[str]] = {"hash": ["xxh3", "md5", "crc"]}
+# One extension for each: pyx/NAME.pyx, and what it needs of the C.
+KERNELS: list[str] = sorted(path.stem for path in Path("pyx").glob("*.pyx"))
 
 # Plain Python that is compiled as it stands, under the types of the .pxd beside it.
 COMPILED: list[str] = [
@@ -102,11 +86,6 @@ headers = [
 ]
 
 
-def with_needs(c_files: list[str]) -> list[str]:
-    needed = [need for c_file in c_files for need in NEEDS.get(c_file, [])]
-    return list(dict.fromkeys(c_files + needed))
-
-
 def extension(name: str, sources: list[str]) -> Extension:
     return Extension(
         name,
@@ -117,6 +96,23 @@ def extension(name: str, sources: list[str]) -> Extension:
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )
+
+
+# The C is compiled once; each extension takes out of it what it needs.
+csrc = {
+    "sources": [path.as_posix() for path in sorted(Path("csrc").glob("*.c"))],
+    "obj_deps": {"": headers},
+    "include_dirs": ["csrc"],
+    "cflags": compile_args,
+}
+
+
+class BuildExt(build_ext):
+    """`build_ext` by itself, too, finds the library built."""
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
 
 
 # Cython's own helpers (memoryviews above all) compile once here, not once per kernel:
@@ -131,15 +127,11 @@ nthreads = jobs if sys.platform == "linux" else 0
 build_dir = None if BUILD == "trace" else f"{build_base}/cython"
 
 setup(
+    cmdclass={"build_ext": BuildExt},
+    libraries=[("ringleader_csrc", csrc)],
     ext_modules=cythonize(
         [
-            *(
-                extension(
-                    f"{PACKAGE}.{name}",
-                    [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in with_needs(c_files))],
-                )
-                for name, c_files in KERNELS.items()
-            ),
+            *(extension(f"{PACKAGE}.{name}", [f"pyx/{name}.pyx"]) for name in KERNELS),
             shared_helpers,
         ],
         shared_utility_qualified_name=shared_helpers.name,
