@@ -23,6 +23,8 @@ KERNELS: dict[str, list[str]] = {
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "maglev": ["simd", "hash", "xxh3", "placer", "maglev"],
+    "multiprobe": ["simd", "hash", "xxh3", "ring", "placer", "multiprobe"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],

@@ -369,3 +369,35 @@ cdef extern from "jump.h" nogil:
     void rl_jump_buckets(
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
     ) noexcept
+
+cdef extern from "maglev.h" nogil:
+    size_t RL_MAGLEV_SLOTS_MAX
+    enum: RL_MAGLEV_NARROW_MAX
+    enum: RL_MAGLEV_PAD
+    ctypedef struct rl_maglev:
+        rl_placer placer
+        size_t slot_count
+    ctypedef struct rl_maglev_entry:
+        uint32_t position
+        uint32_t at
+        uint32_t skip
+        double weight
+    void rl_maglev_fill(
+        rl_maglev_entry *entries, size_t count, size_t slot_count, uint32_t *slots,
+        uint64_t *taken, uint64_t *heap
+    ) noexcept
+    void rl_maglev_init(
+        rl_maglev *maglev, size_t slot_count, const uint16_t *narrow, const uint32_t *wide
+    ) noexcept
+    void rl_maglev_counts(const rl_maglev *maglev, uint32_t *counts) noexcept
+    uint64_t rl_maglev_slot(const rl_maglev *maglev, uint64_t hash) noexcept
+
+cdef extern from "multiprobe.h" nogil:
+    enum: RL_TOKENS_PAD
+    enum: RL_PROBES_MAX
+    ctypedef struct rl_multiprobe:
+        rl_placer placer
+        rl_ring ring
+        uint64_t *firsts
+    uint32_t rl_multiprobe_bits(size_t count) noexcept
+    void rl_multiprobe_init(rl_multiprobe *multi, uint32_t probes) noexcept
