@@ -40,7 +40,12 @@ class Kind:
 
 
 def _locators() -> list[Kind]:
-    return [Kind("HashRing", HashRing)]
+    return [
+        Kind("HashRing", HashRing),
+        Kind("JumpHash", placement.JumpHash, changes=False),
+        Kind("Maglev", lambda nodes: placement.Maglev(nodes, table_size=251)),
+        Kind("MultiProbe", placement.MultiProbe),
+    ]
 
 
 KINDS = _locators()

@@ -107,6 +107,16 @@ ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
         _plain("ring", "HashRing, 160 virtual nodes", lambda names: placement.HashRing(names)),
+        _plain("maglev", "Maglev, 65537 slots", lambda names: placement.Maglev(names)),
+        Algorithm(
+            "jump",
+            "JumpHash, of which only the last goes",
+            lambda names: placement.JumpHash(names),
+            _add,
+            _remove,
+            removes_last_only=True,
+        ),
+        _plain("multiprobe", "MultiProbe, 21 probes", lambda names: placement.MultiProbe(names)),
     )
 }
 

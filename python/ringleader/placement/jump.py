@@ -192,7 +192,7 @@ class JumpHash(PlacerLocator):
         LimitError: more buckets than `ringleader.limits` allows.
     """
 
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    __hash__: ClassVar[None]
 
     _hash: str
     _seed: int
