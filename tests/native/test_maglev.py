@@ -16,7 +16,7 @@ from ringleader._reference import maglev as reference
 from ringleader.hashing import xxh64_column
 
 PRIMES = [2, 3, 5, 7, 251, 5003, 65_537]
-LARGE_PRIMES = [655_373, 67_108_859]
+LARGE_PRIMES = [655_373, 4_194_301]
 
 
 def both(
@@ -119,7 +119,7 @@ def test_tables_of_more_nodes_than_16_bits_count(simd: str) -> None:
     for state, size in ((wide, count), (narrow, 65_536)):
         assert state.counts().min() >= 1
         keys = words(3000)
-            expected = state.slots()[(xxh64_column(keys) % np.uint64(131_101)).astype(np.int64)]
+        expected = state.slots()[(xxh64_column(keys) % np.uint64(131_101)).astype(np.int64)]
         assert owners("_native", placer("_native", state, names[:size]), keys) == expected.tolist()
 
 

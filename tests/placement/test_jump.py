@@ -158,7 +158,7 @@ def test_nodes_that_cannot_be(nodes: Any, error: type[Exception]) -> None:
 
 
 def test_advice_where_there_are_no_weights() -> None:
-    with pytest.raises(errors.WeightError, match="several buckets.*Rendezvous"):
+    with pytest.raises(errors.WeightError, match=r"several buckets.*Rendezvous"):
         JumpHash({"a": 2})
     with pytest.raises(errors.NodeError, match=r"bucket 0.*AnchorHash"):
         JumpHash(["a", "b"]).remove_node("a")

@@ -18,7 +18,7 @@ def test_a_pure_function_of_the_set_of_nodes() -> None:
     one = MultiProbe(NAMES)
     two = MultiProbe(reversed(NAMES))
     three = MultiProbe(NAMES[3:])
-    three.add_nodes({name: 2.0 for name in NAMES[:3]})
+    three.add_nodes(dict.fromkeys(NAMES[:3], 2.0))
     for name in NAMES[:3]:
         three.set_weight(name, 1)
     keys = np.arange(3000)

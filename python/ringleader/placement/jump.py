@@ -192,7 +192,7 @@ class JumpHash(PlacerLocator):
         LimitError: more buckets than `ringleader.limits` allows.
     """
 
-    __hash__: ClassVar[None]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     _hash: str
     _seed: int
@@ -210,7 +210,7 @@ class JumpHash(PlacerLocator):
         if hasattr(nodes, "__index__"):
             self._rebuild(_Numbered(_checked_count(checked_int("nodes", nodes))))
         else:
-            self._rebuild(_named(nodes))  # type: ignore[arg-type]
+            self._rebuild(_named(nodes))
 
     def _rebuild(self, nodes: _Numbered | _Named) -> None:
         count = _checked_count(len(nodes))

@@ -281,8 +281,8 @@ class Maglev(MemberPlacer):
         """What `to_bytes` saved.  Bytes of any origin are refused or read, never worse.
 
         Args:
-            table_size_max: refuse a larger table.  A small file can ask for one that takes seconds
-                and 300 MB to fill: bound it where the bytes are not yours.
+            table_size_max: refuse a larger table.  A small file can ask for one that takes half a
+                minute and 550 MB to fill: bound it where the bytes are not yours.
 
         Raises:
             FormatError: the bytes are cut short, altered, or no saved Maglev table.
