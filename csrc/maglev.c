@@ -167,29 +167,38 @@ RL_TARGET_AVX512 RL_INLINE __m512i slots_avx512(modulo m, __m512i hash) {
     return _mm512_min_epu64(rest, _mm512_sub_epi64(rest, m.size));
 }
 
+RL_TARGET_AVX512 RL_INLINE __m256i owners_of_eight(const rl_maglev *maglev, modulo m,
+                                                   __m512i input, int what, int narrow) {
+    const uint64_t seed = maglev->placer.hasher.seed;
+    if (what == XXH3_WORDS) input = rl_xxh3_words_avx512(rl_xxh3_word_keys_init(seed), input);
+    if (what == XXH64_WORDS) input = rl_xxh64_words_avx512(seed, input);
+    __m512i slots = slots_avx512(m, input);
+    if (!narrow) return _mm512_i64gather_epi32(slots, maglev->wide, 4);
+    return _mm256_and_si256(_mm512_i64gather_epi32(slots, maglev->narrow, 2),
+                            _mm256_set1_epi32(0xFFFF));
+}
+
 RL_TARGET_AVX512 RL_INLINE void owners_avx512(const rl_maglev *maglev, const uint64_t *input,
                                               size_t count, uint32_t *out, int what, int narrow) {
     const modulo m = modulo_of(maglev->slot_count);
-    const uint64_t seed = maglev->placer.hasher.seed;
-    const rl_xxh3_word_keys keys = rl_xxh3_word_keys_init(seed);
-    const __m256i low16 = _mm256_set1_epi32(0xFFFF);
     size_t i = 0;
-    for (; i < count; i += 8) {
-        __mmask8 rest = count - i >= 8 ? 0xFF : (__mmask8)((1u << (count - i)) - 1);
-        /* Past the end too, where a pointer may not go but a hint may. */
-        if (what != HASHES) rl_prefetch_once((const void *)((uintptr_t)(input + i) + 1024));
-        __m512i hash = _mm512_maskz_loadu_epi64(rest, input + i);
-        if (what == XXH3_WORDS) hash = rl_xxh3_words_avx512(keys, hash);
-        if (what == XXH64_WORDS) hash = rl_xxh64_words_avx512(seed, hash);
-        __m512i slots = slots_avx512(m, hash);
-        __m256i owner;
-        if (narrow) {
-            owner = _mm512_i64gather_epi32(slots, maglev->narrow, 2);
-            owner = _mm256_and_si256(owner, low16);
-        } else {
-            owner = _mm512_i64gather_epi32(slots, maglev->wide, 4);
+    for (; i + 16 <= count; i += 16) {
+        if (what != HASHES) {
+            /* Past the end too, where a pointer may not go but a hint may. */
+            uintptr_t ahead = (uintptr_t)(input + i) + 1024;
+            rl_prefetch_once((const void *)ahead);
+            rl_prefetch_once((const void *)(ahead + 64));
         }
-        _mm256_mask_storeu_epi32(out + i, rest, owner);
+        __m512i a = _mm512_loadu_si512(input + i), b = _mm512_loadu_si512(input + i + 8);
+        __m256i first = owners_of_eight(maglev, m, a, what, narrow);
+        __m256i second = owners_of_eight(maglev, m, b, what, narrow);
+        _mm256_storeu_si256((__m256i *)(out + i), first);
+        _mm256_storeu_si256((__m256i *)(out + i + 8), second);
+    }
+    for (; i < count; i += 8) { /* masked stores are slow on some CPUs: only here */
+        __mmask8 rest = count - i >= 8 ? 0xFF : (__mmask8)((1u << (count - i)) - 1);
+        __m512i a = _mm512_maskz_loadu_epi64(rest, input + i);
+        _mm256_mask_storeu_epi32(out + i, rest, owners_of_eight(maglev, m, a, what, narrow));
     }
 }
 
