@@ -25,6 +25,8 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
+    "balance",
+    "bounded",
     "force_simd",
     "hashing",
     "jump",
@@ -32,12 +34,16 @@ __all__ = [
     "log",
     "maglev",
     "multiprobe",
+    "movement",
+    "partitions",
     "placer",
     "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -49,28 +55,40 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
+        balance,
+        bounded,
         hashing,
         jump,
         keys,
         log,
         maglev,
         multiprobe,
+        movement,
+        partitions,
         placer,
         quorum,
+        replicas,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
+    "bounded",
+    "balance",
     "hashing",
     "jump",
     "keys",
     "log",
     "maglev",
     "multiprobe",
+    "partitions",
+    "movement",
     "placer",
     "quorum",
+    "replicas",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ringleader import Node, errors, limits
+from ringleader import Node, Replicas, errors, limits
 from ringleader.placement import JumpHash
 
 
@@ -201,3 +201,14 @@ def test_bare_values() -> None:
 def test_repr_keeps_the_secret() -> None:
     assert "123456789" not in repr(JumpHash(2, hash="siphash13", seed=123456789))
     assert repr(JumpHash(["a"])) == "<JumpHash of 1 nodes ['a'], hash='xxh3', seed=0>"
+
+
+def test_closest_first_in_the_order_of_buckets() -> None:
+    jump = JumpHash([Node("z", dc="eu"), Node("a", dc="us"), Node("m", dc="eu", zone="x")])
+    assert jump.local_first(["a", "z", "m"], "eu") == ["z", "m", "a"]
+    assert jump.local_first(["a", "z", "m"], "eu", "x") == ["m", "z", "a"]
+    with pytest.raises(errors.NodeNotFound):
+        jump.local_first(["q"], "eu")
+    policy = Replicas({"eu": 2, "us": 1})
+    for key in ("a", "b", "c"):
+        assert sorted(jump.get_nodes(key, policy)) == ["a", "m", "z"]

@@ -223,3 +223,17 @@ def test_repr() -> None:
     assert small(["a"], seed=5).seed == 5
     assert small(["a"]).hash == "xxh64"
     assert small(["a"], hash="xxh3", seed=2**64 - 1)["k"] == "a"
+
+
+def test_what_moves_from_table_to_table() -> None:
+    before, after = small(NAMES), small(NAMES[:-1])
+    movement = before.diff(after)
+    changed = np.array(before.names)[before.slots] != np.array(after.names)[after.slots]
+    assert movement.share == pytest.approx(changed.mean())
+    keys = np.arange(5000)
+    names = [np.array(one.names)[one.lookup(keys)] for one in (before, after)]
+    assert movement.of(keys).moved.sum() == (names[0] != names[1]).sum()
+    with pytest.raises(errors.SpaceError):
+        before.diff(Maglev(NAMES, table_size=1013))
+    with pytest.raises(errors.SpaceError, match="moved"):
+        before.diff(after, 2)

@@ -225,6 +225,9 @@ class JumpHash(PlacerLocator):
         buckets: _Numbered | _Named = nodes
         return buckets
 
+    def _position(self, nodes: Any, name: str) -> int:
+        return _found(nodes, name)
+
     # --- what it is -----------------------------------------------------------------------------
 
     @property

@@ -26,7 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels, limits
-from ringleader.errors import FormatError, LimitError, SettingError, SettingTypeError, VersionError
+from ringleader.errors import (
+    FormatError,
+    LimitError,
+    SettingError,
+    SettingTypeError,
+    SpaceError,
+    VersionError,
+)
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
 from ringleader.placement.located import checked_int
@@ -34,6 +41,7 @@ from ringleader.placement.members import MemberPlacer
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import CIRCLE, RingStats
+from ringleader.placement.topology import Replicas
 
 Self = TypeVar("Self", bound="Maglev")
 
@@ -240,18 +248,29 @@ class Maglev(MemberPlacer):
         """The space of slots, which only Maglev tables of one size, hash and seed share."""
         return Space(f"maglev-{self.table_size}", self._hash, self._seed)
 
-    def ranges(self) -> Ranges:
+    def ranges(self, policy: Replicas | None = None) -> Ranges:
         """Who owns which slots, as ranges of a circle of 2**64 numbers.
 
         A slot is no range of hashes: it has every M-th of them.  So the circle here is that of the
         slots: slot s has the numbers from ceil(s 2**64 / M) on up to the next slot's.  Widths are
         shares of the keys as they are elsewhere, exact to 2**-64.
 
+        Args:
+            policy: refused.  The replicas of a key follow from all bits of its hash, so that keys
+                of one slot differ in them.
+
         Raises:
             EmptyRingError: no node has a positive weight.
+            SpaceError: with a policy.
 
         Cost: O(table_size).
         """
+        if policy is not None:
+            raise SpaceError(
+                "keys of one slot of a Maglev table share their owner, but not their replicas, so "
+                "these have no ranges; moved(a, b, keys, policy) of ringleader.placement tells "
+                "which of your keys move"
+            )
         table = self.table
         slots, size = self.slots, self.table_size
         last = np.flatnonzero(np.append(slots[1:] != slots[:-1], True)).tolist()
