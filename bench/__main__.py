@@ -28,6 +28,7 @@ SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
     *("threads", "churn", "hashing", "curve", "bounded"),
     *("quorum", "log", "raft", "groups", "sim"),
+    "tables",
 )
 
 

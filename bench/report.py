@@ -33,6 +33,7 @@ TITLES = {
     "scalar": "One key at a time",
     "replicas": "Replicas",
     "change": "Building and changing a ring",
+    "tables": "Maglev, jump hash, multi-probe hashing",
     "threads": "Two threads",
     "hashing": "Hash functions",
     "quorum": "Quorums and timers",

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ringleader.placement.envoy import EnvoyRing
     from ringleader.placement.jump import JumpHash
     from ringleader.placement.ketama import KetamaRing
+    from ringleader.placement.maglev import Maglev
     from ringleader.placement.movement import KeyMovement, Movement, moved
+    from ringleader.placement.multiprobe import MultiProbe
     from ringleader.placement.nginx import NginxRing
     from ringleader.placement.partitions import Partitions, PartitionStats, Rebalance
     from ringleader.placement.plan import Plan, Step, Transfer
@@ -29,7 +31,9 @@ _HOMES = {
     "JumpHash": "jump",
     "KetamaRing": "ketama",
     "KeyMovement": "movement",
+    "Maglev": "maglev",
     "Movement": "movement",
+    "MultiProbe": "multiprobe",
     "NginxRing": "nginx",
     "PartitionStats": "partitions",
     "Partitions": "partitions",
@@ -51,7 +55,9 @@ __all__ = [
     "KetamaRing",
     "KeyMovement",
     "Locator",
+    "Maglev",
     "Movement",
+    "MultiProbe",
     "NginxRing",
     "Node",
     "PartitionStats",

@@ -230,8 +230,12 @@ class Located:
         if isinstance(replicas, str):
             raise NodeTypeError("local_first takes a list of names, not one name")
         names = list(replicas)
-        some = [nodes[found_position(nodes, name)] for name in names]
+        some = [nodes[self._position(nodes, name)] for name in names]
         return [names[at] for at in np.argsort(closeness(some, dc, zone), kind="stable").tolist()]
+
+    def _position(self, nodes: Any, name: str) -> int:
+        """Where the node of this name stands in a table's nodes; NodeNotFound if there is none."""
+        return found_position(nodes, name)
 
     def _replicas(self, table: Any, policy: Any) -> Placing:
         """What places by a policy on a table; made once for each state of the locator."""
