@@ -219,10 +219,14 @@ class Located:
                 raise NodeTypeError(
                     f"positions of nodes are uint32, as lookup_replicas gives, not {replicas.dtype}"
                 )
+            if replicas.ndim == 0:
+                raise NodeTypeError("local_first takes rows of positions, not one position")
             ranks = closeness(nodes, dc, zone)
             if replicas.size and (most := int(replicas.max())) >= len(nodes):
                 raise NodeNotFound(f"there is no position {most}; there are {len(nodes)} nodes")
-            rows = np.ascontiguousarray(replicas).reshape(-1, replicas.shape[-1])
+            if replicas.size == 0:
+                return np.empty_like(replicas)
+            rows = np.array(replicas, order="C").reshape(-1, replicas.shape[-1])
             return kernels.replicas.by_rank(rows, ranks).reshape(replicas.shape)
         if isinstance(replicas, str):
             raise NodeTypeError("local_first takes a list of names, not one name")
