@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
+from ringleader.availability import better
+from ringleader.cli.compare import COLUMNS
+from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.raft import Config, core
 from ringleader.sim import profiles
 from ringleader.sim.invariants import INVARIANTS
@@ -182,9 +186,63 @@ def _in_words(faults: profiles.Faults, part: str) -> str:
     return ", ".join(words)
 
 
+# --- availability -------------------------------------------------------------------------------
+
+
+def better_placements() -> str:
+    """Five replicas over up to five datacenters that are alike."""
+    places = ["eu", "us", "ap", "sa", "af"]
+    choices = better("eu=2,us=2,ap=1", node=0.999, dc=0.9995, datacenters=places)
+    return table(
+        ("placement", "writes need", "available", "down a year", "survives any"),
+        (
+            (
+                f"`{choice.policy}`",
+                choice.write_quorum.words,
+                choice.write.percent,
+                choice.write.downtime,
+                choice.write_quorum.survives(choice.counts),
+            )
+            for choice in choices
+        ),
+    )
+
+
+# --- the comparison of algorithms ---------------------------------------------------------------
+
+
+def measured() -> list[Measured]:
+    """What `ringleader compare --json` wrote."""
+    rows = json.loads((DOCS.parent / "bench" / "results" / "compare.json").read_text("utf-8"))
+    return [Measured(**row) for row in rows]
+
+
+def comparison() -> str:
+    rows = measured()
+    parts = []
+    for count in sorted({row.nodes for row in rows}):
+        parts.append(f"### {count:,} nodes\n")
+        parts.append(
+            table(
+                ("", *(header for header, _ in COLUMNS)),
+                (
+                    (f"`{row.algorithm}`", *(cell(row) for _, cell in COLUMNS))
+                    for row in rows
+                    if row.nodes == count
+                ),
+            )
+        )
+        parts.append("")
+    named = dict.fromkeys(row.algorithm for row in rows)
+    parts.append(", ".join(f"`{name}`: {ALGORITHMS[name].summary}" for name in named) + ".")
+    return "\n".join(parts)
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "availability.md": {"better": better_placements},
+    "choosing.md": {"comparison": comparison},
     "consensus.md": {"roles": roles, "settings": settings},
     "simulator.md": {
         "invariants": invariants,

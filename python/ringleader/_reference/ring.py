@@ -44,6 +44,14 @@ def hash_function(kind: int, seed: int, seed_hi: int) -> Callable[[bytes], int]:
     if kind == 3:
         secret = (seed + (seed_hi << 64)).to_bytes(16, "little")
         return lambda data: hashing.siphash13(data, secret)
+    if kind == 4:
+        return lambda data: int.from_bytes(hashing.md5(data)[:4], "little") << 32
+    if kind == 5:
+        return lambda data: hashing.crc32(data) << 32
+    if kind == 6:
+        return lambda data: hashing.cassandra_token(data) + (1 << 63)
+    if kind == 7:
+        return lambda data: hashing.redis_slot(data) << 50
     raise ValueError(f"unknown hash kind {kind}")
 
 

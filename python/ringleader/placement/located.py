@@ -22,6 +22,9 @@ from ringleader.keys import Column, Key, KeyColumn, compute
 from ringleader.placement.node import Node
 from ringleader.placement.topology import Replicas, closeness
 
+if TYPE_CHECKING:
+    from ringleader.placement.movement import Movement
+
 Self = TypeVar("Self", bound="Located")
 
 
@@ -67,12 +70,12 @@ class Located:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes, in the order of their positions: sorted by name."""
-        return self.table.nodes
+        return tuple(self.table.nodes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes' names, in the order of their positions."""
-        return self.table.names
+        return tuple(self.table.names)
 
     @property
     def nbytes(self) -> int:
@@ -249,6 +252,26 @@ class Located:
 
     def _placing(self, table: Any, policy: Replicas) -> Placing:
         raise NotImplementedError
+
+    def diff(self, other: Any, policy: Replicas | int | None = None) -> Movement:
+        """What moves when this locator gives way to `other`: exact ranges, from whom to whom.
+
+        Args:
+            other: a locator that cuts the same hash space into ranges.
+            policy: replicas instead of owners: which are copied from whom, and which are dropped.
+
+        Raises:
+            SpaceError: the two place keys by different hashes, or one has no ranges; for such
+                locators `moved(a, b, keys)` tells which of your keys move.
+            EmptyRingError: one of them has no node of positive weight.
+            PolicyError, PolicyTypeError: a policy that is none, or that the nodes cannot satisfy.
+            NodeTypeError: `other` is no locator.
+
+        Cost: O(ranges of both); a few milliseconds for two rings of 160,000 points.
+        """
+        from ringleader.placement.movement import diff
+
+        return diff(self, other, policy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         kind: Any = type(self)
