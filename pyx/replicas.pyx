@@ -485,6 +485,18 @@ cdef const rl_placer *_placer(object table, Rule rule) except NULL:
     return placer
 
 
+def live(placer):
+    """The positions that keys can be placed on, ascending, as a list."""
+    cdef const rl_placer *state
+    cdef size_t i
+    if placer.state is None:
+        return []
+    state = <const rl_placer *>PyCapsule_GetPointer(placer.state.capsule, RL_PLACER_CAPSULE)
+    if state.live == NULL:
+        return list(range(state.live_count))
+    return [state.live[i] for i in range(state.live_count)]
+
+
 cdef bint _more(
     const rl_placer *placer, const rl_rule *rule, uint64_t value, size_t width,
     uint32_t *candidates, uint64_t *seen, uint32_t *row,

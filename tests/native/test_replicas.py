@@ -116,7 +116,8 @@ def test_twins_on_rings(simd: str, seed: int, spread: int, by_dc: bool) -> None:
     rows = lookup(two, want, plain, keys)
     assert lookup(one, walked, table, keys) == rows
     assert lookup(one, made, table, keys) == rows
-    assert (walked.nbytes == 0) and (made.nbytes > 0)
+    assert walked.nbytes == 0
+    assert made.nbytes > 0
     texts = [f"key-{i}" for i in range(30)]
     rows = lookup(two, want, plain, texts)
     assert lookup(one, walked, table, texts) == lookup(one, made, table, texts) == rows
@@ -248,7 +249,7 @@ def test_by_rank(twin: Twin) -> None:
     ],
 )
 def test_rules_that_are_refused(twin: Twin, rule: Any) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"group|node|replicas|numbered"):
         twin.replicas.Rule(*rule)
 
 

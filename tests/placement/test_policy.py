@@ -590,3 +590,20 @@ def test_policies_are_written_and_read() -> None:
     with pytest.raises(AttributeError):
         Replicas(3).total = 4  # type: ignore[misc]
     assert topology.SPREADS == ("node", "zone", "dc")
+
+
+def test_long_columns_of_a_number_of_replicas() -> None:
+    """By successors, which short columns and single keys then agree with."""
+    ring = HashRing(fleet(), vnodes=20)
+    keys = np.arange(1000)
+    walked = [ring.lookup_replicas(keys[i : i + 100], 3).tolist() for i in range(0, 1000, 100)]
+    assert len(ring.table.policies) == 0
+    rows = ring.lookup_replicas(keys, 3)
+    assert list(ring.table.policies) == [3]
+    assert rows.tolist() == [row for part in walked for row in part]
+    assert (ring.lookup_replicas(keys[:100], 3) == rows[:100]).all()
+    assert (ring.lookup_replicas(iter(keys.tolist()), 3) == rows).all()
+    assert ring.lookup_replicas(keys, 30).shape == (1000, 30)
+    with pytest.raises(errors.TooFewNodes):
+        ring.lookup_replicas(keys, 31)
+    assert list(ring.table.policies) == [3]

@@ -2,10 +2,9 @@
 
 Made without ringleader: the sets are those of cassandra-driver's
 `NetworkTopologyStrategy.make_token_replica_map` over a ring of Murmur3 tokens, for random
-topologies.  Of the sets it finds for a token, the driver's order is not kept (it goes datacenter
-by datacenter).  Where its list for some token repeats a host, which happens where points of one host
-are passed over twice before its datacenter's last rack is met, the topology is left out: the server
-never repeats one.
+topologies.  The driver's order is not kept (it goes datacenter by datacenter).  A topology is left
+out if the driver's list for some token repeats a host, as it does where a host's points are passed
+over twice before its datacenter's last rack is met: the server never repeats one.
 
 Run: python make_replicas.py (needs cassandra-driver)
 """
