@@ -212,11 +212,13 @@ def test_threads_share_a_large_column(sized: Callable[[int], int]) -> None:
         assert (locator.lookup_replicas(keys, policy, threads=4) == one).all()
 
 
-def test_rows_that_would_take_too_much_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_would_take_too_much_are_not_made(
+    monkeypatch: pytest.MonkeyPatch, sized: Callable[[int], int]
+) -> None:
     monkeypatch.setattr(limits, "SUCCESSORS_BYTES_MAX", 1000)
     policy = Replicas(3, "zone")
     bounded, free = HashRing(fleet(), vnodes=20), HashRing(fleet(), vnodes=20)
-    keys = np.arange(5000)
+    keys = np.arange(sized(5000))
     rows = bounded.lookup_replicas(keys, policy)
     assert bounded.nbytes == bounded.table.nbytes
     monkeypatch.undo()
@@ -312,11 +314,11 @@ def test_a_change_is_seen_and_checked_again() -> None:
     assert (ring.lookup_replicas(keys, policy) == before).all()
 
 
-def test_many_changes_against_rings_built_anew() -> None:
+def test_many_changes_against_rings_built_anew(sized: Callable[[int], int]) -> None:
     rng = random.Random(7)
     ring = HashRing(fleet(12), vnodes=30)
     policy = Replicas({"eu": 2, "us": 1, "ap": 1}, "zone")
-    keys = np.arange(3000)
+    keys = np.arange(sized(3000))
     for turn in range(40):
         if turn % 2 == 0:
             ring.add_node(Node(f"x{turn}", dc=rng.choice(DCS), zone=rng.choice("abcd")))
@@ -343,10 +345,10 @@ def test_only_the_sets_concerned_change() -> None:
             assert new == old
 
 
-def test_readers_see_whole_rings_while_one_changes_it() -> None:
+def test_readers_see_whole_rings_while_one_changes_it(sized: Callable[[int], int]) -> None:
     ring = HashRing(fleet(12), vnodes=30)
     policy = Replicas({"eu": 2, "us": 2}, "zone")
-    keys = np.arange(2000)
+    keys = np.arange(sized(2000))
     without = ring.copy()
     added = ring.copy()
     added.add_node(Node("n000b", dc="eu", zone="a"))

@@ -81,7 +81,8 @@ class Located:
     def nbytes(self) -> int:
         """Bytes that the lookup tables take, those made for policies included."""
         table = self.table
-        return table.nbytes + sum(placing.nbytes for placing in list(table.policies.values()))
+        kept: list[Placing] = list(table.policies.values())
+        return table.nbytes + sum(placing.nbytes for placing in kept)
 
     def __len__(self) -> int:
         return len(self.table.nodes)
