@@ -551,7 +551,7 @@ cdef int _placer_blocks(
 
 def by_rank(uint32_t[:, ::1] rows not None, const uint8_t[::1] ranks not None):
     """Each row of positions in the order of their ranks 0, 1, 2, equal ones as they stood."""
-    cdef size_t count = <size_t>rows.shape[0], width = <size_t>rows.shape[1], i, j
+    cdef size_t count = <size_t>rows.shape[0], width = <size_t>rows.shape[1], i
     cdef uint32_t[:, ::1] out = np.empty((count, width), np.uint32)
     cdef const uint32_t *cells
     cdef const uint8_t *rank
