@@ -95,6 +95,7 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    void rl_nginx_points(uint32_t base, size_t count, uint64_t *points) noexcept
     enum: RL_REDIS_SLOTS
     enum: RL_REDIS_SLOT_SHIFT
     uint32_t rl_redis_slot(const void *data, size_t size) noexcept
@@ -464,6 +465,8 @@ cdef extern from "bounded.h" nogil:
     ) noexcept
 
 cdef extern from "rebalance.h" nogil:
+    uint32_t RL_PARTS_ABSENT
+    uint32_t RL_PARTS_HOLE
     enum: RL_PARTS_LEVELS
     enum: RL_PARTS_POWER_MAX
     enum: RL_PARTS_ROWS_MAX

@@ -57,7 +57,7 @@ KINDS = [
     Kind("AnchorHash", placement.AnchorHash),
     Kind("MementoHash", placement.MementoHash),
     Kind("MultiProbe", placement.MultiProbe),
-    Kind("Partitions", lambda nodes: placement.Partitions(10, 9, nodes)),
+    Kind("Partitions", lambda nodes: placement.Partitions(10, 9, nodes), changes=False),
 ]
 KEYS: list[Any] = ["user:1", b"user:2", bytearray(b"user:3"), memoryview(b"x"), "é", "", b"\xff\0"]
 

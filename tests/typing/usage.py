@@ -27,7 +27,17 @@ from ringleader.consensus import (
 from ringleader.consensus.driver import StateMachine, Storage, Transport
 from ringleader.consensus.raft import Config, Message, Status
 from ringleader.consensus.ready import HardState, SnapshotSource
-from ringleader.placement import Locator, Ranges, RingStats, load_ring
+from ringleader.placement import (
+    EnvoyRing,
+    KetamaRing,
+    Locator,
+    NginxRing,
+    Ranges,
+    RedisSlots,
+    RingStats,
+    TokenRing,
+    load_ring,
+)
 from ringleader.sim.user import Findings, simulate
 from ringleader.storage.memory import MemoryStorage
 
@@ -59,6 +69,22 @@ assert_type(list(ring), list[str])
 assert_type(ring.nodes[0].weight, float)
 
 weighted = HashRing({"a": 1, "b": 2.5})
+
+servers: list[Locator] = [
+    KetamaRing({"10.0.0.1:11211": 2}, flavor="libmemcached"),
+    NginxRing(["10.0.0.1:80"]),
+    EnvoyRing([Node("10.0.0.1:80")], minimum_ring_size=12, hash_function="murmur_hash_2"),
+    TokenRing(tokens={"a": [-5, 7]}),
+    RedisSlots(slots={"a": [(0, 16382), 16383]}),
+]
+assert_type(KetamaRing.from_bytes(servers[0].to_bytes()), KetamaRing)
+assert_type(TokenRing.token(b"key"), int)
+assert_type(TokenRing.token_column(["a", b"b"]), NDArray[np.int64])
+assert_type(TokenRing.partition_key("a", b"b"), bytes)
+assert_type(RedisSlots.slot("{a}b"), int)
+assert_type(RedisSlots.slots(["a", "b"]), NDArray[np.uint16])
+assert_type(RedisSlots(["a"]).slot_ranges(), dict[str, list[tuple[int, int]]])
+assert_type(RedisSlots(["a"]).rebalance(), int)
 locator: Locator = weighted
 assert_type(locator.lookup(["x"]), NDArray[np.uint32])
 loader = load_ring
