@@ -127,6 +127,7 @@ cdef extern from "quorum.h" nogil:
 cdef extern from "ring.h" nogil:
     enum: RL_DIRECT_PAD
     enum: RL_OWNERS_PAD
+    enum: RL_TOKENS_PAD
     enum: RL_WALK_LINEAR
     ctypedef struct rl_ring:
         size_t count
@@ -535,10 +536,8 @@ cdef extern from "replicas.h" nogil:
         size_t total
         size_t stride
         int is_wide
-        uint32_t index_bits
-        uint32_t split_bits
         void *rows
-        uint32_t *index
+        uint16_t *splits
     void rl_successors_plan(
         rl_successors *successors, const rl_rule *rule, size_t count
     ) noexcept

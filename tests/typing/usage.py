@@ -9,7 +9,7 @@ from typing import Any, assert_type
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import HashRing, Node
+from ringleader import HashRing, Node, Replicas
 from ringleader.consensus import (
     Block,
     ConfChange,
@@ -32,6 +32,7 @@ from ringleader.placement import (
     KetamaRing,
     Locator,
     NginxRing,
+    Ranges,
     RedisSlots,
     RingStats,
     TokenRing,
@@ -50,6 +51,14 @@ assert_type(ring.get_nodes("key", 2), list[str])
 assert_type(ring.lookup(["a", b"b", 3]), NDArray[np.uint32])
 assert_type(ring.lookup(np.arange(3), threads=2), NDArray[np.uint32])
 assert_type(ring.lookup_replicas(iter(["a"]), 2), NDArray[np.uint32])
+two = Replicas(2, spread="zone")
+assert_type(ring.get_nodes("key", two), list[str])
+assert_type(ring.handoffs("key", two, limit=1), list[str])
+assert_type(ring.local_first(["a", "b"], "eu", zone="z"), list[str])
+assert_type(ring.local_first(ring.lookup_replicas([1], two), "eu"), NDArray[np.uint32])
+assert_type(ring.lookup_replicas(["a"], two, threads=2), NDArray[np.uint32])
+assert_type(ring.ranges(two), Ranges)
+assert_type(Replicas.parse("eu=2,us=1"), Replicas)
 assert_type(ring.nodes, tuple[Node, ...])
 assert_type(ring.names, tuple[str, ...])
 assert_type(ring.stats(), RingStats)
