@@ -19,12 +19,15 @@ PACKAGE = "ringleader._native"
 
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
+    "anchor": ["simd", "hash", "xxh3", "placer", "buckets", "anchor"],
     "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "memento": ["simd", "hash", "xxh3", "placer", "jump", "buckets", "memento"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
+    "rendezvous": ["simd", "hash", "xxh3", "placer", "rendezvous"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
 }
 

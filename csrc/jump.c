@@ -11,9 +11,13 @@ uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) {
     return (uint32_t)bucket;
 }
 
+void rl_jump_buckets(const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out) {
+    for (size_t i = 0; i < count; i++) out[i] = rl_jump_bucket(hashes[i], bucket_count);
+}
+
 static void owners(const rl_placer *placer, const uint64_t *hashes, size_t count, uint32_t *out) {
     const rl_jump *jump = (const rl_jump *)placer;
-    for (size_t i = 0; i < count; i++) out[i] = rl_jump_bucket(hashes[i], jump->bucket_count);
+    rl_jump_buckets(hashes, count, jump->bucket_count, out);
 }
 
 int rl_jump_init(rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi,

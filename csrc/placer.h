@@ -29,6 +29,13 @@ struct rl_placer {
     /* The owners of words, hashed here so that hashes stay in registers; or NULL. */
     void (*word_owners)(const rl_placer *placer, const uint64_t *words, size_t count,
                         uint32_t *out);
+    /* For algorithms that need the keys' bytes, not a hash of them; or NULL, both.  As owners and
+     * replicas, which may be NULL then, and the hasher unused; words come as 8 little-endian bytes.
+     * The spans' bytes are borrowed for the call. */
+    void (*span_owners)(const rl_placer *placer, const rl_span *spans, size_t count,
+                        uint32_t *out);
+    void (*span_replicas)(const rl_placer *placer, const rl_span *spans, size_t count,
+                          size_t wanted, uint32_t *out, uint64_t *seen);
 };
 
 /* Replicas for algorithms that know owners only: the owners of hash, then of

@@ -7,7 +7,7 @@ and state together and looks up; `PlacerBase` holds the cell that readers take a
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from csrc cimport (
@@ -30,6 +30,7 @@ from csrc cimport (
     rl_simd_force,
     rl_simd_supported,
     rl_span,
+    rl_store64,
 )
 
 import numpy as np
@@ -153,7 +154,14 @@ cdef class Placer:
     cdef Py_ssize_t _owner(self, object key) except -1:
         cdef uint32_t position
         cdef uint64_t value
+        cdef rl_span span
+        cdef rl_key_room room
         self._check_live()
+        if self._placer.span_owners != NULL:
+            rl_key_span(key, -1, &span, &room)
+            self._placer.span_owners(self._placer, &span, 1, &position)
+            rl_key_release(&room)
+            return position
         value = self._hash(key)
         self._placer.owners(self._placer, &value, 1, &position)
         return position
@@ -161,9 +169,19 @@ cdef class Placer:
     def walk(self, key, n):
         """The positions of the first `n` distinct nodes of one key, as a list."""
         cdef Py_ssize_t wanted = self._check_wanted(n)
-        cdef uint64_t value = self._hash(key)
+        cdef uint64_t value
+        cdef rl_span span
+        cdef rl_key_room room
         cdef uint32_t[::1] found = np.empty(wanted, dtype=np.uint32)
         cdef uint64_t[::1] seen = np.zeros(len(self.nodes) // 64 + 1, dtype=np.uint64)
+        if self._placer.span_replicas != NULL:
+            rl_key_span(key, -1, &span, &room)
+            self._placer.span_replicas(
+                self._placer, &span, 1, <size_t>wanted, &found[0], &seen[0]
+            )
+            rl_key_release(&room)
+            return np.asarray(found).tolist()
+        value = self._hash(key)
         self._placer.replicas(self._placer, &value, 1, <size_t>wanted, &found[0], &seen[0])
         return np.asarray(found).tolist()
 
@@ -217,18 +235,38 @@ cdef class Placer:
                     placer.word_owners(placer, words, size, to)
                     at += size
                     continue
-                rl_hash_words(&placer.hasher, words, size, buffer)
+                if placer.span_owners != NULL:
+                    _word_spans(words, size, buffer, spans)
+                else:
+                    rl_hash_words(&placer.hasher, words, size, buffer)
             else:
                 size = keys.spans(keys, at, size, spans, scratch)
                 if size == 0:
                     return False
-                rl_hash_spans(&placer.hasher, spans, size, buffer)
-            if replicas:
+                if placer.span_owners == NULL:
+                    rl_hash_spans(&placer.hasher, spans, size, buffer)
+            if placer.span_owners != NULL:
+                if replicas:
+                    placer.span_replicas(placer, spans, size, width, to, seen)
+                else:
+                    placer.span_owners(placer, spans, size, to)
+            elif replicas:
                 placer.replicas(placer, buffer, size, width, to, seen)
             else:
                 placer.owners(placer, buffer, size, to)
             at += size
         return True
+
+
+cdef void _word_spans(
+    const uint64_t *words, size_t size, uint64_t *buffer, rl_span *spans
+) noexcept nogil:
+    """Words as keys' bytes; `buffer`, which the spans borrow, may be `words` itself."""
+    cdef size_t i
+    for i in range(size):
+        rl_store64(&buffer[i], words[i])
+        spans[i].data = <const uint8_t *>&buffer[i]
+        spans[i].size = sizeof(uint64_t)
 
 
 cdef object _raise_empty(tuple nodes):

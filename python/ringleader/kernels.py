@@ -25,13 +25,16 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
+    "anchor",
     "force_simd",
     "hashing",
     "jump",
     "keys",
     "log",
+    "memento",
     "placer",
     "quorum",
+    "rendezvous",
     "require_compiled",
     "ring",
     "simd",
@@ -47,23 +50,29 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
+        anchor,
         hashing,
         jump,
         keys,
         log,
+        memento,
         placer,
         quorum,
+        rendezvous,
         ring,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
+    "anchor",
     "hashing",
     "jump",
     "keys",
     "log",
+    "memento",
     "placer",
     "quorum",
+    "rendezvous",
     "ring",
 )
 _AT_ONCE = ("hashing", "keys", "ring")

@@ -1,25 +1,38 @@
 """Where does this key live: locators, one file each, and the nodes they place keys on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.ring import HashRing
 from ringleader.placement.ringfile import load_ring
-from ringleader.placement.stats import RingStats
+from ringleader.placement.stats import RingStats, SampledStats
 from ringleader.placement.topology import Replicas
 
+if TYPE_CHECKING:
+    from ringleader.placement.anchor import AnchorHash
+    from ringleader.placement.memento import MementoHash
+    from ringleader.placement.rendezvous import Rendezvous
+
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "AnchorHash": "anchor",
+    "MementoHash": "memento",
+    "Rendezvous": "rendezvous",
+}
 
 __all__ = [
+    "AnchorHash",
     "HashRing",
     "Locator",
+    "MementoHash",
     "Node",
     "Ranges",
+    "Rendezvous",
     "Replicas",
     "RingStats",
+    "SampledStats",
     "Space",
     "load_ring",
 ]

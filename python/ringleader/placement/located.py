@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import kernels
+from ringleader import kernels, limits
 from ringleader.errors import (
     NodeNotFound,
     NodeTypeError,
+    SettingError,
     SettingTypeError,
 )
 from ringleader.keys import Column, Key, KeyColumn, compute
 from ringleader.placement.node import Node
+from ringleader.placement.stats import SampledStats, ideal_shares
 
 Self = TypeVar("Self", bound="Located")
 
@@ -150,6 +152,30 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
         placer: kernels.placer.Placer = self.table
         names = placer.names
         return [names[position] for position in placer.walk(key, n)]
+
+    def stats(self, samples: int = 2**20) -> SampledStats:
+        """How evenly the keys 0 ... samples - 1 are spread; the sample's own error beside it.
+
+        Raises:
+            SettingError, SettingTypeError: `samples` is no int from 1 to 2**32.
+
+        Cost: `samples` lookups.
+        """
+        samples = checked_int("samples", samples)
+        if not 1 <= samples <= 2**32:
+            raise SettingError(f"samples={samples} is not in 1 ... 2**32")
+        table = self.table
+        nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
+        weights = np.array([node.weight for node in nodes], dtype=np.float64)
+        counts = np.zeros(len(nodes), dtype=np.int64)
+        if table.live_count == 0:
+            samples = 0
+        for lo in range(0, samples, limits.KERNEL_RUN_KEYS):
+            keys = np.arange(lo, min(lo + limits.KERNEL_RUN_KEYS, samples), dtype=np.uint64)
+            found = compute(keys, table.lookup, np.uint32)
+            counts += np.bincount(found, minlength=len(nodes))
+        share = counts / max(1, samples)
+        return SampledStats(table.names, weights, samples, share, ideal_shares(weights))
 
 
 def checked_int(name: str, value: object) -> int:
