@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -69,14 +70,14 @@ class State:
         bounds = [int(start) for start in starts]
         if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != len(salts):
             raise ValueError("the groups do not make up the entries")
-        if any(lo >= hi for lo, hi in zip(bounds, bounds[1:], strict=False)):
+        if any(lo >= hi for lo, hi in pairwise(bounds)):
             raise ValueError("the groups do not make up the entries")
         if not len(salts) == len(weights) == len(targets) or leaf_start >= len(bounds) - 1:
             raise ValueError("salts, weights and targets are not of one length")
         if not all(0 < weight < float("inf") for weight in weights.tolist()):
             raise ValueError("a weight that is not positive")
         entries = list(zip(salts.tolist(), weights.tolist(), targets.tolist(), strict=True))
-        self._groups = [entries[lo:hi] for lo, hi in zip(bounds, bounds[1:], strict=False)]
+        self._groups = [entries[lo:hi] for lo, hi in pairwise(bounds)]
         for number, group in enumerate(self._groups[:leaf_start]):
             if any(not number < target < len(self._groups) for _, _, target in group):
                 raise ValueError("an entry that leads nowhere")
