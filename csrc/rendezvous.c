@@ -223,10 +223,10 @@ RL_TARGET_AVX512 static size_t weighted_avx512(const rl_rendezvous *state, const
                                                size_t count, uint32_t *out) {
     const uint32_t entries = state->starts[1];
     size_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        __m512i hash[2], at[2];
-        __m512d least[2], second[2];
-        for (int v = 0; v < 2; v++) {
+    for (; i + 32 <= count; i += 32) {
+        __m512i hash[4], at[4];
+        __m512d least[4], second[4];
+        for (int v = 0; v < 4; v++) {
             hash[v] = _mm512_loadu_si512(hashes + i + 8 * v);
             at[v] = _mm512_setzero_si512();
             least[v] = second[v] = _mm512_set1_pd(1e300);
@@ -235,7 +235,7 @@ RL_TARGET_AVX512 static size_t weighted_avx512(const rl_rendezvous *state, const
             __m512i salt = _mm512_set1_epi64((long long)state->salts[j]);
             __m512i entry = _mm512_set1_epi64(j);
             __m512d bound = _mm512_set1_pd(state->bounds[j]);
-            for (int v = 0; v < 2; v++) {
+            for (int v = 0; v < 4; v++) {
                 __m512d low =
                     _mm512_mul_pd(_mm512_cvtepu64_pd(rl_mix_avx512(hash[v], salt)), bound);
                 __mmask8 less = _mm512_cmp_pd_mask(low, least[v], _CMP_LT_OQ);
@@ -244,7 +244,7 @@ RL_TARGET_AVX512 static size_t weighted_avx512(const rl_rendezvous *state, const
                 at[v] = _mm512_mask_mov_epi64(at[v], less, entry);
             }
         }
-        for (int v = 0; v < 2; v++) {
+        for (int v = 0; v < 4; v++) {
             __m512i draw =
                 rl_mix_avx512(hash[v], _mm512_i64gather_epi64(at[v], state->salts, 8));
             __m512d weight = _mm512_i64gather_pd(at[v], state->weights, 8);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -53,7 +54,7 @@ class State:
         removed: NDArray[np.uint32],
         positions: NDArray[np.uint32],
     ) -> None:
-        self.live = checked_live(removed, positions)
+        self.live: Sequence[int] = checked_live(removed, positions)
         self.hash = hash_function(kind, seed, seed_hi)
         self._positions = positions
         count = len(positions)

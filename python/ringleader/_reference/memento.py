@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -39,7 +40,7 @@ class State:
         removed: NDArray[np.uint32],
         positions: NDArray[np.uint32],
     ) -> None:
-        self.live = checked_live(removed, positions)
+        self.live: Sequence[int] = checked_live(removed, positions)
         self.hash = hash_function(kind, seed, seed_hi)
         self._positions = positions
         # bucket -> the size of the working set after its removal, which is also who replaced it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import final
 
@@ -82,7 +83,9 @@ class State:
             if any(not number < target < len(self._groups) for _, _, target in group):
                 raise ValueError("an entry that leads nowhere")
         self._leaf_start = leaf_start
-        self.live = sorted(t for group in self._groups[leaf_start:] for _, _, t in group)
+        self.live: Sequence[int] = sorted(
+            t for group in self._groups[leaf_start:] for _, _, t in group
+        )
         if len(set(self.live)) != len(self.live):
             raise ValueError("two entries of one node")
         self.hash = hash_function(kind, seed, seed_hi)

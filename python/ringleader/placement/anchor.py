@@ -79,17 +79,17 @@ class AnchorHash(BucketLocator):
     @property
     def capacity(self) -> int:
         """The most nodes there may be at a time."""
-        return self._now.count
+        return self._now.bucket_count
 
     def _taken(self, now: Buckets) -> tuple[int, int, NDArray[np.uint32]]:
         if len(now.removed) == 0:
             raise LimitError(
-                f"all {now.count} buckets have a node; the capacity is fixed: build an AnchorHash "
+                f"all {now.bucket_count} buckets have a node; the capacity is fixed: build an AnchorHash "
                 "of a larger one (which moves keys), or use MementoHash, which has none"
             )
-        return int(now.removed[-1]), now.count, now.removed[:-1].copy()
+        return int(now.removed[-1]), now.bucket_count, now.removed[:-1].copy()
 
     @classmethod
     def _check_saved(cls, now: Buckets) -> None:
-        if now.count < 1:
+        if now.bucket_count < 1:
             raise SettingError("the saved AnchorHash has no bucket")

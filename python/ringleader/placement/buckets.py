@@ -34,24 +34,25 @@ class Buckets(NamedTuple):
     Attributes:
         nodes: in the order of their names.
         of: the bucket of each node, by position; NO_BUCKET where the weight is 0.
-        count: buckets, those removed included.
+        bucket_count: those removed included.
         removed: buckets without a node, in the order of their removal.
-            Invariant: `of` (but NO_BUCKET) and `removed` together are 0 ... count - 1, each once.
+            Invariant: `of` (but NO_BUCKET) and `removed` together are 0 ... bucket_count - 1, each
+            once.
     """
 
     nodes: tuple[Node, ...]
     of: NDArray[np.uint32]
-    count: int
+    bucket_count: int
     removed: NDArray[np.uint32]
 
     @property
     def standing(self) -> int:
-        return self.count - len(self.removed)
+        return self.bucket_count - len(self.removed)
 
     def same(self, other: Buckets) -> bool:
         return (
             self.nodes == other.nodes
-            and self.count == other.count
+            and self.bucket_count == other.bucket_count
             and np.array_equal(self.of, other.of)
             and np.array_equal(self.removed, other.removed)
         )
@@ -89,7 +90,7 @@ class BucketLocator(PlacerLocator):
 
     def _given_back(self, now: Buckets, bucket: int) -> tuple[int, NDArray[np.uint32]]:
         """Count and removed once this bucket has no node."""
-        return now.count, np.append(now.removed, np.uint32(bucket))
+        return now.bucket_count, np.append(now.removed, np.uint32(bucket))
 
     @classmethod
     def _check_saved(cls, now: Buckets) -> None:
@@ -120,7 +121,7 @@ class BucketLocator(PlacerLocator):
         """Build the state's tables and publish them; the caller holds the lock."""
         state = None
         if now.standing > 0:
-            positions = np.full(now.count, NO_BUCKET, dtype=np.uint32)
+            positions = np.full(now.bucket_count, NO_BUCKET, dtype=np.uint32)
             standing = np.flatnonzero(now.of != NO_BUCKET)
             positions[now.of[standing]] = standing
             state = self._state(*resolve_hash(*self._settings), now.removed, positions)
@@ -143,7 +144,7 @@ class BucketLocator(PlacerLocator):
     @property
     def bucket_count(self) -> int:
         """Buckets, those without a node included."""
-        return self._now.count
+        return self._now.bucket_count
 
     @property
     def removed(self) -> tuple[int, ...]:
@@ -172,7 +173,7 @@ class BucketLocator(PlacerLocator):
             names[3:-1] = ["..."]
         return (
             f"<{type(self).__name__} of {len(now.nodes)} nodes [{', '.join(names)}], "
-            f"{now.standing} of {now.count} buckets, hash={self.hash!r}, "
+            f"{now.standing} of {now.bucket_count} buckets, hash={self.hash!r}, "
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}>"
         )
 
@@ -201,7 +202,7 @@ class BucketLocator(PlacerLocator):
                 raise DuplicateNode(f"there is a node {added.name!r} already")
             if len(now.nodes) >= limits.NODES_MAX:
                 raise LimitError(f"there are {len(now.nodes)} nodes, as many as there may be")
-            bucket, count, removed = NO_BUCKET, now.count, now.removed
+            bucket, count, removed = NO_BUCKET, now.bucket_count, now.removed
             if added.weight:
                 bucket, count, removed = self._taken(now)
             nodes = (*now.nodes[:position], added, *now.nodes[position:])
@@ -250,7 +251,7 @@ class BucketLocator(PlacerLocator):
     def _freed(self, now: Buckets, position: int) -> tuple[int, NDArray[np.uint32]]:
         bucket = int(now.of[position])
         if bucket == NO_BUCKET:
-            return now.count, now.removed
+            return now.bucket_count, now.removed
         return self._given_back(now, bucket)
 
     # --- copies and bytes -----------------------------------------------------------------------
@@ -278,7 +279,7 @@ class BucketLocator(PlacerLocator):
         body.put("H", VERSION)
         body.hash(self.hash, self.seed)
         body.nodes(now.nodes)
-        body.put("II", now.count, len(now.removed))
+        body.put("II", now.bucket_count, len(now.removed))
         body.array(now.removed)
         body.array(now.of[now.of != NO_BUCKET])
         return saved.frame(self.KIND, body)

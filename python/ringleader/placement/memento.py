@@ -67,17 +67,17 @@ class MementoHash(BucketLocator):
 
     def _taken(self, now: Buckets) -> tuple[int, int, NDArray[np.uint32]]:
         if len(now.removed):
-            return int(now.removed[-1]), now.count, now.removed[:-1].copy()
-        if now.count >= limits.BUCKETS_MAX:
-            raise LimitError(f"there are {now.count} buckets, as many as there may be")
-        return now.count, now.count + 1, now.removed
+            return int(now.removed[-1]), now.bucket_count, now.removed[:-1].copy()
+        if now.bucket_count >= limits.BUCKETS_MAX:
+            raise LimitError(f"there are {now.bucket_count} buckets, as many as there may be")
+        return now.bucket_count, now.bucket_count + 1, now.removed
 
     def _given_back(self, now: Buckets, bucket: int) -> tuple[int, NDArray[np.uint32]]:
-        if len(now.removed) == 0 and bucket == now.count - 1:
-            return now.count - 1, now.removed  # as jump hash does it: nothing to remember
+        if len(now.removed) == 0 and bucket == now.bucket_count - 1:
+            return now.bucket_count - 1, now.removed  # as jump hash does it: nothing to remember
         return super()._given_back(now, bucket)
 
     @classmethod
     def _check_saved(cls, now: Buckets) -> None:
-        if len(now.removed) and now.removed[0] == now.count - 1:
+        if len(now.removed) and now.removed[0] == now.bucket_count - 1:
             raise FormatError("the saved MementoHash remembers a bucket that it would forget")

@@ -193,7 +193,12 @@ class Rendezvous(PlacerLocator):
         elif len(live):
             tables = self._tables(salts[live], weights[live], live)
             state = kernels.rendezvous.State(
-                *resolve_hash(self._settings.hash, self._settings.seed), *tables
+                *resolve_hash(self._settings.hash, self._settings.seed),
+                tables.salts,
+                tables.weights,
+                tables.targets,
+                tables.starts,
+                tables.leaf_start,
             )
         placer = kernels.placer.Placer(state, nodes)
         self._salts = salts
