@@ -38,6 +38,17 @@ struct rl_placer {
                           size_t wanted, uint32_t *out, uint64_t *seen);
 };
 
+/* spans[i] = the 8 little-endian bytes of words[i], which are put into `bytes`; it may be words
+ * itself. */
+RL_INLINE void rl_placer_word_spans(const uint64_t *words, size_t count, uint64_t *bytes,
+                                    rl_span *spans) {
+    for (size_t i = 0; i < count; i++) {
+        rl_store64(bytes + i, words[i]);
+        spans[i].data = (const uint8_t *)(bytes + i);
+        spans[i].size = sizeof *bytes;
+    }
+}
+
 /* Replicas for algorithms that know owners only: the owners of hash, then of
  * rl_placer_rehash(hash, 1), (hash, 2) and so on up to RL_REHASHES_MAX, then, should there be too
  * few distinct ones, the live positions that follow the last one found, cyclically. */

@@ -7,7 +7,7 @@ and state together and looks up; `PlacerBase` holds the cell that readers take a
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from csrc cimport (
@@ -23,6 +23,7 @@ from csrc cimport (
     rl_key_span,
     rl_keys,
     rl_placer,
+    rl_placer_word_spans,
     rl_pykey_init,
     rl_scratch,
     rl_scratch_free,
@@ -30,7 +31,6 @@ from csrc cimport (
     rl_simd_force,
     rl_simd_supported,
     rl_span,
-    rl_store64,
 )
 
 import numpy as np
@@ -73,20 +73,29 @@ def simd_force(int level):
 cdef class Placer:
     """Nodes and an algorithm's state over them: never changed once a reader can see it.
 
-    `state` is None when no node has a positive weight.
+    `state` is None when no node has a positive weight.  `nodes` is a tuple, or another sequence
+    that makes its items when they are asked for and has `names`.
     """
 
     cdef const rl_placer *_placer
     cdef readonly object state
-    cdef readonly tuple nodes
-    cdef readonly tuple names
+    cdef readonly object nodes
+    cdef readonly object names
     cdef readonly Py_ssize_t live_count
+    # Policy -> what places by it on this placer (placement/located.py).
+    cdef readonly dict policies
 
-    def __init__(self, object state, tuple nodes not None):
+    def __cinit__(self, *args, **kwargs):
+        self.policies = {}
+
+    def __init__(self, object state, object nodes not None):
         if self.nodes is not None:
             raise TypeError("a placer is made once: readers may hold it")
         self.nodes = nodes
-        self.names = tuple([node.name for node in nodes])
+        if isinstance(nodes, tuple):
+            self.names = tuple([node.name for node in <tuple>nodes])
+        else:
+            self.names = nodes.names
         self.state = state
         self.live_count = 0
         if state is not None:
@@ -136,7 +145,7 @@ cdef class Placer:
     cdef Py_ssize_t _check_wanted(self, object wanted) except -1:
         self._check_live()
         if isinstance(wanted, bool) or not PyIndex_Check(wanted):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         return _check_count(PyNumber_AsSsize_t(wanted, NULL), self.live_count)
 
     cdef uint64_t _hash(self, object key) except? 0:
@@ -236,7 +245,7 @@ cdef class Placer:
                     at += size
                     continue
                 if placer.span_owners != NULL:
-                    _word_spans(words, size, buffer, spans)
+                    rl_placer_word_spans(words, size, buffer, spans)
                 else:
                     rl_hash_words(&placer.hasher, words, size, buffer)
             else:
@@ -258,18 +267,7 @@ cdef class Placer:
         return True
 
 
-cdef void _word_spans(
-    const uint64_t *words, size_t size, uint64_t *buffer, rl_span *spans
-) noexcept nogil:
-    """Words as keys' bytes; `buffer`, which the spans borrow, may be `words` itself."""
-    cdef size_t i
-    for i in range(size):
-        rl_store64(&buffer[i], words[i])
-        spans[i].data = <const uint8_t *>&buffer[i]
-        spans[i].size = sizeof(uint64_t)
-
-
-cdef object _raise_empty(tuple nodes):
+cdef object _raise_empty(object nodes):
     if nodes:
         raise EmptyRingError(
             f"none of the {len(nodes)} nodes has a positive weight; "

@@ -26,6 +26,8 @@ __all__ = [
     "PURE",
     "SIMD_LEVELS",
     "anchor",
+    "balance",
+    "bounded",
     "force_simd",
     "hashing",
     "jump",
@@ -35,10 +37,16 @@ __all__ = [
     "placer",
     "quorum",
     "rendezvous",
+    "movement",
+    "partitions",
+    "placer",
+    "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -51,6 +59,8 @@ PURE: bool = _flag == "1"
 if TYPE_CHECKING:
     from ringleader._native import (
         anchor,
+        balance,
+        bounded,
         hashing,
         jump,
         keys,
@@ -59,12 +69,20 @@ if TYPE_CHECKING:
         placer,
         quorum,
         rendezvous,
+        movement,
+        partitions,
+        placer,
+        quorum,
+        replicas,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
     "anchor",
+    "bounded",
+    "balance",
     "hashing",
     "jump",
     "keys",
@@ -73,7 +91,13 @@ KERNELS = (
     "placer",
     "quorum",
     "rendezvous",
+    "partitions",
+    "movement",
+    "placer",
+    "quorum",
+    "replicas",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}

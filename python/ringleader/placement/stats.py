@@ -57,9 +57,11 @@ class RingStats(Loads):
         names: the nodes' names.
         weights: their weights, float64.
         points: virtual nodes of each, uint32.
-        arcs: hashes owned by each; exact integers that sum to 2**64 (0 for an empty ring).
+        arcs: hashes owned by each; exact integers that sum to 2**64 (0 for an empty ring).  Empty
+            where an algorithm gives no hash to a node by itself, and `share` is an expectation.
         share: arcs / 2**64, float64.
         ideal: weight / total weight, float64: the share each node should have.
+        is_exact: whether `share` is what the nodes own, and no expectation.
     """
 
     names: tuple[str, ...]
@@ -68,6 +70,7 @@ class RingStats(Loads):
     arcs: tuple[int, ...]
     share: NDArray[np.float64]
     ideal: NDArray[np.float64]
+    is_exact: bool = True
 
     @classmethod
     def of(
@@ -78,8 +81,18 @@ class RingStats(Loads):
         arcs: list[int],
     ) -> RingStats:
         share = np.array([arc / CIRCLE for arc in arcs], dtype=np.float64)
-        ideal = ideal_shares(weights)
-        return cls(names, weights, points, tuple(arcs), share, ideal)
+        return cls(names, weights, points, tuple(arcs), share, ideal_shares(weights))
+
+    @classmethod
+    def expected(
+        cls,
+        names: tuple[str, ...],
+        weights: NDArray[np.float64],
+        points: NDArray[np.uint32],
+        share: NDArray[np.float64],
+    ) -> RingStats:
+        """Shares that the nodes can be expected to have, where there is nothing to count."""
+        return cls(names, weights, points, (), share, ideal_shares(weights), is_exact=False)
 
     def __repr__(self) -> str:
         return (
