@@ -36,6 +36,7 @@ MODULES = {
     "polars": "polars",
     "polars-hash": "polars_hash",
     "pyarrow": "pyarrow",
+    "pymemcache": "pymemcache.client.rendezvous",
     "pysyncobj": "pysyncobj",
     "tooz": "tooz.hashring",
     "uhashring": "uhashring",

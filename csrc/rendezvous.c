@@ -114,15 +114,67 @@ RL_TARGET_AVX512 static uint32_t pick_even_avx512(const uint64_t *salts, uint32_
     return (uint32_t)_mm512_mask_reduce_max_epu64(equal, at);
 }
 
+/* Eight draws times their bounds. */
+RL_TARGET_AVX512 RL_INLINE __m512d bounds_avx512(const rl_rendezvous *state, __m512i hashes,
+                                                 uint32_t j, __mmask8 inside) {
+    __m512i draw = rl_mix_avx512(hashes, _mm512_maskz_loadu_epi64(inside, state->salts + j));
+    return _mm512_mul_pd(_mm512_cvtepu64_pd(draw),
+                         _mm512_maskz_loadu_pd(inside, state->bounds + j));
+}
+
+/* The entry of the least bound is timed first: then hardly another can come before it. */
+RL_TARGET_AVX512 static uint32_t pick_weighted_avx512(const rl_rendezvous *state, uint32_t lo,
+                                                      uint32_t hi, uint64_t hash) {
+    const __m512i hashes = _mm512_set1_epi64((long long)hash), eight = _mm512_set1_epi64(8);
+    __m512i entry = _mm512_add_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
+                                     _mm512_set1_epi64(lo));
+    __m512i entries = entry;
+    __m512d least = _mm512_set1_pd(1e300);
+    for (uint32_t j = lo; j < hi; j += 8) {
+        __mmask8 inside = hi - j >= 8 ? 0xFF : (__mmask8)((1u << (hi - j)) - 1);
+        __m512d low = bounds_avx512(state, hashes, j, inside);
+        __mmask8 less = _mm512_mask_cmp_pd_mask(inside, low, least, _CMP_LT_OQ);
+        least = _mm512_mask_mov_pd(least, less, low);
+        entries = _mm512_mask_mov_epi64(entries, less, entry);
+        entry = _mm512_add_epi64(entry, eight);
+    }
+    __mmask8 inside = hi - lo >= 8 ? 0xFF : (__mmask8)((1u << (hi - lo)) - 1);
+    double bound = _mm512_mask_reduce_min_pd(inside, least);
+    __mmask8 equal = _mm512_mask_cmp_pd_mask(inside, least, _mm512_set1_pd(bound), _CMP_EQ_OQ);
+    uint32_t at = (uint32_t)_mm512_mask_reduce_max_epu64(equal, entries);
+    uint64_t best_draw = rl_mix(hash, state->salts[at]);
+    double best = rl_rendezvous_exponential(best_draw) / state->weights[at];
+    for (uint32_t j = lo; j < hi; j += 8) {
+        inside = hi - j >= 8 ? 0xFF : (__mmask8)((1u << (hi - j)) - 1);
+        __m512d low = bounds_avx512(state, hashes, j, inside);
+        unsigned others = _mm512_mask_cmp_pd_mask(inside, low, _mm512_set1_pd(best), _CMP_LE_OQ);
+        if (at - j < 8) others &= ~(1u << (at - j));
+        for (uint32_t other = j; others != 0; others >>= 1, other++) {
+            if (!(others & 1)) continue;
+            uint64_t draw = rl_mix(hash, state->salts[other]);
+            double time = rl_rendezvous_exponential(draw) / state->weights[other];
+            if (other < at ? !wins(best, best_draw, time, draw)
+                           : wins(time, draw, best, best_draw)) {
+                best = time;
+                best_draw = draw;
+                at = other;
+            }
+        }
+    }
+    return at;
+}
+
 #endif
 
 static uint32_t pick(const rl_rendezvous *state, uint32_t group, uint64_t hash) {
     uint32_t lo = state->starts[group], hi = state->starts[group + 1];
-    if (!state->even[group]) return pick_weighted(state, lo, hi, hash);
+    int even = state->even[group];
 #if RL_X86_64
-    if (rl_simd() >= RL_SIMD_AVX512) return pick_even_avx512(state->salts, lo, hi, hash);
+    if (rl_simd() >= RL_SIMD_AVX512)
+        return even ? pick_even_avx512(state->salts, lo, hi, hash)
+                    : pick_weighted_avx512(state, lo, hi, hash);
 #endif
-    return pick_even(state->salts, lo, hi, hash);
+    return even ? pick_even(state->salts, lo, hi, hash) : pick_weighted(state, lo, hi, hash);
 }
 
 static uint32_t owner(const rl_rendezvous *state, uint64_t hash) {
@@ -259,7 +311,7 @@ RL_TARGET_AVX512 static size_t weighted_avx512(const rl_rendezvous *state, const
                 unsigned lane = 0;
                 while (!(unsure >> lane & 1)) lane++;
                 uint64_t one = hashes[i + 8 * v + lane];
-                to[lane] = state->targets[pick_weighted(state, 0, entries, one)];
+                to[lane] = state->targets[pick_weighted_avx512(state, 0, entries, one)];
             }
         }
     }

@@ -64,7 +64,7 @@ cdef class State:
         if rl_anchor_init(&self._buckets, kind, seed, seed_hi) != 0:
             raise ValueError(f"unknown hash kind {kind}")
         live = np.sort(np.asarray(positions)[stands])
-        if len(live) > 1 and (live[1:] == live[:-1]).any():
+        if (np.diff(live) == 0).any():
             raise ValueError("two buckets of one position")
         self._live = live
         self._buckets.bucket_count = bucket_count

@@ -139,7 +139,7 @@ def _checked(salts, weights, targets, starts, leaf_start):
     if (inner <= groups_of).any() or (inner >= groups).any():
         raise ValueError("an entry that leads nowhere")
     live = np.sort(targets[leaves:])
-    if (live[1:] == live[:-1]).any():
+    if (np.diff(live) == 0).any():
         raise ValueError("two entries of one node")
     lowest = np.minimum.reduceat(weights, starts[:groups])
     even = (lowest == np.maximum.reduceat(weights, starts[:groups])).astype(np.uint8)
@@ -166,7 +166,7 @@ cdef class Pymemcache:
         if self.capsule is not None or self._nodes != NULL:
             raise TypeError("a state is made once: readers may hold it")
         found = np.asarray(positions)
-        if not 1 <= len(names) == len(found) or (found[1:] <= found[:-1]).any():
+        if not 1 <= len(names) == len(found) or (np.diff(found.astype(np.int64)) <= 0).any():
             raise ValueError("positions do not fit the names")
         self._nodes = <rl_pymemcache_node *>malloc(len(names) * sizeof(rl_pymemcache_node))
         if self._nodes == NULL:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringleader import Node, errors
+from ringleader import Node, Replicas, errors
 from ringleader._reference.hashing import crc32c, murmur3_x86_32
 from ringleader.placement import Locator, Rendezvous
 
@@ -191,6 +191,24 @@ def test_weight_zero_drains(make: Callable[..., Rendezvous]) -> None:
     with pytest.raises(errors.TooFewNodes, match="only 9"):
         on.get_nodes("k", 10)
     assert on.stats(samples=1000).share[2] == 0
+
+
+def test_policies(make: Callable[..., Rendezvous]) -> None:
+    on = make([Node(f"n{i}", dc="eu" if i % 2 else "us", zone=f"z{i % 3}") for i in range(12)])
+    policy = Replicas({"eu": 2, "us": 1}, spread="zone")
+    keys: list[Any] = ["user:1", b"x", *range(300)]
+    rows = on.lookup_replicas(keys, policy)
+    for key, row in zip(keys, rows.tolist(), strict=True):
+        nodes = [on.nodes[at] for at in row]
+        assert [node.name for node in nodes] == on.get_nodes(key, policy)
+        assert sorted(node.dc for node in nodes) == ["eu", "eu", "us"]
+        order = on.get_nodes(key, 12)
+        assert [node.name for node in nodes if node.dc == "us"] == [
+            name for name in order if on.node(name).dc == "us"
+        ][:1]
+    ints = np.arange(300)
+    assert (on.lookup_replicas(ints, policy) == rows[2:]).all()
+    assert set(on.handoffs("user:1", policy)) == set(on.names) - set(on.get_nodes("user:1", policy))
 
 
 # --- pymemcache ---------------------------------------------------------------------------------
