@@ -16,12 +16,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ringleader import Node, errors, limits
+from ringleader import Node, errors, kernels, limits
 from ringleader._reference.hashing import crc32c
 from ringleader.placement import AnchorHash, Locator, MementoHash
 
 NAMES = [f"node-{i}" for i in range(10)]
-KEYS = np.arange(20_000, dtype=np.uint64)
+KEYS = np.arange(1_500 if kernels.PURE else 20_000, dtype=np.uint64)
 MAKERS: dict[str, Callable[..., Any]] = {"AnchorHash": AnchorHash, "MementoHash": MementoHash}
 
 
@@ -130,7 +130,7 @@ def test_only_keys_to_the_node_that_comes_move(make: Callable[..., Any]) -> None
         on.add_node(name)
         after = named(on)
         assert (after[before != after] == name).all()
-        assert (before != after).mean() == pytest.approx(1 / len(on), abs=0.02)
+        assert (before != after).mean() == pytest.approx(1 / len(on), abs=3 / len(KEYS) ** 0.5)
 
 
 def test_undone_in_reverse_leaves_no_trace(make: Callable[..., Any]) -> None:
@@ -173,7 +173,7 @@ def test_a_new_node_takes_the_place_of_the_last_that_left(make: Callable[..., An
 
 
 def test_memento_is_jump_hash_until_somebody_leaves() -> None:
-    from ringleader import hashing, kernels
+    from ringleader import hashing
 
     on = MementoHash(["a", "b", "c"])
     for name in ("d", "e"):
@@ -438,6 +438,10 @@ class MementoChanges(Changes):
 
 
 TestAnchorChanges = AnchorChanges.TestCase
-TestAnchorChanges.settings = settings(max_examples=40, stateful_step_count=25)
+TestAnchorChanges.settings = settings(
+    max_examples=8 if kernels.PURE else 40, stateful_step_count=25
+)
 TestMementoChanges = MementoChanges.TestCase
-TestMementoChanges.settings = settings(max_examples=40, stateful_step_count=25)
+TestMementoChanges.settings = settings(
+    max_examples=8 if kernels.PURE else 40, stateful_step_count=25
+)

@@ -84,8 +84,8 @@ class AnchorHash(BucketLocator):
     def _taken(self, now: Buckets) -> tuple[int, int, NDArray[np.uint32]]:
         if len(now.removed) == 0:
             raise LimitError(
-                f"all {now.bucket_count} buckets have a node; the capacity is fixed: build an AnchorHash "
-                "of a larger one (which moves keys), or use MementoHash, which has none"
+                f"all {now.bucket_count} buckets have a node; the capacity is fixed: build an "
+                "AnchorHash of a larger one (which moves keys), or use MementoHash, which has none"
             )
         return int(now.removed[-1]), now.bucket_count, now.removed[:-1].copy()
 

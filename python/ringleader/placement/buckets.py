@@ -19,7 +19,7 @@ from ringleader import kernels, limits
 from ringleader.errors import DuplicateNode, FormatError, LimitError, VersionError, WeightError
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
-from ringleader.placement.located import PlacerLocator, found_position, position_of
+from ringleader.placement.located import SampledLocator, found_position, position_of
 from ringleader.placement.node import Node, as_node, sorted_nodes
 
 Self = TypeVar("Self", bound="BucketLocator")
@@ -66,7 +66,7 @@ def first_buckets(nodes: tuple[Node, ...]) -> NDArray[np.uint32]:
     return of
 
 
-class BucketLocator(PlacerLocator):
+class BucketLocator(SampledLocator):
     """What AnchorHash and MementoHash share."""
 
     __hash__: ClassVar[None]  # type: ignore[assignment]

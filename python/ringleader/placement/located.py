@@ -301,6 +301,15 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
         names = placer.names
         return [names[position] for position in placer.walk(key, n)]
 
+    def _placing(self, table: Any, policy: Replicas) -> Placing:
+        rule = policy.rule(table.nodes, (node.weight > 0 for node in table.nodes))
+        table.check_wanted(policy.total)
+        return kernels.replicas.PlacerReplicas(table, rule)
+
+
+class SampledLocator(PlacerLocator):
+    """A locator whose shares are known by theory only, and measured with keys."""
+
     def stats(self, samples: int = 2**20) -> SampledStats:
         """How evenly the keys 0 ... samples - 1 are spread; the sample's own error beside it.
 
@@ -324,11 +333,6 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
             counts += np.bincount(found, minlength=len(nodes))
         share = counts / max(1, samples)
         return SampledStats(table.names, weights, samples, share, ideal_shares(weights))
-
-    def _placing(self, table: Any, policy: Replicas) -> Placing:
-        rule = policy.rule(table.nodes, (node.weight > 0 for node in table.nodes))
-        table.check_wanted(policy.total)
-        return kernels.replicas.PlacerReplicas(table, rule)
 
 
 def checked_int(name: str, value: object) -> int:

@@ -32,7 +32,7 @@ from ringleader.errors import (
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
 from ringleader.placement.located import (
-    PlacerLocator,
+    SampledLocator,
     checked_int,
     found_position,
     position_of,
@@ -83,7 +83,7 @@ class Tables(NamedTuple):
     leaf_start: int
 
 
-class Rendezvous(PlacerLocator):
+class Rendezvous(SampledLocator):
     """Rendezvous hashing: every node draws for every key, and the best draw, for its weight, wins.
 
     Args:
