@@ -38,6 +38,7 @@ MODULES = {
     "pyarrow": "pyarrow",
     "pymemcache": "pymemcache.client.rendezvous",
     "pysyncobj": "pysyncobj",
+    "swift": "swift.common.ring.builder",
     "tooz": "tooz.hashring",
     "uhashring": "uhashring",
     "xxhash": "xxhash",
