@@ -32,8 +32,6 @@ KERNELS: dict[str, list[str]] = {
     "rendezvous": ["simd", "hash", "xxh3", "placer", "rendezvous"],
     "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
     "movement": ["movement"],
-    "placer": ["simd", "hash", "xxh3", "utf8"],
-    "quorum": ["simd", "quorum"],
     "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
     "slots": ["simd", "hash", "placer", "slots"],
