@@ -2,8 +2,9 @@
 to Increase Hit Rates", IEEE/ACM Transactions on Networking 6(1), 1998).
 
 Weights by the logarithmic method (Schindelhauer & Schomaker, "Weighted Distributed Hash Tables",
-SPAA 2005); the skeleton follows Wang & Ravishankar's hierarchy ("Hierarchical rendezvous",
-2009), with weights at each level.
+SPAA 2005).  The skeleton follows Wang & Ravishankar, "Hash-Based Virtual Hierarchies for Scalable
+Location Service in Mobile Ad-hoc Networks" (Mobile Networks and Applications 14(5), 2009), with
+weights at each level.
 
 The mapping is *rendezvous format v1*, published in docs/formats.md with golden vectors.
 """
