@@ -20,27 +20,6 @@ PACKAGE = "ringleader._native"
 
 # One extension for each: pyx/NAME.pyx, and what it needs of the C.
 KERNELS: list[str] = sorted(path.stem for path in Path("pyx").glob("*.pyx"))
-# Kernel name -> the C files it links.  Header-only C needs no entry.
-KERNELS: dict[str, list[str]] = {
-    "bounded": ["simd", "hash", "xxh3", "ring", "bounded", "utf8"],
-    "balance": ["balance"],
-    "hashing": ["simd", "hash", "xxh3", "md5", "crc", "utf8"],
-    "jump": ["simd", "hash", "xxh3", "placer", "jump"],
-    "keys": ["keys", "arrow", "utf8"],
-    "log": ["simd", "crc", "arena", "log"],
-    "maglev": ["simd", "hash", "xxh3", "placer", "maglev"],
-    "multiprobe": ["simd", "hash", "xxh3", "ring", "placer", "multiprobe"],
-    "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
-    "movement": ["movement"],
-    "placer": ["simd", "hash", "xxh3", "utf8"],
-    "quorum": ["simd", "quorum"],
-    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
-    "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
-    "slots": ["simd", "hash", "placer", "slots"],
-}
-
-# What a C file needs besides itself, so that no entry above has to know it.
-NEEDS: dict[str, list[str]] = {"hash": ["xxh3", "md5", "crc"]}
 
 # Plain Python that is compiled as it stands, under the types of the .pxd beside it.
 COMPILED: list[str] = [

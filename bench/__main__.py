@@ -27,6 +27,7 @@ RESULTS = ROOT / "bench" / "results"
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
     *("threads", "churn", "hashing", "curve", "bounded"),
+    *("placers",),
     *("quorum", "log", "raft", "groups", "sim"),
     "tables",
 )

@@ -38,6 +38,7 @@ MODULES = {
     "polars": "polars",
     "polars-hash": "polars_hash",
     "pyarrow": "pyarrow",
+    "pymemcache": "pymemcache.client.rendezvous",
     "pysyncobj": "pysyncobj",
     "swift": "swift.common.ring.builder",
     "redis": "redis.crc",

@@ -29,7 +29,25 @@ struct rl_placer {
     /* The owners of words, hashed here so that hashes stay in registers; or NULL. */
     void (*word_owners)(const rl_placer *placer, const uint64_t *words, size_t count,
                         uint32_t *out);
+    /* For algorithms that need the keys' bytes, not a hash of them; or NULL, both.  As owners and
+     * replicas, which may be NULL then, and the hasher unused; words come as 8 little-endian bytes.
+     * The spans' bytes are borrowed for the call. */
+    void (*span_owners)(const rl_placer *placer, const rl_span *spans, size_t count,
+                        uint32_t *out);
+    void (*span_replicas)(const rl_placer *placer, const rl_span *spans, size_t count,
+                          size_t wanted, uint32_t *out, uint64_t *seen);
 };
+
+/* spans[i] = the 8 little-endian bytes of words[i], which are put into `bytes`; it may be words
+ * itself. */
+RL_INLINE void rl_placer_word_spans(const uint64_t *words, size_t count, uint64_t *bytes,
+                                    rl_span *spans) {
+    for (size_t i = 0; i < count; i++) {
+        rl_store64(bytes + i, words[i]);
+        spans[i].data = (const uint8_t *)(bytes + i);
+        spans[i].size = sizeof *bytes;
+    }
+}
 
 /* Replicas for algorithms that know owners only: the owners of hash, then of
  * rl_placer_rehash(hash, 1), (hash, 2) and so on up to RL_REHASHES_MAX, then, should there be too

@@ -363,6 +363,16 @@ cdef extern from "placer.h" nogil:
         void (*word_owners)(
             const rl_placer *placer, const uint64_t *words, size_t count, uint32_t *out
         ) noexcept nogil
+        void (*span_owners)(
+            const rl_placer *placer, const rl_span *spans, size_t count, uint32_t *out
+        ) noexcept nogil
+        void (*span_replicas)(
+            const rl_placer *placer, const rl_span *spans, size_t count, size_t wanted,
+            uint32_t *out, uint64_t *seen
+        ) noexcept nogil
+    void rl_placer_word_spans(
+        const uint64_t *words, size_t count, uint64_t *bytes, rl_span *spans
+    ) noexcept
 
 cdef extern from "jump.h" nogil:
     enum: RL_JUMP_BUCKETS_MAX
@@ -626,4 +636,50 @@ cdef extern from "slots.h" nogil:
     void rl_slots_init(
         rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
         size_t live_count
+    ) noexcept
+
+cdef extern from "buckets.h" nogil:
+    enum: RL_BUCKETS_MAX
+    ctypedef struct rl_buckets:
+        rl_placer placer
+        uint32_t bucket_count
+        const uint64_t *entries
+
+cdef extern from "anchor.h" nogil:
+    void rl_anchor_fill(
+        uint64_t *entries, uint32_t bucket_count, const uint32_t *removed, size_t removed_count,
+        const uint32_t *positions, uint32_t *who, uint32_t *where
+    ) noexcept
+    int rl_anchor_init(rl_buckets *state, uint32_t kind, uint64_t seed, uint64_t seed_hi) noexcept
+
+cdef extern from "memento.h" nogil:
+    void rl_memento_fill(
+        uint64_t *entries, uint32_t bucket_count, const uint32_t *removed, size_t removed_count,
+        const uint32_t *positions
+    ) noexcept
+    int rl_memento_init(rl_buckets *state, uint32_t kind, uint64_t seed, uint64_t seed_hi) noexcept
+
+cdef extern from "rendezvous.h" nogil:
+    ctypedef struct rl_rendezvous:
+        rl_placer placer
+        const uint64_t *salts
+        const double *weights
+        const double *bounds
+        const uint32_t *targets
+        const uint32_t *starts
+        const uint8_t *even
+        uint32_t leaf_start
+    int rl_rendezvous_init(
+        rl_rendezvous *state, uint32_t kind, uint64_t seed, uint64_t seed_hi, int is_flat
+    ) noexcept
+    double rl_rendezvous_exponential(uint64_t draw) noexcept
+    double rl_rendezvous_bound(double weight) noexcept
+    ctypedef struct rl_pymemcache_node:
+        uint32_t position
+    ctypedef struct rl_pymemcache:
+        rl_placer placer
+        const rl_pymemcache_node *nodes
+    void rl_pymemcache_init(rl_pymemcache *state) noexcept
+    rl_pymemcache_node rl_pymemcache_prepare(
+        const uint8_t *name, size_t size, uint32_t seed, uint32_t position
     ) noexcept

@@ -23,6 +23,7 @@ from csrc cimport (
     rl_key_span,
     rl_keys,
     rl_placer,
+    rl_placer_word_spans,
     rl_pykey_init,
     rl_scratch,
     rl_scratch_free,
@@ -162,7 +163,14 @@ cdef class Placer:
     cdef Py_ssize_t _owner(self, object key) except -1:
         cdef uint32_t position
         cdef uint64_t value
+        cdef rl_span span
+        cdef rl_key_room room
         self._check_live()
+        if self._placer.span_owners != NULL:
+            rl_key_span(key, -1, &span, &room)
+            self._placer.span_owners(self._placer, &span, 1, &position)
+            rl_key_release(&room)
+            return position
         value = self._hash(key)
         self._placer.owners(self._placer, &value, 1, &position)
         return position
@@ -170,9 +178,19 @@ cdef class Placer:
     def walk(self, key, n):
         """The positions of the first `n` distinct nodes of one key, as a list."""
         cdef Py_ssize_t wanted = self._check_wanted(n)
-        cdef uint64_t value = self._hash(key)
+        cdef uint64_t value
+        cdef rl_span span
+        cdef rl_key_room room
         cdef uint32_t[::1] found = np.empty(wanted, dtype=np.uint32)
         cdef uint64_t[::1] seen = np.zeros(len(self.nodes) // 64 + 1, dtype=np.uint64)
+        if self._placer.span_replicas != NULL:
+            rl_key_span(key, -1, &span, &room)
+            self._placer.span_replicas(
+                self._placer, &span, 1, <size_t>wanted, &found[0], &seen[0]
+            )
+            rl_key_release(&room)
+            return np.asarray(found).tolist()
+        value = self._hash(key)
         self._placer.replicas(self._placer, &value, 1, <size_t>wanted, &found[0], &seen[0])
         return np.asarray(found).tolist()
 
@@ -226,13 +244,22 @@ cdef class Placer:
                     placer.word_owners(placer, words, size, to)
                     at += size
                     continue
-                rl_hash_words(&placer.hasher, words, size, buffer)
+                if placer.span_owners != NULL:
+                    rl_placer_word_spans(words, size, buffer, spans)
+                else:
+                    rl_hash_words(&placer.hasher, words, size, buffer)
             else:
                 size = keys.spans(keys, at, size, spans, scratch)
                 if size == 0:
                     return False
-                rl_hash_spans(&placer.hasher, spans, size, buffer)
-            if replicas:
+                if placer.span_owners == NULL:
+                    rl_hash_spans(&placer.hasher, spans, size, buffer)
+            if placer.span_owners != NULL:
+                if replicas:
+                    placer.span_replicas(placer, spans, size, width, to, seen)
+                else:
+                    placer.span_owners(placer, spans, size, to)
+            elif replicas:
                 placer.replicas(placer, buffer, size, width, to, seen)
             else:
                 placer.owners(placer, buffer, size, to)

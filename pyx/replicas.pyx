@@ -27,6 +27,7 @@ from csrc cimport (
     rl_keys,
     rl_place,
     rl_placer,
+    rl_placer_word_spans,
     rl_pykey_init,
     rl_quota,
     rl_ring,
@@ -398,19 +399,25 @@ cdef class PlacerReplicas:
     def walk(self, table, key):
         """The positions of the replicas of one key, as a list."""
         cdef const rl_placer *placer = _placer(table, self.rule)
-        cdef uint64_t value = _hash(&placer.hasher, key)
+        cdef uint64_t value = 0
+        cdef rl_span span
+        cdef rl_key_room room
         cdef uint32_t row[RL_REPLICAS_MAX]
         cdef uint64_t *seen = NULL
         cdef uint32_t *candidates = NULL
         cdef size_t total = self.rule._rule.total, i
         cdef bint done
+        rl_key_span(key, -1, &span, &room)
         try:
+            if placer.span_replicas == NULL:
+                value = rl_hash_bytes(&placer.hasher, span.data, span.size)
             seen = <uint64_t *>calloc(placer.node_count // 64 + 1, sizeof(uint64_t))
             candidates = <uint32_t *>malloc(placer.live_count * sizeof(uint32_t))
             if seen == NULL or candidates == NULL:
                 raise MemoryError()
-            done = _more(placer, &self.rule._rule, value, total, candidates, seen, row)
+            done = _more(placer, &self.rule._rule, value, &span, total, candidates, seen, row)
         finally:
+            rl_key_release(&room)
             free(seen)
             free(candidates)
         if not done:
@@ -498,13 +505,16 @@ def live(placer):
 
 
 cdef bint _more(
-    const rl_placer *placer, const rl_rule *rule, uint64_t value, size_t width,
-    uint32_t *candidates, uint64_t *seen, uint32_t *row,
+    const rl_placer *placer, const rl_rule *rule, uint64_t value, const rl_span *span,
+    size_t width, uint32_t *candidates, uint64_t *seen, uint32_t *row,
 ) noexcept nogil:
     """One key's replicas, out of `width` candidates or as many more as it takes."""
     while True:
         width = min(width, placer.live_count)
-        placer.replicas(placer, &value, 1, width, candidates, seen)
+        if placer.span_replicas != NULL:
+            placer.span_replicas(placer, span, 1, width, candidates, seen)
+        else:
+            placer.replicas(placer, &value, 1, width, candidates, seen)
         if rl_rule_select(rule, candidates, width, row) == rule.total:
             return True
         if width == placer.live_count:
@@ -529,19 +539,28 @@ cdef int _placer_blocks(
             words = keys.words(keys, at, size, buffer, scratch)
             if words == NULL:
                 return 0
-            rl_hash_words(&placer.hasher, words, size, buffer)
+            if placer.span_replicas != NULL:
+                rl_placer_word_spans(words, size, buffer, spans)
+            else:
+                rl_hash_words(&placer.hasher, words, size, buffer)
         else:
             size = keys.spans(keys, at, size, spans, scratch)
             if size == 0:
                 return 0
-            rl_hash_spans(&placer.hasher, spans, size, buffer)
-        placer.replicas(placer, buffer, size, width, few, seen)
+            if placer.span_replicas == NULL:
+                rl_hash_spans(&placer.hasher, spans, size, buffer)
+        if placer.span_replicas != NULL:
+            placer.span_replicas(placer, spans, size, width, few, seen)
+        else:
+            placer.replicas(placer, buffer, size, width, few, seen)
         short = 0
         for i in range(size):
             to = out + (at + i) * rule.total
             if rl_rule_select(rule, few + i * width, width, to) < rule.total:
                 short += 1
-                if not _more(placer, rule, buffer[i], 2 * width, many, seen, to):
+                if not _more(
+                    placer, rule, buffer[i], &spans[i], 2 * width, many, seen, to
+                ):
                     return -1
         if short > size // 8:  # wider at once is cheaper than twice
             width = min(2 * width, width_max)

@@ -32,6 +32,12 @@ NODE_NAME_BYTES_MAX: Final = 65_535
 NODE_FIELD_BYTES_MAX: Final = 65_535
 NODE_TAGS_MAX: Final = 65_535
 
+#: Buckets of AnchorHash and MementoHash: 12 bytes each, and a copy while they change.
+BUCKETS_MAX: Final = 2**26
+
+#: Of the skeleton of a rendezvous hash.
+FANOUT_MAX: Final = 1024
+CLUSTERS_MAX: Final = 2**30
 #: Buckets of jump hash: the paper counts them in an int32.
 JUMP_BUCKETS_MAX: Final = 2**31 - 1
 #: Slots of a Maglev table; so many take 256 MiB.

@@ -11,27 +11,32 @@ from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
 if TYPE_CHECKING:
+    from ringleader.placement.anchor import AnchorHash
     from ringleader.placement.bounded import BoundedLoads, assign_bounded
     from ringleader.placement.envoy import EnvoyRing
     from ringleader.placement.jump import JumpHash
     from ringleader.placement.ketama import KetamaRing
     from ringleader.placement.maglev import Maglev
+    from ringleader.placement.memento import MementoHash
     from ringleader.placement.movement import KeyMovement, Movement, moved
     from ringleader.placement.multiprobe import MultiProbe
     from ringleader.placement.nginx import NginxRing
-    from ringleader.placement.partitions import Partitions, PartitionStats, Rebalance
+    from ringleader.placement.partitions import PartitionStats, Partitions, Rebalance
     from ringleader.placement.plan import Plan, Step, Transfer
+    from ringleader.placement.rendezvous import Rendezvous
     from ringleader.placement.slots import RedisSlots
     from ringleader.placement.tokens import TokenRing
 
 #: What is imported when it is asked for, not with the ring.
 _HOMES = {
+    "AnchorHash": "anchor",
     "BoundedLoads": "bounded",
     "EnvoyRing": "envoy",
     "JumpHash": "jump",
     "KetamaRing": "ketama",
     "KeyMovement": "movement",
     "Maglev": "maglev",
+    "MementoHash": "memento",
     "Movement": "movement",
     "MultiProbe": "multiprobe",
     "NginxRing": "nginx",
@@ -40,6 +45,7 @@ _HOMES = {
     "Plan": "plan",
     "Rebalance": "partitions",
     "RedisSlots": "slots",
+    "Rendezvous": "rendezvous",
     "Step": "plan",
     "TokenRing": "tokens",
     "Transfer": "plan",
@@ -48,6 +54,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnchorHash",
     "BoundedLoads",
     "EnvoyRing",
     "HashRing",
@@ -56,6 +63,7 @@ __all__ = [
     "KeyMovement",
     "Locator",
     "Maglev",
+    "MementoHash",
     "Movement",
     "MultiProbe",
     "NginxRing",
@@ -66,6 +74,7 @@ __all__ = [
     "Ranges",
     "Rebalance",
     "RedisSlots",
+    "Rendezvous",
     "Replicas",
     "RingStats",
     "Space",

@@ -20,6 +20,7 @@ from ringleader.errors import (
 )
 from ringleader.keys import Column, Kernel, Key, KeyColumn, compute
 from ringleader.placement.node import Node
+from ringleader.placement.stats import SampledStats, ideal_shares
 from ringleader.placement.topology import Replicas, closeness
 
 if TYPE_CHECKING:
@@ -322,6 +323,34 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
         live = set(kernels.replicas.live(table))
         rule = policy.rule(table.nodes, (at in live for at in range(len(table.nodes))))
         return kernels.replicas.PlacerReplicas(table, rule)
+
+
+class SampledLocator(PlacerLocator):
+    """A locator whose shares are known by theory only, and measured with keys."""
+
+    def stats(self, samples: int = 2**20) -> SampledStats:
+        """How evenly the keys 0 ... samples - 1 are spread; the sample's own error beside it.
+
+        Raises:
+            SettingError, SettingTypeError: `samples` is no int from 1 to 2**32.
+
+        Cost: `samples` lookups.
+        """
+        samples = checked_int("samples", samples)
+        if not 1 <= samples <= 2**32:
+            raise SettingError(f"samples={samples} is not in 1 ... 2**32")
+        table = self.table
+        nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
+        weights = np.array([node.weight for node in nodes], dtype=np.float64)
+        counts = np.zeros(len(nodes), dtype=np.int64)
+        if table.live_count == 0:
+            samples = 0
+        for lo in range(0, samples, limits.KERNEL_RUN_KEYS):
+            keys = np.arange(lo, min(lo + limits.KERNEL_RUN_KEYS, samples), dtype=np.uint64)
+            found = compute(keys, table.lookup, np.uint32)
+            counts += np.bincount(found, minlength=len(nodes))
+        share = counts / max(1, samples)
+        return SampledStats(table.names, weights, samples, share, ideal_shares(weights))
 
 
 def checked_int(name: str, value: object) -> int:

@@ -10,8 +10,47 @@ from numpy.typing import NDArray
 CIRCLE = 1 << 64
 
 
+class Loads:
+    """What follows from the share that each node has, and the one it should have."""
+
+    share: NDArray[np.float64]
+    ideal: NDArray[np.float64]
+
+    @property
+    def load(self) -> NDArray[np.float64]:
+        """share / ideal of each node: 1 is exactly its due; NaN for a node of weight 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.ideal > 0, self.share / self.ideal, np.nan)
+
+    @property
+    def peak_to_mean(self) -> float:
+        """The largest `load`: how much more than its due the fullest node gets; NaN if empty."""
+        load = self.load[self.ideal > 0]
+        return float(load.max()) if len(load) else float("nan")
+
+    @property
+    def least_to_mean(self) -> float:
+        """The smallest `load`; NaN if the ring is empty."""
+        load = self.load[self.ideal > 0]
+        return float(load.min()) if len(load) else float("nan")
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of `load`; NaN if the ring is empty."""
+        load = self.load[self.ideal > 0]
+        return float(load.std()) if len(load) else float("nan")
+
+
+def ideal_shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """weight / total weight; zeros when nothing has a weight."""
+    largest = weights.max(initial=0.0)
+    scaled = weights / largest if largest > 0 else weights  # the sum must not overflow
+    total = scaled.sum()
+    return scaled / total if total > 0 else np.zeros(len(weights))
+
+
 @dataclass(frozen=True, eq=False)
-class RingStats:
+class RingStats(Loads):
     """Exact shares of the hash space, a row for each node by position.
 
     Attributes:
@@ -42,7 +81,7 @@ class RingStats:
         arcs: list[int],
     ) -> RingStats:
         share = np.array([arc / CIRCLE for arc in arcs], dtype=np.float64)
-        return cls(names, weights, points, tuple(arcs), share, _ideal(weights))
+        return cls(names, weights, points, tuple(arcs), share, ideal_shares(weights))
 
     @classmethod
     def expected(
@@ -53,31 +92,7 @@ class RingStats:
         share: NDArray[np.float64],
     ) -> RingStats:
         """Shares that the nodes can be expected to have, where there is nothing to count."""
-        return cls(names, weights, points, (), share, _ideal(weights), is_exact=False)
-
-    @property
-    def load(self) -> NDArray[np.float64]:
-        """share / ideal of each node: 1 is exactly its due; NaN for a node of weight 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.ideal > 0, self.share / self.ideal, np.nan)
-
-    @property
-    def peak_to_mean(self) -> float:
-        """The largest `load`: how much more than its due the fullest node gets; NaN if empty."""
-        load = self.load[self.ideal > 0]
-        return float(load.max()) if len(load) else float("nan")
-
-    @property
-    def least_to_mean(self) -> float:
-        """The smallest `load`; NaN if the ring is empty."""
-        load = self.load[self.ideal > 0]
-        return float(load.min()) if len(load) else float("nan")
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation of `load`; NaN if the ring is empty."""
-        load = self.load[self.ideal > 0]
-        return float(load.std()) if len(load) else float("nan")
+        return cls(names, weights, points, (), share, ideal_shares(weights), is_exact=False)
 
     def __repr__(self) -> str:
         return (
@@ -86,10 +101,39 @@ class RingStats:
         )
 
 
-def _ideal(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What part of all each weight is."""
-    largest = weights.max(initial=0.0)
-    scaled = weights / largest if largest > 0 else weights  # the sum must not overflow
-    total = scaled.sum()
-    ideal: NDArray[np.float64] = scaled / total if total > 0 else np.zeros(len(weights))
-    return ideal
+@dataclass(frozen=True, eq=False)
+class SampledStats(Loads):
+    """Shares of a sample of keys, a row for each node by position.
+
+    Attributes:
+        names: the nodes' names.
+        weights: their weights, float64.
+        samples: how many keys were looked up.
+        share: the part of them that each node owns, float64.
+        ideal: weight / total weight, float64: the share that each node should have.
+    """
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float64]
+    samples: int
+    share: NDArray[np.float64]
+    ideal: NDArray[np.float64]
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """The standard error of each `share`: sampling alone deviates by about that much."""
+        return np.sqrt(self.ideal * (1 - self.ideal) / max(1, self.samples))
+
+    @property
+    def chi_square(self) -> float:
+        """Pearson's statistic against `ideal`: about the number of live nodes less 1, give or
+        take the root of twice that, when only the sample is uneven."""
+        live = self.ideal > 0
+        difference = self.share[live] - self.ideal[live]
+        return float((difference**2 / self.ideal[live]).sum() * self.samples)
+
+    def __repr__(self) -> str:
+        return (
+            f"SampledStats({len(self.names)} nodes, {self.samples} samples, "
+            f"peak_to_mean={self.peak_to_mean:.4f}, least_to_mean={self.least_to_mean:.4f})"
+        )

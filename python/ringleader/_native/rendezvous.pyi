@@ -1,0 +1,36 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+def simd_supported() -> int: ...
+def simd() -> int: ...
+def simd_force(level: int) -> None: ...
+def exponential(draw: int) -> float: ...
+def hashes(kind: int, seed: int, seed_hi: int, texts: list[bytes]) -> NDArray[np.uint64]: ...
+
+@final
+class State:
+    def __init__(
+        self,
+        kind: int,
+        seed: int,
+        seed_hi: int,
+        salts: NDArray[np.uint64],
+        weights: NDArray[np.float64],
+        targets: NDArray[np.uint32],
+        starts: NDArray[np.uint32],
+        leaf_start: int,
+    ) -> None: ...
+    @property
+    def capsule(self) -> object: ...
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class Pymemcache:
+    def __init__(self, seed: int, names: list[bytes], positions: NDArray[np.uint32]) -> None: ...
+    @property
+    def capsule(self) -> object: ...
+    @property
+    def nbytes(self) -> int: ...
