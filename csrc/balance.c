@@ -133,7 +133,7 @@ static uint32_t insert(rl_balance *balance, uint32_t after, uint64_t token, uint
     point *new = balance->points + at;
     new->token = token & MASK;
     new->owner = owner;
-    new->used = 0;
+    new->used = new->site = 0;
     if (after == NONE) {
         new->prev = new->next = at;
     } else {
@@ -207,19 +207,22 @@ void rl_balance_ask(rl_balance *balance, uint32_t at, uint64_t weight, uint32_t 
     balance->nodes[at].count = count;
 }
 
-static int by_number(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) {
+void rl_balance_store(const rl_balance *balance, uint64_t *tokens, uint32_t *haves) {
+    const point *points = balance->points;
+    uint32_t first = NONE, at;
+    size_t end = 0;
     for (size_t i = 0; i < balance->node_count; i++) {
         const node *own = balance->nodes + i;
-        for (uint32_t j = 0; j < own->have; j++) tokens[j] = balance->points[own->points[j]].token;
-        qsort(tokens, own->have, sizeof *tokens, by_number);
-        haves[i] = own->have;
-        tokens += own->have;
+        for (uint32_t j = 0; j < own->have; j++)
+            if (first == NONE || points[own->points[j]].token < points[first].token)
+                first = own->points[j];
+        haves[i] = (uint32_t)end; /* for now, where its next token goes */
+        end += own->have;
     }
+    at = first;
+    for (uint32_t i = 0; i < balance->point_count; i++, at = points[at].next)
+        tokens[haves[points[at].owner]++] = points[at].token;
+    for (size_t i = 0; i < balance->node_count; i++) haves[i] = balance->nodes[i].have;
 }
 
 /* --- more: which sites ---------------------------------------------------------------------- */
@@ -318,7 +321,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
                 const uint32_t other = end ? points[at].next : points[at].prev;
                 const uint32_t owner = points[other].owner;
                 uint64_t helps = 0;
-                if (owner == changed) continue;
+                if (owner == changed || points[end ? at : other].site == round) continue;
                 if (owner != giver && points[other].used != round &&
                     2 * size_of(balance, other) >= piece)
                     helps = nodes[owner].level;
@@ -340,7 +343,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
                 best_size = size;
             }
         }
-        if (best == NONE) { /* all its ranges are used, or lie between two of the node's */
+        if (best == NONE) { /* all its ranges are used, or lie between sites */
             tree[leaves + giver] = NONE;
             replay(balance, tree, leaves, giver);
             continue;
@@ -353,6 +356,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
         new->last = NONE;
         new->cuts[!best_end] = 1;
         points[best].used = round;
+        points[new->before].site = round;
         uint64_t x = min_of(piece, best_size);
         if (best_helps) {
             node *second = nodes + points[other].owner;

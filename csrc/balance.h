@@ -42,6 +42,7 @@ typedef struct rl_balance_point {
     uint32_t prev, next;
     uint32_t slot; /* its place in the owner's list */
     uint32_t used; /* the round in which its range was last cut */
+    uint32_t site; /* the round in which a site was last chosen where it stands */
 } rl_balance_point;
 
 typedef struct rl_balance_node {
@@ -90,7 +91,7 @@ void rl_balance_ask(rl_balance *balance, uint32_t node, uint64_t weight, uint32_
 int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset);
 
 /* The points: those of node 0 first, and so on, each node's ascending; haves[i] of node i. */
-void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves);
+void rl_balance_store(const rl_balance *balance, uint64_t *tokens, uint32_t *haves);
 
 void rl_balance_free(rl_balance *balance);
 

@@ -379,5 +379,7 @@ cdef extern from "balance.h" nogil:
         rl_balance *balance, uint32_t node, uint64_t weight, uint32_t count
     ) noexcept
     int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
-    void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
+    void rl_balance_store(
+        const rl_balance *balance, uint64_t *tokens, uint32_t *haves
+    ) noexcept
     void rl_balance_free(rl_balance *balance) noexcept

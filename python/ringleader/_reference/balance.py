@@ -132,6 +132,7 @@ class Circle:
         full = [level(load, t) if t else 0 for load, t in zip(guess, due, strict=True)]
         heap = [(-full[o], o) for o, own in enumerate(ranges) if own and o != node]
         heapq.heapify(heap)
+        taken: set[int] = set()
         sites: list[tuple[int, int, bool, bool]] = []
         while heap and len(sites) < extra:
             minus, donor = heapq.heappop(heap)
@@ -142,10 +143,9 @@ class Circle:
             for i in window:
                 if 2 * size[i] < size[window[0]]:
                     break
-                for before, after in (((i - 1) % n, i), (i, (i + 1) % n)):
-                    other = before if after == i else after
+                for end, other in enumerate(((i - 1) % n, (i + 1) % n)):
                     owner = points[other][1]
-                    if owner == node:
+                    if owner == node or (i if end else other) in taken:
                         continue
                     helps = 0
                     if owner != donor and not self.used[other] and 2 * size[other] >= piece:
@@ -153,11 +153,13 @@ class Circle:
                     enough = 2 * size[i] >= piece if helps else size[i] > piece
                     rank = (enough, helps, size[i], -points[i][0])
                     if best is None or rank > best[0]:
-                        best = rank, before, after, i, other
+                        best = rank, end, i, other
             if best is None:
-                continue  # all its ranges are used, or lie between two of the node's
-            (_, helps, _, _), before, after, i, other = best
+                continue  # all its ranges are used, or lie between sites
+            (_, helps, _, _), end, i, other = best
+            before, after = (i, other) if end else (other, i)
             self.used[i] = True
+            taken.add(before)
             owner = points[other][1]
             if helps:
                 self.used[other] = True
@@ -171,7 +173,7 @@ class Circle:
                 sites.append((before, after, True, True))
             else:
                 x = min(piece, size[i])
-                sites.append((before, after, before == i, after == i))
+                sites.append((before, after, end == 1, end == 0))
             guess[donor] = max(0, guess[donor] - x)
             full[donor] = level(guess[donor], due[donor])
             heapq.heappush(heap, (-full[donor], donor))
