@@ -366,6 +366,84 @@ cdef extern from "jump.h" nogil:
         rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi, uint32_t bucket_count
     ) noexcept
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
+    void rl_jump_buckets(
+        const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+
+cdef extern from "bounded.h" nogil:
+    ctypedef struct rl_ranked:
+        uint64_t rank
+        uint64_t index
+    ctypedef struct rl_bounded_sizes:
+        size_t surplus
+        size_t crowded
+    rl_bounded_sizes rl_bounded_count(
+        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
+        uint64_t *counts
+    ) noexcept
+    void rl_bounded_surplus(
+        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
+        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
+    ) noexcept
+    void rl_bounded_divert(
+        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
+        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
+    ) noexcept
+    bint rl_bounded_has_room(
+        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
+    ) noexcept
+    uint32_t rl_bounded_find(
+        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
+        uint64_t total, const uint64_t *shares, uint64_t whole
+
+cdef extern from "rebalance.h" nogil:
+    enum: RL_PARTS_LEVELS
+    enum: RL_PARTS_POWER_MAX
+    enum: RL_PARTS_ROWS_MAX
+    ctypedef struct rl_parts_tree:
+        size_t tier_count
+        size_t leaf_first
+        const uint32_t *first_child
+        const uint32_t *paths
+        const uint32_t *wanted
+        const uint32_t *limit
+    ctypedef struct rl_parts_work:
+        uint64_t filled
+        uint64_t checked
+        uint64_t surplus
+    int rl_parts_fill(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed, uint32_t *cells
+    ) noexcept
+    int rl_parts_rebalance(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
+        const uint32_t *old, const uint8_t *ready, uint32_t *cells, uint32_t *changed,
+        rl_parts_work *work
+    ) noexcept
+    uint64_t rl_parts_at_risk(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
+        const uint32_t *allowed, uint32_t *tally
+    ) noexcept
+
+cdef extern from "partitions.h" nogil:
+    ctypedef struct rl_partitions:
+        rl_placer placer
+        uint32_t power
+        uint32_t rows
+        uint32_t full_rows
+        const uint16_t *narrow
+        const uint32_t *wide
+        const uint32_t *tiers
+        const uint8_t *takes
+    int rl_partitions_init(
+        rl_partitions *table, uint32_t kind, uint64_t seed, uint64_t seed_hi, size_t tier_count,
+        uint8_t *stamps
+    ) noexcept
+    size_t rl_partitions_holders(
+        const rl_partitions *table, size_t part, uint32_t *found
+    ) noexcept
+    size_t rl_partitions_handoffs(
+        const rl_partitions *table, size_t part, size_t count, size_t wanted, uint32_t *found,
+        uint64_t *seen
+    ) noexcept
 
 cdef extern from "balance.h" nogil:
     enum: RL_BALANCE_BITS

@@ -72,20 +72,24 @@ def simd_force(int level):
 cdef class Placer:
     """Nodes and an algorithm's state over them: never changed once a reader can see it.
 
-    `state` is None when no node has a positive weight.
+    `state` is None when no node has a positive weight.  `nodes` is a tuple, or another sequence
+    that makes its items when they are asked for and has `names`.
     """
 
     cdef const rl_placer *_placer
     cdef readonly object state
-    cdef readonly tuple nodes
-    cdef readonly tuple names
+    cdef readonly object nodes
+    cdef readonly object names
     cdef readonly Py_ssize_t live_count
 
-    def __init__(self, object state, tuple nodes not None):
+    def __init__(self, object state, object nodes not None):
         if self.nodes is not None:
             raise TypeError("a placer is made once: readers may hold it")
         self.nodes = nodes
-        self.names = tuple([node.name for node in nodes])
+        if isinstance(nodes, tuple):
+            self.names = tuple([node.name for node in <tuple>nodes])
+        else:
+            self.names = nodes.names
         self.state = state
         self.live_count = 0
         if state is not None:
@@ -231,7 +235,7 @@ cdef class Placer:
         return True
 
 
-cdef object _raise_empty(tuple nodes):
+cdef object _raise_empty(object nodes):
     if nodes:
         raise EmptyRingError(
             f"none of the {len(nodes)} nodes has a positive weight; "

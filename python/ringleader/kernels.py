@@ -25,12 +25,14 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
+    "bounded",
     "balance",
     "force_simd",
     "hashing",
     "jump",
     "keys",
     "log",
+    "partitions",
     "placer",
     "quorum",
     "require_compiled",
@@ -48,11 +50,13 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
+        bounded,
         balance,
         hashing,
         jump,
         keys,
         log,
+        partitions,
         placer,
         quorum,
         ring,
@@ -60,11 +64,13 @@ if TYPE_CHECKING:
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
+    "bounded",
     "balance",
     "hashing",
     "jump",
     "keys",
     "log",
+    "partitions",
     "placer",
     "quorum",
     "ring",

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Protocol, final, type_check_only
 
 import numpy as np
@@ -25,7 +26,7 @@ def simd_force(level: int) -> None: ...
 
 @final
 class Placer:
-    def __init__(self, state: State | None, nodes: tuple[Named, ...]) -> None: ...
+    def __init__(self, state: State | None, nodes: Sequence[Named]) -> None: ...
     @property
     def state(self) -> State | None: ...
     @property

@@ -78,16 +78,19 @@ def rehash_replicas(state: State, value: int, wanted: int) -> list[int]:
 class Placer:
     """Nodes and an algorithm's state over them."""
 
-    def __init__(self, state: Any, nodes: tuple[Any, ...]) -> None:
+    def __init__(self, state: Any, nodes: Sequence[Any]) -> None:
         self.state = state
         self.nodes = nodes
         self.live_count = 0 if state is None else len(state.live)
-        if state is not None and any(position >= len(nodes) for position in state.live):
+        if state is not None and len(state.live) and state.live[-1] >= len(nodes):
             raise ValueError(f"a state of more than {len(nodes)} nodes")
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.nodes)
+    def names(self) -> Sequence[str]:
+        if isinstance(self.nodes, tuple):
+            return tuple(node.name for node in self.nodes)
+        names: Sequence[str] = self.nodes.names  # type: ignore[attr-defined]
+        return names
 
     @property
     def nbytes(self) -> int:

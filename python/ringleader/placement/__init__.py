@@ -1,6 +1,6 @@
 """Where does this key live: locators, one file each, and the nodes they place keys on."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -10,12 +10,27 @@ from ringleader.placement.ringfile import load_ring
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
+if TYPE_CHECKING:
+    from ringleader.placement.jump import JumpHash
+    from ringleader.placement.maglev import Maglev
+    from ringleader.placement.multiprobe import MultiProbe
+
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "JumpHash": "jump",
+    "Maglev": "maglev",
+    "MultiProbe": "multiprobe",
+    "PartitionStats": "partitions",
+    "Partitions": "partitions",
+    "Rebalance": "partitions",
+}
 
 __all__ = [
     "HashRing",
+    "JumpHash",
     "Locator",
+    "Maglev",
+    "MultiProbe",
     "Node",
     "Ranges",
     "Replicas",

@@ -51,12 +51,12 @@ class Located:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes, in the order of their positions: sorted by name."""
-        return self.table.nodes
+        return tuple(self.table.nodes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes' names, in the order of their positions."""
-        return self.table.names
+        return tuple(self.table.names)
 
     @property
     def nbytes(self) -> int:
