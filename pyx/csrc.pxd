@@ -368,6 +368,7 @@ cdef extern from "jump.h" nogil:
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
     void rl_jump_buckets(
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+    ) noexcept
 
 cdef extern from "bounded.h" nogil:
     ctypedef struct rl_ranked:
