@@ -395,6 +395,7 @@ cdef extern from "bounded.h" nogil:
     uint32_t rl_bounded_find(
         const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
         uint64_t total, const uint64_t *shares, uint64_t whole
+    ) noexcept
 
 cdef extern from "rebalance.h" nogil:
     enum: RL_PARTS_LEVELS
