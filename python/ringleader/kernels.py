@@ -25,8 +25,8 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
-    "bounded",
     "balance",
+    "bounded",
     "force_simd",
     "hashing",
     "jump",
@@ -50,8 +50,8 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
-        bounded,
         balance,
+        bounded,
         hashing,
         jump,
         keys,

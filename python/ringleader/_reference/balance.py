@@ -7,7 +7,6 @@ same rules with other data structures and has to come to the same points, bit fo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -335,8 +334,9 @@ class Circle:
     ) -> list[list[tuple[int, int]]]:
         """What is too much for a range's neighbours goes to the emptiest nodes, as new points."""
         due, load, counts = self.due, self.load, self.counts
-        limit = min(ROOM * sum(c for c, w in zip(counts, self.weights, strict=True) if w),
-                    self.points_max)
+        limit = min(
+            ROOM * sum(c for c, w in zip(counts, self.weights, strict=True) if w), self.points_max
+        )
         spare = limit - len(self.after) - goes.count(False)
         cap = [t + t // (4 * max(c, 1)) for t, c in zip(due, counts, strict=True)]
 

@@ -12,8 +12,8 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 
 from ringleader import __version__
 from ringleader.cli.assign import assign
-from ringleader.cli.compare import compare
 from ringleader.cli.availability import availability
+from ringleader.cli.compare import compare
 from ringleader.cli.demo import demo
 from ringleader.cli.ring import ring
 from ringleader.cli.simulate import simulate

@@ -731,7 +731,9 @@ class Partitions(PlacerLocator):
     def _whole(self) -> _Built:
         built = self._built
         if built is None:
-            raise EmptyRingError("there is no table yet; add nodes with add_node(), and rebalance()")
+            raise EmptyRingError(
+                "there is no table yet; add nodes with add_node(), and rebalance()"
+            )
         return built
 
     def _state(self, placer: kernels.placer.Placer) -> kernels.partitions.State:
@@ -1177,7 +1179,9 @@ def _read_built(reader: saved.Reader, power: int, version: int) -> _Built:
         raise FormatError("a partition of the saved table lacks a replica")
     if (cells[~absent] >= len(nodes)).any():
         partition = int(np.nonzero((cells >= len(nodes)) & ~absent)[1][0])
-        raise FormatError(f"partition {partition} of the saved table is on a node that is not there")
+        raise FormatError(
+            f"partition {partition} of the saved table is on a node that is not there"
+        )
     ordered = np.sort(cells, axis=0)
     twice = (ordered[1:] == ordered[:-1]).any(axis=0)
     if twice.any():
