@@ -670,7 +670,7 @@ static int hand_out(rl_balance *balance, uint32_t changed, run *runs, size_t run
     for (size_t i = 0; i < run_count; i++) {
         run *here = runs + order[i].point;
         const uint32_t p = points[here->before].owner, q = points[here->after].owner;
-        while (here->goes && spare > 0) {
+        while (spare > 0) {
             uint64_t x, y;
             over(balance, here, &x, &y);
             if (x + y == 0) break;

@@ -349,7 +349,7 @@ class Circle:
         live = [o for o, t in enumerate(due) if t and o != node]
         for r in sorted(range(len(runs)), key=lambda r: (-sum(over(r)), r)):
             p, q = runs[r][3:]
-            while goes[r] and spare > 0:
+            while spare > 0:
                 x, y = over(r)
                 emptiest = min(live, key=lambda o: (level(load[o], due[o]), o))
                 small = due[emptiest] // (8 * max(counts[emptiest], 1))
