@@ -26,10 +26,16 @@ KERNELS: dict[str, list[str]] = {
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
     "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
+    "movement": ["movement"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
     "quorum": ["simd", "quorum"],
+    "replicas": ["simd", "hash", "xxh3", "ring", "replicas", "utf8"],
     "ring": ["simd", "hash", "xxh3", "ring", "utf8"],
+    "slots": ["simd", "hash", "placer", "slots"],
 }
+
+# What a C file needs besides itself, so that no entry above has to know it.
+NEEDS: dict[str, list[str]] = {"hash": ["xxh3", "md5", "crc"]}
 
 # Plain Python that is compiled as it stands, under the types of the .pxd beside it.
 COMPILED: list[str] = [
@@ -96,6 +102,11 @@ headers = [
 ]
 
 
+def with_needs(c_files: list[str]) -> list[str]:
+    needed = [need for c_file in c_files for need in NEEDS.get(c_file, [])]
+    return list(dict.fromkeys(c_files + needed))
+
+
 def extension(name: str, sources: list[str]) -> Extension:
     return Extension(
         name,
@@ -124,7 +135,8 @@ setup(
         [
             *(
                 extension(
-                    f"{PACKAGE}.{name}", [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in c_files)]
+                    f"{PACKAGE}.{name}",
+                    [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in with_needs(c_files))],
                 )
                 for name, c_files in KERNELS.items()
             ),

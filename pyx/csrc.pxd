@@ -85,6 +85,7 @@ cdef extern from "murmur3.h" nogil:
         uint64_t h2
     rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, uint32_t seed) noexcept
     uint32_t rl_murmur3_x86_32(const uint8_t *data, size_t size, uint32_t seed) noexcept
+    uint64_t rl_cassandra(const uint8_t *data, size_t size) noexcept
 
 cdef extern from "md5.h" nogil:
     enum: RL_MD5_BYTES
@@ -94,6 +95,10 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    enum: RL_REDIS_SLOTS
+    enum: RL_REDIS_SLOT_SHIFT
+    uint32_t rl_redis_slot(const void *data, size_t size) noexcept
+    void rl_redis_slots(const rl_span *spans, size_t count, uint64_t *out) noexcept
 
 cdef extern from "quorum.h" nogil:
     enum: RL_VOTERS_MAX
@@ -463,3 +468,130 @@ cdef extern from "balance.h" nogil:
         const rl_balance *balance, uint64_t *tokens, uint32_t *haves
     ) noexcept
     void rl_balance_free(rl_balance *balance) noexcept
+
+cdef extern from "replicas.h" nogil:
+    enum: RL_REPLICAS_MAX
+    uint32_t RL_NO_GROUP
+    ctypedef struct rl_place:
+        uint32_t group
+        uint32_t dc
+        uint32_t zone
+    ctypedef struct rl_quota:
+        uint8_t tiers[3]
+    ctypedef struct rl_rule:
+        size_t node_count
+        size_t group_count
+        size_t total
+        int spreads_dcs
+        int spreads_zones
+        const rl_place *places
+        rl_quota *quotas
+    int rl_rule_init(rl_rule *rule, const uint32_t *wanted, uint8_t *seen) noexcept
+    size_t rl_rule_select(
+        const rl_rule *rule, const uint32_t *candidates, size_t count, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walk(
+        const rl_rule *rule, const rl_ring_view *view, uint64_t hash, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walks(
+        const rl_rule *rule, const rl_ring_view *view, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    ctypedef struct rl_successors:
+        size_t count
+        size_t total
+        size_t stride
+        int is_wide
+        uint32_t index_bits
+        uint32_t split_bits
+        void *rows
+        uint32_t *index
+    void rl_successors_plan(
+        rl_successors *successors, const rl_rule *rule, size_t count
+    ) noexcept
+    int rl_successors_build(
+        const rl_successors *successors, const rl_rule *rule, const rl_ring_view *view,
+        uint32_t *stamps
+    ) noexcept
+    void rl_successors_row(
+        const rl_successors *successors, const rl_ring *ring, uint64_t hash, uint32_t *row
+    ) noexcept
+    void rl_successors_rows(
+        const rl_successors *successors, const rl_ring *ring, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_successors_word_rows(
+        const rl_successors *successors, const rl_ring *ring, const rl_hasher *hasher,
+        const uint64_t *words, size_t count, uint32_t *out
+    ) noexcept
+    void rl_successors_unpack(
+        const rl_successors *successors, size_t lo, size_t count, uint32_t *out
+    ) noexcept
+    void rl_rows_by_rank(
+        const uint32_t *rows, size_t count, size_t width, const uint8_t *ranks, uint32_t *out
+    ) noexcept
+
+cdef extern from "movement.h" nogil:
+    ctypedef struct rl_cut:
+        size_t count
+        size_t width
+        const uint64_t *ends
+        const uint32_t *owners
+        const uint32_t *ids
+    ctypedef struct rl_replica_moves:
+        size_t piece_count
+        uint64_t *starts
+        uint64_t *ends
+        size_t add_count
+        uint32_t *add_piece
+        uint32_t *add_from
+        uint32_t *add_to
+        size_t drop_count
+        uint32_t *drop_piece
+        uint32_t *drop_node
+    ctypedef struct rl_transfers:
+        size_t count
+        const uint32_t *from_ "from"
+        const uint32_t *to
+        const uint32_t *link
+        const double *cost
+        const double *link_cost
+    ctypedef struct rl_lane_use:
+        uint32_t step
+        uint32_t streams
+        double busy
+    ctypedef struct rl_schedule_room:
+        size_t *firsts
+        uint32_t *counts
+        rl_lane_use *uses
+        double *seconds
+        double *busy
+        uint8_t *full
+    int rl_cut_check(
+        const uint64_t *ends, size_t count, const uint32_t *owners, size_t cell_count,
+        size_t owner_count
+    ) noexcept
+    size_t rl_movement_owners(
+        const rl_cut *a, const rl_cut *b, uint64_t *starts, uint64_t *ends, uint32_t *from_,
+        uint32_t *to
+    ) noexcept
+    void rl_movement_replicas(
+        const rl_cut *a, const rl_cut *b, const uint32_t *zones, const uint32_t *dcs,
+        uint32_t *marks, uint64_t *sent, rl_replica_moves *moves
+    ) noexcept
+    size_t rl_schedule_steps_max(
+        const rl_transfers *transfers, size_t node_count, uint32_t concurrent, uint32_t *degrees
+    ) noexcept
+    size_t rl_movement_schedule(
+        const rl_transfers *transfers, size_t node_count, size_t link_count, uint32_t concurrent,
+        rl_schedule_room *room, uint32_t *steps
+    ) noexcept
+
+cdef extern from "slots.h" nogil:
+    ctypedef struct rl_slots:
+        rl_placer placer
+        uint16_t owners[16384]
+    void rl_slots_init(
+        rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
+        size_t live_count
+    ) noexcept

@@ -81,6 +81,11 @@ cdef class Placer:
     cdef readonly object nodes
     cdef readonly object names
     cdef readonly Py_ssize_t live_count
+    # Policy -> what places by it on this placer (placement/located.py).
+    cdef readonly dict policies
+
+    def __cinit__(self, *args, **kwargs):
+        self.policies = {}
 
     def __init__(self, object state, object nodes not None):
         if self.nodes is not None:
@@ -139,7 +144,7 @@ cdef class Placer:
     cdef Py_ssize_t _check_wanted(self, object wanted) except -1:
         self._check_live()
         if isinstance(wanted, bool) or not PyIndex_Check(wanted):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         return _check_count(PyNumber_AsSsize_t(wanted, NULL), self.live_count)
 
     cdef uint64_t _hash(self, object key) except? 0:

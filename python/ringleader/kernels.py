@@ -32,13 +32,16 @@ __all__ = [
     "jump",
     "keys",
     "log",
+    "movement",
     "partitions",
     "placer",
     "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -56,10 +59,13 @@ if TYPE_CHECKING:
         jump,
         keys,
         log,
+        movement,
         partitions,
         placer,
         quorum,
+        replicas,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
@@ -71,9 +77,12 @@ KERNELS = (
     "keys",
     "log",
     "partitions",
+    "movement",
     "placer",
     "quorum",
+    "replicas",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}

@@ -41,6 +41,11 @@ PROBES_MAX: Final = 1024
 
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
+#: Policies for which a state of a locator keeps what it has made beforehand; then the oldest goes.
+POLICIES_KEPT_MAX: Final = 8
+#: The successors of all points of a ring, for one policy.  Rings for which they would take more
+#: are walked for every key.
+SUCCESSORS_BYTES_MAX: Final = 2**28
 
 #: How many times its fair share a node may get under bounded loads.
 BOUND_MAX: Final = 2**20
@@ -53,6 +58,9 @@ PARTITION_CELLS_MAX: Final = 2**26
 PARTITION_NODES_MAX: Final = 2**20
 #: Times of moves, in seconds since 1970, are stored as uint32.
 PARTITION_SECONDS_MAX: Final = 2**32 - 1
+
+#: Bytes of a key space that a movement is planned for.
+PLAN_BYTES_MAX: Final = 2**80
 
 # --- saved rings ----------------------------------------------------------------------------
 SAVED_RING_BYTES_MAX: Final = 2**31
