@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ringleader import kernels, limits
 from ringleader.hashing import xxh3_64
+from ringleader.placement import spreading
 from ringleader.placement.node import Node
 from ringleader.placement.topology import Replicas
 
@@ -68,18 +69,15 @@ def built(nodes: Sequence[Node], asked: Sequence[int], policy: Replicas | None) 
         nodes: in that order.
         asked: how many points each node's weight asks for.
     """
-    keys = circles(nodes, policy)
-    if policy is None or len(set(keys)) == 1:
-        # One circle is one from the first node on only if a policy cannot have cut it before.
-        if policy is None or policy.spread == "node" and policy.by_dc is None:
-            units = np.array([units_of(node) for node in nodes], dtype=np.uint64)
-            live = [node for node in nodes if node.weight > 0]
-            offset = _offset(live[0]) if live else 0
-            return Points(
-                *kernels.balance.build(
-                    units, np.array(asked, dtype=np.uint32), offset, limits.POINTS_MAX
-                )
+    if policy is None:
+        units = np.array([units_of(node) for node in nodes], dtype=np.uint64)
+        live = [node for node in nodes if node.weight > 0]
+        offset = _offset(live[0]) if live else 0
+        return Points(
+            *kernels.balance.build(
+                units, np.array(asked, dtype=np.uint32), offset, limits.POINTS_MAX
             )
+        )
     points = Points(np.empty(0, np.uint64), np.empty(0, np.uint32))
     for position, node in enumerate(nodes):
         tokens, owners = in_order(points)
@@ -127,18 +125,48 @@ def changed(
     if twice.any():
         others[np.flatnonzero(ours)[twice]] = True
         ours = ~others
-    found = Points(
-        *kernels.balance.change(
-            tokens[ours], owners[ours], units, counts, position, _offset(nodes[position]),
-            limits.POINTS_MAX - int(others.sum()),
+    within = None if policy is None else several(nodes, keys, policy, position)
+    spread = None
+    if within is not None and ours.any():
+        spread = spreading.changed(
+            tokens[ours], owners[ours], nodes, units, counts, within, position
         )
-    )  # fmt: skip
+    if spread is not None:
+        found = by_node(*spread, len(nodes))
+    else:
+        found = Points(
+            *kernels.balance.change(
+                tokens[ours], owners[ours], units, counts, position, _offset(nodes[position]),
+                limits.POINTS_MAX - int(others.sum()),
+            )
+        )  # fmt: skip
     others &= owners != position
     if not others.any():
         return found
     own = np.repeat(np.arange(len(nodes), dtype=np.uint32), found.counts)
-    all_owners = np.concatenate([own, owners[others]])
-    all_tokens = np.concatenate([found.tokens, tokens[others]])
-    order = np.lexsort((all_tokens, all_owners))
-    counted = np.bincount(all_owners, minlength=len(nodes)).astype(np.uint32)
-    return Points(all_tokens[order], counted)
+    return by_node(
+        np.concatenate([found.tokens, tokens[others]]),
+        np.concatenate([own, owners[others]]),
+        len(nodes),
+    )
+
+
+def by_node(
+    tokens: NDArray[np.uint64], owners: NDArray[np.uint32], node_count: int
+) -> Points:
+    """Points in any order, by node."""
+    order = np.lexsort((tokens, owners))
+    return Points(tokens[order], np.bincount(owners, minlength=node_count).astype(np.uint32))
+
+
+def several(
+    nodes: Sequence[Node], keys: Sequence[Hashable], policy: Replicas, position: int
+) -> Replicas | None:
+    """The policy on the circle of this node, where a key has several replicas on it."""
+    if isinstance(keys[position], tuple) and len(keys[position]) == 3:
+        return None
+    if policy.by_dc is None:
+        return policy if policy.total > 1 else None
+    dc = nodes[position].dc
+    count = policy.by_dc.get(dc, 1)
+    return Replicas({dc: count}, policy.spread) if count > 1 else None
