@@ -66,9 +66,7 @@ def test_change_one_node(compare: Compare, adds: bool) -> None:
             else:
                 state[0].remove_node(JOINS)
 
-        return Contestant(
-            name, run, 1, kind, prepare=prepare, answers=lambda: list(fresh.names)
-        )
+        return Contestant(name, run, 1, kind, prepare=prepare, answers=lambda: list(fresh.names))
 
     compare(
         Case(

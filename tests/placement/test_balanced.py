@@ -33,7 +33,8 @@ def names(count: int) -> list[str]:
 def flow(before: Ranges, after: Ranges) -> dict[tuple[str, str], int]:
     """How much of the circle goes from whom to whom, exactly, in token arithmetic."""
     ends = np.union1d(before.ends, after.ends)
-    sizes = [(int(b) - int(a)) % CIRCLE or CIRCLE for a, b in zip(np.roll(ends, 1), ends)]
+    begins = np.roll(ends, 1).tolist()
+    sizes = [(b - a) % CIRCLE or CIRCLE for a, b in zip(begins, ends.tolist(), strict=True)]
     sides = [
         ranges.owners[np.searchsorted(ranges.ends, ends) % len(ranges.ends), 0]
         for ranges in (before, after)
@@ -260,7 +261,8 @@ TestHistories.settings = settings(max_examples=40, stateful_step_count=25, deadl
 def held(ring: HashRing, policy: Replicas) -> dict[str, float]:
     """The share of all replicas that each node holds, by a walk from every range."""
     ranges = ring.ranges()
-    sizes = [(int(b) - int(a)) % CIRCLE for a, b in zip(np.roll(ranges.ends, 1), ranges.ends)]
+    begins = np.roll(ranges.ends, 1).tolist()
+    sizes = [(b - a) % CIRCLE for a, b in zip(begins, ranges.ends.tolist(), strict=True)]
     owners, nodes = ranges.owners[:, 0].tolist(), ranges.nodes
     found = dict.fromkeys(ring.names, 0)
     for i, size in enumerate(sizes):
@@ -283,7 +285,8 @@ def chosen(order: list[Node], policy: Replicas) -> list[Node]:
             taken += nodes[:count]
             continue
         seen: set[Any] = set()
-        first, rest = [], []
+        first: list[Node] = []
+        rest: list[Node] = []
         for node in nodes:
             place = (node.dc, node.zone) if policy.spread == "zone" else node.dc
             (rest if place in seen else first).append(node)
@@ -317,7 +320,7 @@ def test_replicas_are_even_where_each_zone_or_datacenter_holds_one(policy: Repli
     for node in ring.nodes:
         place = (node.dc, node.zone) if policy.spread == "zone" else node.dc
         by_place.setdefault(place, []).append(node)
-    for (place, members) in by_place.items():
+    for place, members in by_place.items():
         weights = sum(node.weight for node in members)
         part = 1 / policy.total
         if policy.by_dc is not None and members[0].dc not in policy.by_dc:
@@ -328,6 +331,63 @@ def test_replicas_are_even_where_each_zone_or_datacenter_holds_one(policy: Repli
             assert shares[node.name] <= 1.05 * part * node.weight / weights + 1e-12, place
     hashed = held(HashRing(ring.nodes, vnodes=16), policy)
     assert max(hashed.values()) > 1.1 * max(shares.values())
+
+
+@pytest.mark.parametrize(
+    ("policy", "zones", "most"),
+    [
+        (Replicas(3), 1, 1.06),
+        (Replicas(2), 1, 1.06),
+        (Replicas({"eu": 3}), 4, 1.06),
+        (Replicas(3, spread="zone"), 5, 1.2),
+    ],
+)
+def test_replicas_that_share_a_circle_are_more_even(
+    policy: Replicas, zones: int, most: float
+) -> None:
+    size = 12 if kernels.PURE else 40
+    ring = balanced(vnodes=16, replicas=policy)
+    for i, name in enumerate(names(size)):
+        ring.add_node(Node(name, dc="eu", zone=f"z{i % zones}"))
+    shares = held(ring, policy)
+    assert max(shares.values()) * size < (most if size > 12 else 1.3)
+    stats = ring.stats(policy)
+    assert stats.share.tolist() == pytest.approx([shares[name] for name in ring.names])
+    assert sum(stats.arcs) == CIRCLE * policy.total
+    assert stats.peak_to_mean < HashRing(ring.nodes, vnodes=16).stats(policy).peak_to_mean
+    for name in names(size)[::3]:
+        before = replica_sets(ring, policy, range(200))
+        ring.remove_node(name)
+        after = replica_sets(ring, policy, range(200))
+        if policy.spread == "node":
+            assert all(old - new <= {name} for old, new in zip(before, after, strict=True))
+    if policy.spread == "node":
+        assert ring.stats(policy).peak_to_mean < (1.12 if size > 12 else 1.4)
+    ring.add_node(Node("heavy", 2.5, dc="eu", zone="z0"))
+    before = replica_sets(ring, policy, range(200))
+    ring.set_weight("heavy", 1.5)
+    after = replica_sets(ring, policy, range(200))
+    if policy.spread == "node":
+        assert all(old - new <= {"heavy"} for old, new in zip(before, after, strict=True))
+    ring.set_weight("heavy", 3)
+    if policy.spread == "node":
+        assert ring.stats(policy).load[ring.names.index("heavy")] == pytest.approx(1, abs=0.1)
+    ring.set_weight("heavy", 0)
+    assert ring.table.counts()[ring.names.index("heavy")] == 0
+    assert HashRing.from_bytes(ring.to_bytes()) == ring
+
+
+def test_stats_of_a_policy_by_datacenter() -> None:
+    nodes = [Node(name, dc=("eu", "us", "ap")[i % 3]) for i, name in enumerate(names(12))]
+    policy = Replicas({"eu": 2, "us": 1})
+    stats = HashRing(nodes).stats(policy)
+    assert sum(stats.arcs) == 3 * CIRCLE
+    assert [stats.ideal[i::3].sum() for i in range(3)] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert [stats.share[i::3].sum() for i in range(3)] == pytest.approx([2 / 3, 1 / 3, 0])
+    alone = HashRing([Node("a", dc="eu"), Node("b", dc="eu")], vnodes=1)
+    assert alone.stats(Replicas(2)).share.tolist() == [0.5, 0.5]
+    with pytest.raises(errors.PolicyError):
+        alone.stats(Replicas(3))
 
 
 def replica_sets(ring: HashRing, policy: Replicas, keys: range) -> list[set[str]]:

@@ -7,6 +7,7 @@ same rules with other data structures and has to come to the same points, bit fo
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def change(
         raise ValueError("a point belongs to a node without weight")
     if any(bool(w) != bool(c) for w, c in zip(weights, counts, strict=True)):
         raise ValueError("a node has points if it has weight")
-    if any(a >= b for (a, _), (b, _) in zip(points, points[1:], strict=False)):
+    if any(a >= b for (a, _), (b, _) in pairwise(points)):
         raise ValueError("tokens have to ascend, and to differ in their upper 62 bits")
     circle = Circle(points, list(map(int, weights)), list(map(int, counts)), points_max)
     circle.change(node, offset >> SHIFT)
@@ -238,13 +239,13 @@ class Circle:
                 gives[o] += give
                 self.load[o] -= give
                 left -= give
-        cuts = [[0, 0] for _ in sites]
+        taken = [[0, 0] for _ in sites]
         for o, own in uses.items():
             give = gives[o]
             for i, (most, s, end) in enumerate(sorted(own)):
-                cuts[s][end] = x = min(-(-give // (len(own) - i)), most)
+                taken[s][end] = x = min(-(-give // (len(own) - i)), most)
                 give -= x
-        for (before, after, _, _), (x, y) in zip(sites, cuts, strict=True):
+        for (before, after, _, _), (x, y) in zip(sites, taken, strict=True):
             if x + y == 0:
                 continue
             token, owner = points[before]

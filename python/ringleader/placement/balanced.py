@@ -3,12 +3,13 @@
 csrc/balance.h tells how points are chosen on one circle.  A policy can make several circles of
 a ring: where every zone (or datacenter) holds exactly one replica of a key, the replica in a zone
 is the first of the zone's own points from the key on, whatever points of others stand between.
-So each such zone is a circle of its own, shared out among its own nodes.
+So each such zone is a circle of its own, shared out among its own nodes.  Where several
+replicas of a key stand on one circle, spreading.py takes over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def units_of(node: Node) -> int:
     return max(1, int(node.weight * WEIGHT_UNIT + 0.5)) if node.weight > 0 else 0
 
 
-def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[Hashable]:
+def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[tuple[str, ...]]:
     """For each node, which circle it shares out with others that have the same."""
     if policy is None:
         return [()] * len(nodes)
@@ -46,7 +47,7 @@ def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[Hashable]:
         if node.weight > 0:
             within = "" if policy.by_dc is None else node.dc
             live.setdefault(within, set()).add((node.dc, node.zone if spread_zones else ""))
-    keys: list[Hashable] = []
+    keys: list[tuple[str, ...]] = []
     for node in nodes:
         within = "" if policy.by_dc is None else node.dc
         wanted = policy.total if policy.by_dc is None else policy.by_dc.get(node.dc, 1)
@@ -79,7 +80,7 @@ def built(nodes: Sequence[Node], asked: Sequence[int], policy: Replicas | None) 
             )
         )
     points = Points(np.empty(0, np.uint64), np.empty(0, np.uint32))
-    for position, node in enumerate(nodes):
+    for position in range(len(nodes)):
         tokens, owners = in_order(points)
         points = changed(
             tokens, owners, nodes[: position + 1], asked[: position + 1], policy, position
@@ -151,19 +152,17 @@ def changed(
     )
 
 
-def by_node(
-    tokens: NDArray[np.uint64], owners: NDArray[np.uint32], node_count: int
-) -> Points:
+def by_node(tokens: NDArray[np.uint64], owners: NDArray[np.uint32], node_count: int) -> Points:
     """Points in any order, by node."""
     order = np.lexsort((tokens, owners))
     return Points(tokens[order], np.bincount(owners, minlength=node_count).astype(np.uint32))
 
 
 def several(
-    nodes: Sequence[Node], keys: Sequence[Hashable], policy: Replicas, position: int
+    nodes: Sequence[Node], keys: Sequence[tuple[str, ...]], policy: Replicas, position: int
 ) -> Replicas | None:
     """The policy on the circle of this node, where a key has several replicas on it."""
-    if isinstance(keys[position], tuple) and len(keys[position]) == 3:
+    if len(keys[position]) == 3:  # one zone's, or one datacenter's
         return None
     if policy.by_dc is None:
         return policy if policy.total > 1 else None

@@ -96,10 +96,9 @@ class HashRing(PointRing):
         placement: "hashed" (default): a node's points are hashes of its name.  "balanced": they
             are chosen so that each node owns its due, to about 1 / (2 * vnodes), as
             docs/balanced.md tells.
-        replicas: a policy whose replicas a balanced ring evens out, instead of the first owners
-            alone.  It is exact where each zone (or datacenter) holds as many replicas of a key as
-            one: `Replicas(3, spread="zone")` over three zones.  Elsewhere first owners are evened
-            out, in each datacenter for itself where the policy names them.
+        replicas: a policy whose replicas a balanced ring evens out, instead of first owners alone;
+            best where each zone (or datacenter) holds one replica of a key, as with
+            `Replicas(3, spread="zone")` over three zones.
 
     A hashed ring is a pure function of the set of its nodes and its settings.  A balanced ring
     depends on its history, too: the same nodes that came in another order may stand elsewhere.
@@ -116,7 +115,9 @@ class HashRing(PointRing):
     the ring in between, look up in a `copy()`, which costs nothing.
 
     Cost: a lookup O(1) on average; adding or removing a node O(points) of plain copying; building
-    O(points), and O(nodes**2) with a small factor where balanced.  Memory: about 20 bytes a point, and a table of 16 to 128 bytes a point (7 MB in all
+    O(points).  Where balanced, choosing points takes as long again for one node, and O(nodes**2)
+    for all (about a second for 1000 x 160); several times that under a policy whose replicas share
+    a circle.  Memory: about 20 bytes a point, and a table of 16 to 128 bytes a point (7 MB in all
     at 160,000 points); twice that once the ring has changed, for the spare of the next change.
 
     Raises:

@@ -309,13 +309,29 @@ def _shrunk(
                 if node not in rows[k]:
                     gainers.setdefault(i, []).append((node, sizes[k]))
 
+    # From one of its points the walk can reach the next: of two such, one at most goes to another
+    # node, or a key would get two new replicas.
+    linked = [position in rows[(own[at - 1] + 1) % points] for at in range(len(own))]
+    place = {i: at for at, i in enumerate(own)}
+
+    def is_free(i: int) -> bool:
+        for step in (-1, 1):
+            at = place[i]
+            for _ in range(len(own) - 1):
+                if not linked[at if step < 0 else (at + 1) % len(own)]:
+                    break
+                at = (at + step) % len(own)
+                if stays[own[at]]:
+                    return False
+        return True
+
     def excess(i: int) -> int:
         return sum(min(size, max(0, loads[node] - cap[node])) for node, size in gainers.get(i, ()))
 
     for i in sorted(goes, key=lambda i: (-excess(i), i)):
         if spare <= 0 or not heap:
             break
-        if 4 * excess(i) < share[i]:
+        if 4 * excess(i) < share[i] or not is_free(i):
             continue
         aside: list[tuple[int, int]] = []
         found = -1

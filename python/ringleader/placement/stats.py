@@ -55,7 +55,7 @@ class RingStats:
         points: NDArray[np.uint32],
         policy: Replicas,
     ) -> RingStats:
-        """Shares of all replicas; a policy by datacenter makes each datacenter's share due there."""
+        """Shares of all replicas; a policy by datacenter says what is due to each."""
         widths = ranges.widths
         arcs = [0] * len(ranges.nodes)
         for half in (0, 32):  # exact: sums of 32-bit numbers stay below 2**53
