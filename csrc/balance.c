@@ -94,8 +94,13 @@ static uint64_t distance(uint64_t from, uint64_t to) {
 /* --- points --------------------------------------------------------------------------------- */
 
 static uint64_t size_of(const rl_balance *balance, uint32_t at) {
-    const point *points = balance->points;
-    return distance(points[points[at].prev].token, points[at].token);
+    return balance->points[at].size;
+}
+
+/* Make a point's size right after it or the one before it has moved, come or gone. */
+static void measure(rl_balance *balance, uint32_t at) {
+    point *points = balance->points;
+    points[at].size = distance(points[points[at].prev].token, points[at].token);
 }
 
 static int grow_room(void **data, size_t cell, size_t room) {
@@ -196,8 +201,10 @@ int rl_balance_load(rl_balance *balance, const uint64_t *tokens, const uint32_t 
         last = insert(balance, last, tokens[i], owners[i]);
         if (last == NONE) return -1;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        measure(balance, (uint32_t)i);
         balance->nodes[owners[i]].load += size_of(balance, (uint32_t)i);
+    }
     return 0;
 }
 
@@ -254,17 +261,37 @@ static void fill_window(rl_balance *balance, node *own, range **free_ranges) {
         own->heap = *free_ranges;
         own->heap_count = own->have;
         *free_ranges += own->have;
+        own->largest = 0;
         for (uint32_t i = 0; i < own->have; i++) {
             uint32_t at = own->points[i];
-            own->heap[i] = (range){size_of(balance, at), points[at].token, at};
+            own->heap[i] = (range){points[at].size, points[at].token, at};
+            if (points[at].size > own->largest) own->largest = points[at].size;
         }
-        for (uint32_t i = own->heap_count / 2; i-- > 0;) sift(own->heap, own->heap_count, i);
+        uint32_t large = 0;
+        for (uint32_t i = 0; i < own->have; i++) {
+            if (2 * own->heap[i].size < own->largest) continue;
+            range here = own->heap[i];
+            own->heap[i] = own->heap[large];
+            own->heap[large++] = here;
+        }
+        own->rest_count = own->have - large;
+        own->rest = own->heap + large;
+        own->heap_count = large;
+        for (uint32_t i = large / 2; i-- > 0;) sift(own->heap, large, i);
     }
     uint32_t count = 0;
     for (uint32_t i = 0; i < own->window_count; i++)
         if (points[own->window[i]].used != balance->round)
             own->window[count++] = own->window[i];
-    while (count < RL_BALANCE_WINDOW && own->heap_count > 0) {
+    while (count < RL_BALANCE_WINDOW) {
+        if (own->heap_count == 0) {
+            if (own->rest_count == 0) break;
+            if (count > 0 && size_of(balance, own->window[0]) == own->largest) break;
+            own->heap = own->rest;
+            own->heap_count = own->rest_count;
+            own->rest_count = 0;
+            for (uint32_t i = own->heap_count / 2; i-- > 0;) sift(own->heap, own->heap_count, i);
+        }
         range largest = own->heap[0];
         if (points[largest.point].used != balance->round) {
             if (count > 0 && 2 * largest.size < size_of(balance, own->window[0])) break;
@@ -524,6 +551,10 @@ static int cut(rl_balance *balance, uint32_t changed, uint64_t amount, site *sit
         }
         point *first = balance->points + sites[i].before;
         first->token = (first->token - x) & MASK;
+        measure(balance, sites[i].before);
+        measure(balance, first->next);
+        measure(balance, balance->points[sites[i].after].prev);
+        measure(balance, sites[i].after);
     }
     result = 0;
 done:
@@ -722,7 +753,9 @@ static int hand_out(rl_balance *balance, uint32_t changed, run *runs, size_t run
 
 static int apply(rl_balance *balance, uint32_t changed, run *here, const middle *middles) {
     const uint32_t p = balance->points[here->before].owner;
-    const uint32_t q = balance->points[here->after].owner;
+    /* Not here->after, which an earlier run may have merged with this one. */
+    const uint32_t after = balance->points[here->last].next;
+    const uint32_t q = balance->points[after].owner;
     uint32_t at = balance->points[here->before].next;
     while (at != here->last) {
         uint32_t next = balance->points[at].next;
@@ -737,6 +770,7 @@ static int apply(rl_balance *balance, uint32_t changed, run *here, const middle 
     balance->nodes[changed].load -= here->freed;
     if (here->x > 0) {
         balance->points[here->before].token = (here->begin + here->x) & MASK;
+        measure(balance, here->before);
     } else if (here->goes && p == q && here->middles == NONE &&
                balance->nodes[p].have > balance->nodes[p].count) {
         drop(balance, here->before);
@@ -747,7 +781,10 @@ static int apply(rl_balance *balance, uint32_t changed, run *here, const middle 
         token += middles[i].part;
         cursor = insert(balance, cursor, token, middles[i].owner);
         if (cursor == NONE) return -1;
+        measure(balance, cursor);
     }
+    measure(balance, balance->points[after].prev);
+    measure(balance, after);
     return 0;
 }
 
@@ -797,6 +834,7 @@ static int lay_out(rl_balance *balance, uint32_t changed, uint64_t offset) {
         last = insert(balance, last, token, changed);
         if (last == NONE) return -1;
     }
+    for (uint32_t i = 0; i < own->have; i++) measure(balance, own->points[i]);
     return 0;
 }
 

@@ -38,6 +38,7 @@
 /* A point ends a range of its owner's, which begins where the point before it stands. */
 typedef struct rl_balance_point {
     uint64_t token; /* in the circle */
+    uint64_t size;  /* Invariant, between changes: from the point before it; never 0 */
     uint32_t owner;
     uint32_t prev, next;
     uint32_t slot; /* its place in the owner's list */
@@ -53,9 +54,11 @@ typedef struct rl_balance_node {
     uint32_t count; /* points that its weight asks for; 0 if weight is */
     uint32_t have, room;
     uint32_t *points; /* [have], in no order */
-    /* For choosing sites: a heap of its ranges, largest first, and the largest unused of them. */
-    struct rl_balance_range *heap;
-    uint32_t heap_count, window_count;
+    /* For choosing sites: a heap of its ranges, largest first, behind it those less than half as
+     * large as the largest was, in no order yet, and the largest unused of all. */
+    struct rl_balance_range *heap, *rest;
+    uint32_t heap_count, rest_count, window_count;
+    uint64_t largest;
     uint32_t chosen; /* the round in which the two above were made */
     uint32_t window[RL_BALANCE_WINDOW];
 } rl_balance_node;
