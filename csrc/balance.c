@@ -339,6 +339,10 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
         int best_end = 0, best_enough = 0;
         uint64_t best_helps = 0, best_size = 0;
         fill_window(balance, own, &free_ranges);
+        for (uint32_t i = 0; i < own->window_count; i++) { /* their misses all in flight together */
+            rl_prefetch(points + points[own->window[i]].prev);
+            rl_prefetch(points + points[own->window[i]].next);
+        }
         const uint64_t largest = own->window_count ? size_of(balance, own->window[0]) : 0;
         for (uint32_t i = 0; i < own->window_count; i++) {
             const uint32_t at = own->window[i];
