@@ -403,6 +403,8 @@ cdef extern from "bounded.h" nogil:
     ) noexcept
 
 cdef extern from "rebalance.h" nogil:
+    uint32_t RL_PARTS_ABSENT
+    uint32_t RL_PARTS_HOLE
     enum: RL_PARTS_LEVELS
     enum: RL_PARTS_POWER_MAX
     enum: RL_PARTS_ROWS_MAX
