@@ -515,7 +515,10 @@ static int cut(rl_balance *balance, uint32_t changed, uint64_t amount, site *sit
         for (uint32_t end = 0; end < 2; end++) {
             if (!sites[i].cuts[end]) continue;
             uint32_t at = end ? sites[i].after : sites[i].before;
-            uint64_t size = size_of(balance, at), kept = size / 8 ? size / 8 : 1;
+            const node *from = balance->nodes + balance->points[at].owner;
+            const uint64_t part = from->due / (8 * (uint64_t)(from->count ? from->count : 1));
+            const uint64_t size = size_of(balance, at), eighth = min_of(size / 8, part);
+            const uint64_t kept = eighth ? eighth : 1;
             uses[use_count++] =
                 (use){balance->points[at].owner, (uint32_t)i, end, size - kept};
         }

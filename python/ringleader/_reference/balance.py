@@ -206,7 +206,8 @@ class Circle:
             for end, i, cuts in ((0, before, cut_before), (1, after, cut_after)):
                 if cuts:
                     own = uses.setdefault(points[i][1], [])
-                    own.append((self.size[i] - max(1, self.size[i] // 8), s, end))
+                    part = due[points[i][1]] // (8 * max(1, self.counts[points[i][1]]))
+                    own.append((self.size[i] - max(1, min(self.size[i] // 8, part)), s, end))
         room = {
             o: min(sum(c for c, _, _ in own), max(0, self.load[o] - (due[o] - due[o] // 4)))
             for o, own in uses.items()
