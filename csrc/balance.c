@@ -94,8 +94,13 @@ static uint64_t distance(uint64_t from, uint64_t to) {
 /* --- points --------------------------------------------------------------------------------- */
 
 static uint64_t size_of(const rl_balance *balance, uint32_t at) {
-    const point *points = balance->points;
-    return distance(points[points[at].prev].token, points[at].token);
+    return balance->points[at].size;
+}
+
+/* Make a point's size right after it or the one before it has moved, come or gone. */
+static void measure(rl_balance *balance, uint32_t at) {
+    point *points = balance->points;
+    points[at].size = distance(points[points[at].prev].token, points[at].token);
 }
 
 static int grow_room(void **data, size_t cell, size_t room) {
@@ -133,7 +138,7 @@ static uint32_t insert(rl_balance *balance, uint32_t after, uint64_t token, uint
     point *new = balance->points + at;
     new->token = token & MASK;
     new->owner = owner;
-    new->used = 0;
+    new->used = new->site = 0;
     if (after == NONE) {
         new->prev = new->next = at;
     } else {
@@ -196,8 +201,10 @@ int rl_balance_load(rl_balance *balance, const uint64_t *tokens, const uint32_t 
         last = insert(balance, last, tokens[i], owners[i]);
         if (last == NONE) return -1;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        measure(balance, (uint32_t)i);
         balance->nodes[owners[i]].load += size_of(balance, (uint32_t)i);
+    }
     return 0;
 }
 
@@ -207,19 +214,22 @@ void rl_balance_ask(rl_balance *balance, uint32_t at, uint64_t weight, uint32_t 
     balance->nodes[at].count = count;
 }
 
-static int by_number(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) {
+void rl_balance_store(const rl_balance *balance, uint64_t *tokens, uint32_t *haves) {
+    const point *points = balance->points;
+    uint32_t first = NONE, at;
+    size_t end = 0;
     for (size_t i = 0; i < balance->node_count; i++) {
         const node *own = balance->nodes + i;
-        for (uint32_t j = 0; j < own->have; j++) tokens[j] = balance->points[own->points[j]].token;
-        qsort(tokens, own->have, sizeof *tokens, by_number);
-        haves[i] = own->have;
-        tokens += own->have;
+        for (uint32_t j = 0; j < own->have; j++)
+            if (first == NONE || points[own->points[j]].token < points[first].token)
+                first = own->points[j];
+        haves[i] = (uint32_t)end; /* for now, where its next token goes */
+        end += own->have;
     }
+    at = first;
+    for (uint32_t i = 0; i < balance->point_count; i++, at = points[at].next)
+        tokens[haves[points[at].owner]++] = points[at].token;
+    for (size_t i = 0; i < balance->node_count; i++) haves[i] = balance->nodes[i].have;
 }
 
 /* --- more: which sites ---------------------------------------------------------------------- */
@@ -251,17 +261,37 @@ static void fill_window(rl_balance *balance, node *own, range **free_ranges) {
         own->heap = *free_ranges;
         own->heap_count = own->have;
         *free_ranges += own->have;
+        own->largest = 0;
         for (uint32_t i = 0; i < own->have; i++) {
             uint32_t at = own->points[i];
-            own->heap[i] = (range){size_of(balance, at), points[at].token, at};
+            own->heap[i] = (range){points[at].size, points[at].token, at};
+            if (points[at].size > own->largest) own->largest = points[at].size;
         }
-        for (uint32_t i = own->heap_count / 2; i-- > 0;) sift(own->heap, own->heap_count, i);
+        uint32_t large = 0;
+        for (uint32_t i = 0; i < own->have; i++) {
+            if (2 * own->heap[i].size < own->largest) continue;
+            range here = own->heap[i];
+            own->heap[i] = own->heap[large];
+            own->heap[large++] = here;
+        }
+        own->rest_count = own->have - large;
+        own->rest = own->heap + large;
+        own->heap_count = large;
+        for (uint32_t i = large / 2; i-- > 0;) sift(own->heap, large, i);
     }
     uint32_t count = 0;
     for (uint32_t i = 0; i < own->window_count; i++)
         if (points[own->window[i]].used != balance->round)
             own->window[count++] = own->window[i];
-    while (count < RL_BALANCE_WINDOW && own->heap_count > 0) {
+    while (count < RL_BALANCE_WINDOW) {
+        if (own->heap_count == 0) {
+            if (own->rest_count == 0) break;
+            if (count > 0 && size_of(balance, own->window[0]) == own->largest) break;
+            own->heap = own->rest;
+            own->heap_count = own->rest_count;
+            own->rest_count = 0;
+            for (uint32_t i = own->heap_count / 2; i-- > 0;) sift(own->heap, own->heap_count, i);
+        }
         range largest = own->heap[0];
         if (points[largest.point].used != balance->round) {
             if (count > 0 && 2 * largest.size < size_of(balance, own->window[0])) break;
@@ -309,6 +339,10 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
         int best_end = 0, best_enough = 0;
         uint64_t best_helps = 0, best_size = 0;
         fill_window(balance, own, &free_ranges);
+        for (uint32_t i = 0; i < own->window_count; i++) { /* their misses all in flight together */
+            rl_prefetch(points + points[own->window[i]].prev);
+            rl_prefetch(points + points[own->window[i]].next);
+        }
         const uint64_t largest = own->window_count ? size_of(balance, own->window[0]) : 0;
         for (uint32_t i = 0; i < own->window_count; i++) {
             const uint32_t at = own->window[i];
@@ -318,7 +352,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
                 const uint32_t other = end ? points[at].next : points[at].prev;
                 const uint32_t owner = points[other].owner;
                 uint64_t helps = 0;
-                if (owner == changed) continue;
+                if (owner == changed || points[end ? at : other].site == round) continue;
                 if (owner != giver && points[other].used != round &&
                     2 * size_of(balance, other) >= piece)
                     helps = nodes[owner].level;
@@ -340,7 +374,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
                 best_size = size;
             }
         }
-        if (best == NONE) { /* all its ranges are used, or lie between two of the node's */
+        if (best == NONE) { /* all its ranges are used, or lie between sites */
             tree[leaves + giver] = NONE;
             replay(balance, tree, leaves, giver);
             continue;
@@ -353,6 +387,7 @@ static size_t choose(rl_balance *balance, uint32_t changed, uint64_t amount, uin
         new->last = NONE;
         new->cuts[!best_end] = 1;
         points[best].used = round;
+        points[new->before].site = round;
         uint64_t x = min_of(piece, best_size);
         if (best_helps) {
             node *second = nodes + points[other].owner;
@@ -480,7 +515,10 @@ static int cut(rl_balance *balance, uint32_t changed, uint64_t amount, site *sit
         for (uint32_t end = 0; end < 2; end++) {
             if (!sites[i].cuts[end]) continue;
             uint32_t at = end ? sites[i].after : sites[i].before;
-            uint64_t size = size_of(balance, at), kept = size / 8 ? size / 8 : 1;
+            const node *from = balance->nodes + balance->points[at].owner;
+            const uint64_t part = from->due / (8 * (uint64_t)(from->count ? from->count : 1));
+            const uint64_t size = size_of(balance, at), eighth = min_of(size / 8, part);
+            const uint64_t kept = eighth ? eighth : 1;
             uses[use_count++] =
                 (use){balance->points[at].owner, (uint32_t)i, end, size - kept};
         }
@@ -520,6 +558,10 @@ static int cut(rl_balance *balance, uint32_t changed, uint64_t amount, site *sit
         }
         point *first = balance->points + sites[i].before;
         first->token = (first->token - x) & MASK;
+        measure(balance, sites[i].before);
+        measure(balance, first->next);
+        measure(balance, balance->points[sites[i].after].prev);
+        measure(balance, sites[i].after);
     }
     result = 0;
 done:
@@ -666,7 +708,7 @@ static int hand_out(rl_balance *balance, uint32_t changed, run *runs, size_t run
     for (size_t i = 0; i < run_count; i++) {
         run *here = runs + order[i].point;
         const uint32_t p = points[here->before].owner, q = points[here->after].owner;
-        while (here->goes && spare > 0) {
+        while (spare > 0) {
             uint64_t x, y;
             over(balance, here, &x, &y);
             if (x + y == 0) break;
@@ -718,7 +760,9 @@ static int hand_out(rl_balance *balance, uint32_t changed, run *runs, size_t run
 
 static int apply(rl_balance *balance, uint32_t changed, run *here, const middle *middles) {
     const uint32_t p = balance->points[here->before].owner;
-    const uint32_t q = balance->points[here->after].owner;
+    /* Not here->after, which an earlier run may have merged with this one. */
+    const uint32_t after = balance->points[here->last].next;
+    const uint32_t q = balance->points[after].owner;
     uint32_t at = balance->points[here->before].next;
     while (at != here->last) {
         uint32_t next = balance->points[at].next;
@@ -733,6 +777,7 @@ static int apply(rl_balance *balance, uint32_t changed, run *here, const middle 
     balance->nodes[changed].load -= here->freed;
     if (here->x > 0) {
         balance->points[here->before].token = (here->begin + here->x) & MASK;
+        measure(balance, here->before);
     } else if (here->goes && p == q && here->middles == NONE &&
                balance->nodes[p].have > balance->nodes[p].count) {
         drop(balance, here->before);
@@ -743,7 +788,10 @@ static int apply(rl_balance *balance, uint32_t changed, run *here, const middle 
         token += middles[i].part;
         cursor = insert(balance, cursor, token, middles[i].owner);
         if (cursor == NONE) return -1;
+        measure(balance, cursor);
     }
+    measure(balance, balance->points[after].prev);
+    measure(balance, after);
     return 0;
 }
 
@@ -793,6 +841,7 @@ static int lay_out(rl_balance *balance, uint32_t changed, uint64_t offset) {
         last = insert(balance, last, token, changed);
         if (last == NONE) return -1;
     }
+    for (uint32_t i = 0; i < own->have; i++) measure(balance, own->points[i]);
     return 0;
 }
 

@@ -38,10 +38,12 @@
 /* A point ends a range of its owner's, which begins where the point before it stands. */
 typedef struct rl_balance_point {
     uint64_t token; /* in the circle */
+    uint64_t size;  /* Invariant, between changes: from the point before it; never 0 */
     uint32_t owner;
     uint32_t prev, next;
     uint32_t slot; /* its place in the owner's list */
     uint32_t used; /* the round in which its range was last cut */
+    uint32_t site; /* the round in which a site was last chosen where it stands */
 } rl_balance_point;
 
 typedef struct rl_balance_node {
@@ -52,9 +54,11 @@ typedef struct rl_balance_node {
     uint32_t count; /* points that its weight asks for; 0 if weight is */
     uint32_t have, room;
     uint32_t *points; /* [have], in no order */
-    /* For choosing sites: a heap of its ranges, largest first, and the largest unused of them. */
-    struct rl_balance_range *heap;
-    uint32_t heap_count, window_count;
+    /* For choosing sites: a heap of its ranges, largest first, behind it those less than half as
+     * large as the largest was, in no order yet, and the largest unused of all. */
+    struct rl_balance_range *heap, *rest;
+    uint32_t heap_count, rest_count, window_count;
+    uint64_t largest;
     uint32_t chosen; /* the round in which the two above were made */
     uint32_t window[RL_BALANCE_WINDOW];
 } rl_balance_node;
@@ -90,7 +94,7 @@ void rl_balance_ask(rl_balance *balance, uint32_t node, uint64_t weight, uint32_
 int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset);
 
 /* The points: those of node 0 first, and so on, each node's ascending; haves[i] of node i. */
-void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves);
+void rl_balance_store(const rl_balance *balance, uint64_t *tokens, uint32_t *haves);
 
 void rl_balance_free(rl_balance *balance);
 

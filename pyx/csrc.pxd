@@ -410,7 +410,6 @@ cdef extern from "maglev.h" nogil:
     uint64_t rl_maglev_slot(const rl_maglev *maglev, uint64_t hash) noexcept
 
 cdef extern from "multiprobe.h" nogil:
-    enum: RL_TOKENS_PAD
     enum: RL_PROBES_MAX
     ctypedef struct rl_multiprobe:
         rl_placer placer
@@ -510,7 +509,9 @@ cdef extern from "balance.h" nogil:
         rl_balance *balance, uint32_t node, uint64_t weight, uint32_t count
     ) noexcept
     int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
-    void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
+    void rl_balance_store(
+        const rl_balance *balance, uint64_t *tokens, uint32_t *haves
+    ) noexcept
     void rl_balance_free(rl_balance *balance) noexcept
 
 cdef extern from "replicas.h" nogil:

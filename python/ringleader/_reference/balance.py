@@ -7,6 +7,7 @@ same rules with other data structures and has to come to the same points, bit fo
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def change(
         raise ValueError("a point belongs to a node without weight")
     if any(bool(w) != bool(c) for w, c in zip(weights, counts, strict=True)):
         raise ValueError("a node has points if it has weight")
-    if any(a >= b for (a, _), (b, _) in zip(points, points[1:], strict=False)):
+    if any(a >= b for (a, _), (b, _) in pairwise(points)):
         raise ValueError("tokens have to ascend, and to differ in their upper 62 bits")
     circle = Circle(points, list(map(int, weights)), list(map(int, counts)), points_max)
     circle.change(node, offset >> SHIFT)
@@ -131,6 +132,7 @@ class Circle:
         full = [level(load, t) if t else 0 for load, t in zip(guess, due, strict=True)]
         heap = [(-full[o], o) for o, own in enumerate(ranges) if own and o != node]
         heapq.heapify(heap)
+        taken: set[int] = set()
         sites: list[tuple[int, int, bool, bool]] = []
         while heap and len(sites) < extra:
             minus, donor = heapq.heappop(heap)
@@ -141,10 +143,9 @@ class Circle:
             for i in window:
                 if 2 * size[i] < size[window[0]]:
                     break
-                for before, after in (((i - 1) % n, i), (i, (i + 1) % n)):
-                    other = before if after == i else after
+                for end, other in enumerate(((i - 1) % n, (i + 1) % n)):
                     owner = points[other][1]
-                    if owner == node:
+                    if owner == node or (i if end else other) in taken:
                         continue
                     helps = 0
                     if owner != donor and not self.used[other] and 2 * size[other] >= piece:
@@ -152,11 +153,13 @@ class Circle:
                     enough = 2 * size[i] >= piece if helps else size[i] > piece
                     rank = (enough, helps, size[i], -points[i][0])
                     if best is None or rank > best[0]:
-                        best = rank, before, after, i, other
+                        best = rank, end, i, other
             if best is None:
-                continue  # all its ranges are used, or lie between two of the node's
-            (_, helps, _, _), before, after, i, other = best
+                continue  # all its ranges are used, or lie between sites
+            (_, helps, _, _), end, i, other = best
+            before, after = (i, other) if end else (other, i)
             self.used[i] = True
+            taken.add(before)
             owner = points[other][1]
             if helps:
                 self.used[other] = True
@@ -170,7 +173,7 @@ class Circle:
                 sites.append((before, after, True, True))
             else:
                 x = min(piece, size[i])
-                sites.append((before, after, before == i, after == i))
+                sites.append((before, after, end == 1, end == 0))
             guess[donor] = max(0, guess[donor] - x)
             full[donor] = level(guess[donor], due[donor])
             heapq.heappush(heap, (-full[donor], donor))
@@ -203,7 +206,8 @@ class Circle:
             for end, i, cuts in ((0, before, cut_before), (1, after, cut_after)):
                 if cuts:
                     own = uses.setdefault(points[i][1], [])
-                    own.append((self.size[i] - max(1, self.size[i] // 8), s, end))
+                    part = due[points[i][1]] // (8 * max(1, self.counts[points[i][1]]))
+                    own.append((self.size[i] - max(1, min(self.size[i] // 8, part)), s, end))
         room = {
             o: min(sum(c for c, _, _ in own), max(0, self.load[o] - (due[o] - due[o] // 4)))
             for o, own in uses.items()
@@ -236,13 +240,13 @@ class Circle:
                 gives[o] += give
                 self.load[o] -= give
                 left -= give
-        cuts = [[0, 0] for _ in sites]
+        taken = [[0, 0] for _ in sites]
         for o, own in uses.items():
             give = gives[o]
             for i, (most, s, end) in enumerate(sorted(own)):
-                cuts[s][end] = x = min(-(-give // (len(own) - i)), most)
+                taken[s][end] = x = min(-(-give // (len(own) - i)), most)
                 give -= x
-        for (before, after, _, _), (x, y) in zip(sites, cuts, strict=True):
+        for (before, after, _, _), (x, y) in zip(sites, taken, strict=True):
             if x + y == 0:
                 continue
             token, owner = points[before]
@@ -347,7 +351,7 @@ class Circle:
         live = [o for o, t in enumerate(due) if t and o != node]
         for r in sorted(range(len(runs)), key=lambda r: (-sum(over(r)), r)):
             p, q = runs[r][3:]
-            while goes[r] and spare > 0:
+            while spare > 0:
                 x, y = over(r)
                 emptiest = min(live, key=lambda o: (level(load[o], due[o]), o))
                 small = due[emptiest] // (8 * max(counts[emptiest], 1))

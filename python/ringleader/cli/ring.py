@@ -31,6 +31,8 @@ def describe(ring: HashRing) -> dict[str, Any]:
         "hash": ring.hash,
         # The seed of siphash13 is a secret key, and tables end up in tickets.
         "seed": None if ring.hash == "siphash13" else ring.seed,
+        "placement": ring.placement,
+        "replicas": None if ring.replicas is None else str(ring.replicas),
         "points": ring.point_count,
         "peak_to_mean": _finite(stats.peak_to_mean),
         "least_to_mean": _finite(stats.least_to_mean),
@@ -86,6 +88,8 @@ def summary(ring: HashRing) -> str:
     """One line on the whole ring."""
     stats = ring.stats()
     settings = f"{ring.point_count:,} points, vnodes={ring.vnodes}, hash={ring.hash}"
+    if ring.placement != "hashed":
+        settings += f", placement={ring.placement}"
     if math.isnan(stats.peak_to_mean):
         return f"{settings}; no node has a positive weight"
     return (

@@ -110,14 +110,25 @@ class PointRing(Located, kernels.ring.RingBase):
         rule = policy.rule(table.nodes, (table.counts() > 0).tolist())
         return kernels.replicas.RingReplicas(table, rule, limits.SUCCESSORS_BYTES_MAX)
 
-    def stats(self) -> RingStats:
+    def stats(self, policy: Replicas | None = None) -> RingStats:
         """The exact share of the hash space of each node, against its weight.
 
-        Cost: O(points).
+        Args:
+            policy: then of all replicas that keys have under it.  `arcs` add up to 2**64 times the
+                replicas, and `share` to 1.  What is due to a node goes by its weight among all
+                nodes, wherever they stand; a policy by datacenter gives each of these its own part.
+
+        Raises:
+            PolicyError, EmptyRingError: as `ranges`.
+
+        Cost: O(points), times the replicas.
         """
         table = self.table
         nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
         weights = np.array([node.weight for node in nodes], dtype=np.float64)
+        if policy is not None:
+            ranges = self.ranges(policy)
+            return RingStats.of_replicas(ranges, weights, table.counts(), policy)
         return RingStats.of(table.names, weights, table.counts(), table.arcs())
 
     def __copy__(self: Self) -> Self:

@@ -4,6 +4,9 @@
 vnodes = 160
 hash = "xxh3"
 seed = 0
+placement = "hashed"    # or "balanced"
+replicas = "3"          # for a balanced ring: the policy to even out, such as "eu=2,us=2" ...
+spread = "zone"         # ... and over what it spreads: "node", "zone" or "dc"
 
 [[node]]
 name = "eu-1"
@@ -12,6 +15,9 @@ dc = "eu"
 zone = "eu-a"
 address = "10.0.0.1:7000"
 tags = { disk = "nvme" }
+
+Such a file has no history, on which a balanced ring depends: its nodes are taken in the order of
+their names.  To keep a balanced ring as it has grown, save it with `HashRing.to_bytes`.
 """
 
 from __future__ import annotations
@@ -25,8 +31,9 @@ from ringleader.errors import FormatError, RingleaderError, VersionError
 from ringleader.placement.node import Node
 from ringleader.placement.ring import HashRing
 from ringleader.placement.saved import MAGIC
+from ringleader.placement.topology import Replicas
 
-_RING_FIELDS = {"vnodes", "hash", "seed"}
+_RING_FIELDS = {"vnodes", "hash", "seed", "placement", "replicas", "spread"}
 _NODE_FIELDS = {"name", "weight", "dc", "zone", "address", "tags"}
 
 
@@ -76,4 +83,10 @@ def _from_toml(document: dict[str, Any]) -> HashRing:
         if "name" not in table:
             raise FormatError(f"[[node]] number {number} has no name")
         nodes.append(Node(**table))
+    if "spread" in settings and "replicas" not in settings:
+        raise FormatError("[ring] has a spread, but no replicas to spread")
+    if "replicas" in settings:
+        policy = Replicas.parse(settings["replicas"], settings.get("spread", "node"))
+        settings = {**settings, "replicas": policy}
+        settings.pop("spread", None)
     return HashRing(nodes, **settings)

@@ -10,6 +10,14 @@ Kind 1, a hash ring: settings and nodes, never the points.
 
     u16 placement version | u16 hash | u32 vnodes | 16 bytes seed | nodes
 
+Kind 2, a balanced ring: settings, nodes, and their points.
+
+    u16 placement version | u16 hash | u32 vnodes | 16 bytes seed | policy | nodes
+    per node u32 point count | u64 tokens, node by node, each node's ascending
+
+Policy: u8 form | u8 spread, and then for form 0 (none) nothing, for form 1 u8 replicas, for form 2
+    u8 datacenters, and per datacenter text dc | u8 replicas
+
 Nodes:
 
     u32 node count, and per node, in strictly ascending order of names:
@@ -38,6 +46,7 @@ from ringleader.errors import (
 )
 from ringleader.hashing import HASHES, resolve_hash
 from ringleader.placement.node import Node
+from ringleader.placement.topology import SPREADS, Replicas
 
 MAGIC = b"RLRG"
 FORMAT_VERSION = 1
@@ -61,6 +70,7 @@ KINDS = {
     14: "table of partitions",
 }
 KIND_HASH_RING = 1
+KIND_BALANCED_RING = 2
 
 _HEADER = struct.Struct("<4sHHQ")
 _CHECKSUM = struct.Struct("<I")
@@ -328,6 +338,11 @@ def load(source: bytes | bytearray | memoryview) -> SavedRing:
 
 
 def _body(reader: Reader) -> SavedRing:
+    vnodes, hash_name, seed = _settings(reader)
+    return SavedRing(vnodes, hash_name, seed, reader.nodes())
+
+
+def _settings(reader: Reader) -> tuple[int, str, int]:
     placement, hash_number, vnodes, seed_bytes = reader.take(_RING)
     if placement > PLACEMENT_VERSION:
         raise VersionError(
@@ -341,4 +356,96 @@ def _body(reader: Reader) -> SavedRing:
     hash_name = _HASH_NAMES[hash_number]
     seed = int.from_bytes(seed_bytes, "little")
     resolve_hash(hash_name, seed)
-    return SavedRing(vnodes, hash_name, seed, reader.nodes())
+    return vnodes, hash_name, seed
+
+
+# --- kind 2 -------------------------------------------------------------------------------------
+
+#: Tokens of a balanced ring are numbers of a circle of 2**62, shifted to the top of 64 bits.
+TOKEN_UNIT = 4
+
+
+class SavedBalanced(NamedTuple):
+    """What the bytes of a balanced ring hold."""
+
+    ring: SavedRing
+    replicas: Replicas | None
+    counts: NDArray[np.uint32]
+    tokens: NDArray[np.uint64]
+
+
+def dump_balanced(balanced: SavedBalanced) -> bytes:
+    """The bytes of a balanced ring: tokens by node, each node's ascending."""
+    ring, policy = balanced.ring, balanced.replicas
+    body = Writer()
+    seed = ring.seed.to_bytes(16, "little")
+    body.put(_RING, PLACEMENT_VERSION, HASHES[ring.hash], ring.vnodes, seed)
+    if policy is None:
+        body.put("BB", 0, 0)
+    elif policy.by_dc is None:
+        body.put("BBB", 1, SPREADS.index(policy.spread), policy.total)
+    else:
+        body.put("BBB", 2, SPREADS.index(policy.spread), len(policy.by_dc))
+        for dc, count in policy.by_dc.items():
+            body.text(dc)
+            body.put("B", count)
+    body.nodes(ring.nodes)
+    body.array(balanced.counts)
+    body.array(balanced.tokens)
+    return frame(KIND_BALANCED_RING, body)
+
+
+def load_balanced(source: bytes | bytearray | memoryview) -> SavedBalanced:
+    """The balanced ring in these bytes.
+
+    Raises:
+        FormatError, VersionError: they are not a ring that this version reads.
+        FormatTypeError: not bytes at all.
+    """
+    return unframe(source, KIND_BALANCED_RING, _balanced_body)
+
+
+def _policy(reader: Reader) -> Replicas | None:
+    form, spread = reader.take("BB")
+    if form > 2 or spread >= len(SPREADS) or (form == 0 and spread):
+        raise FormatError(f"the saved {reader.what}'s policy has the unknown form {form}, {spread}")
+    if form == 0:
+        return None
+    (number,) = reader.take("B")
+    if form == 1:
+        return Replicas(number, SPREADS[spread])
+    by_dc: dict[str, int] = {}
+    for _ in range(number):
+        dc = reader.text()
+        if dc in by_dc:
+            raise FormatError(f"datacenter {dc!r} stands twice in the saved {reader.what}")
+        (by_dc[dc],) = reader.take("B")
+    return Replicas(by_dc, SPREADS[spread])
+
+
+def _balanced_body(reader: Reader) -> SavedBalanced:
+    vnodes, hash_name, seed = _settings(reader)
+    policy = _policy(reader)
+    nodes = reader.nodes()
+    counts = reader.array(np.uint32, len(nodes))
+    total = int(counts.sum(dtype=np.uint64))
+    tokens = reader.array(np.uint64, total)
+    for node, count in zip(nodes, counts.tolist(), strict=True):
+        if (node.weight > 0) != (count > 0):
+            raise FormatError(
+                f"node {node.name!r} of weight {node.weight} has {count} points; a node has points "
+                "if it has weight"
+            )
+    if total > limits.POINTS_MAX:
+        raise LimitError(f"there are {total} points; at most {limits.POINTS_MAX} are allowed")
+    if (tokens % np.uint64(TOKEN_UNIT)).any():
+        raise FormatError(f"a token of a saved balanced ring is no multiple of {TOKEN_UNIT}")
+    if total:
+        ascends = tokens[1:] > tokens[:-1]
+        ends = np.cumsum(counts[counts > 0], dtype=np.int64)[:-1]
+        ascends[ends - 1] = True  # from one node to the next, anything goes
+        if not ascends.all():
+            raise FormatError("the tokens of a saved balanced ring's node do not ascend")
+        if policy is None and len(np.unique(tokens)) != total:
+            raise FormatError("two points of a saved balanced ring stand in the same place")
+    return SavedBalanced(SavedRing(vnodes, hash_name, seed, nodes), policy, counts, tokens)

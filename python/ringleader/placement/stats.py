@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ringleader.placement.ranges import Ranges
+from ringleader.placement.topology import Replicas
+
 CIRCLE = 1 << 64
 
 
@@ -82,6 +85,35 @@ class RingStats(Loads):
     ) -> RingStats:
         share = np.array([arc / CIRCLE for arc in arcs], dtype=np.float64)
         return cls(names, weights, points, tuple(arcs), share, ideal_shares(weights))
+
+    @classmethod
+    def of_replicas(
+        cls,
+        ranges: Ranges,
+        weights: NDArray[np.float64],
+        points: NDArray[np.uint32],
+        policy: Replicas,
+    ) -> RingStats:
+        """Shares of all replicas; a policy by datacenter says what is due to each."""
+        widths = ranges.widths
+        arcs = [0] * len(ranges.nodes)
+        for half in (0, 32):  # exact: sums of 32-bit numbers stay below 2**53
+            part = (widths >> np.uint64(half)) & np.uint64(0xFFFFFFFF)
+            for column in ranges.owners.T:
+                sums = np.bincount(column, part.astype(np.float64), minlength=len(arcs))
+                arcs = [arc + (int(s) << half) for arc, s in zip(arcs, sums.tolist(), strict=True)]
+        if len(widths) == 1:
+            for position in ranges.owners[0].tolist():
+                arcs[position] += CIRCLE
+        share = np.array([arc / (CIRCLE * policy.total) for arc in arcs], dtype=np.float64)
+        ideal = ideal_shares(weights)
+        if policy.by_dc is not None:
+            ideal = np.zeros(len(weights))
+            for dc, count in policy.by_dc.items():
+                there = np.array([node.dc == dc for node in ranges.nodes], dtype=bool)
+                ideal[there] = ideal_shares(weights[there]) * (count / policy.total)
+        names = tuple(node.name for node in ranges.nodes)
+        return cls(names, weights, points, tuple(arcs), share, ideal)
 
     @classmethod
     def expected(
