@@ -13,6 +13,8 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.demo import demo
+from ringleader.cli.look import balance, plot
+from ringleader.cli.plan import plan
 from ringleader.cli.ring import ring
 from ringleader.cli.simulate import simulate
 from ringleader.errors import RingleaderError
@@ -66,5 +68,8 @@ def app() -> None:
 
 app.add_command(assign)
 app.add_command(ring)
+app.add_command(balance)
+app.add_command(plot)
+app.add_command(plan)
 app.add_command(demo)
 app.add_command(simulate)

@@ -67,7 +67,7 @@ def exact_sums(
     return sums
 
 
-def _held(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
+def held_by(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
     """How much of the circle each node holds, all its replicas together."""
     width = ranges.owners.shape[1]
     lengths = np.repeat(ranges.widths, width)
@@ -75,7 +75,7 @@ def _held(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
     return exact_sums(ids[ranges.owners.ravel()], lengths, whole, size)
 
 
-def _due(nodes: Sequence[Node], policy: Replicas | None) -> dict[str, float]:
+def due_shares(nodes: Sequence[Node], policy: Replicas | None) -> dict[str, float]:
     """The share of the circle that each node is due for its weight, all replicas together.
 
     A datacenter with a number of its own shares that among its nodes.  No node can hold more than
@@ -266,13 +266,14 @@ class Movement:
         names: their names; columns hold positions in it.
         policy: the replica policy, or None.
         space: the hash space.
+        old, new: who owns which range (`Ranges`) before and after.
     """
 
     def __init__(
         self, a: Any, b: Any, old: Ranges, new: Ranges, policy: Replicas | None = None
     ) -> None:
         self._a, self._b = a, b
-        self._old, self._new = old, new
+        self.old, self.new = old, new
         self.policy = policy
         self.space = old.space
         self.nodes, self._a_ids, self._b_ids = _united(old.nodes, new.nodes)
@@ -365,12 +366,12 @@ class Movement:
     @cached_property
     def before(self) -> tuple[int, ...]:
         """How many of the 2**64 numbers each node holds in the old locator; exact."""
-        return tuple(_held(self._old, self._a_ids, len(self.nodes)))
+        return tuple(held_by(self.old, self._a_ids, len(self.nodes)))
 
     @cached_property
     def after(self) -> tuple[int, ...]:
         """How many of the 2**64 numbers each node holds in the new locator; exact."""
-        return tuple(_held(self._new, self._b_ids, len(self.nodes)))
+        return tuple(held_by(self.new, self._b_ids, len(self.nodes)))
 
     @property
     def length(self) -> int:
@@ -401,7 +402,7 @@ class Movement:
         With a policy a node's due is its part by weight of its datacenter's replicas (of all, if
         the policy names no datacenters), at most one of each key; zones are not considered.
         """
-        old, new = _due(self._old.nodes, self.policy), _due(self._new.nodes, self.policy)
+        old, new = due_shares(self.old.nodes, self.policy), due_shares(self.new.nodes, self.policy)
         return sum(max(0.0, share - old.get(name, 0.0)) for name, share in new.items())
 
     @cached_property
@@ -411,7 +412,7 @@ class Movement:
         When nodes only come or only go, at unchanged weights, all of that is unneeded.
         """
         kept = np.zeros(len(self.nodes), dtype=np.int64)
-        for ids, weights in ((self._a_ids, self._old.nodes), (self._b_ids, self._new.nodes)):
+        for ids, weights in ((self._a_ids, self.old.nodes), (self._b_ids, self.new.nodes)):
             kept[ids] += [node.weight > 0 for node in weights]
         both = (kept[self.add_sources] == 2) & (kept[self.add_targets] == 2)
         return self._sums(both.astype(np.int64), self.add_pieces, 2)[1]
