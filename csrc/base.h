@@ -41,7 +41,7 @@
 #define RL_TARGET_AVX512 \
     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,popcnt")))
 #define RL_TARGET_VPCLMUL \
-    __attribute__((target("vpclmulqdq,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx2")))
+    __attribute__((target("vpclmulqdq,pclmul,avx512f,avx512dq,avx512bw,avx512vl,avx2,bmi")))
 #if defined(__clang__) && __clang_major__ >= 14 /* it took the instruction out of sse4.2 */
 #define RL_TARGET_CRC32C __attribute__((target("sse4.2,crc32,pclmul")))
 #else

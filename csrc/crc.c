@@ -88,6 +88,181 @@ uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) {
     return (uint16_t)r;
 }
 
+/* --- Redis Cluster -------------------------------------------------------------------------- */
+
+/* Keys that lie about in memory arrive while the ones before them are worked on. */
+enum { SLOTS_AHEAD = 16 };
+
+/* The first of bytes[lo..size) that is `wanted`, or size. */
+static size_t find_byte(const uint8_t *bytes, size_t lo, size_t size, uint8_t wanted) {
+    const uint8_t *at = lo < size ? (const uint8_t *)memchr(bytes + lo, wanted, size - lo) : NULL;
+    return at ? (size_t)(at - bytes) : size;
+}
+
+/* Narrows a key, which has a '{' at `open`, to its hash tag if it has one. */
+static void narrow_to_tag(const uint8_t **p, size_t *size, size_t open) {
+    size_t close = find_byte(*p, open + 1, *size, '}');
+    if (close == *size || close == open + 1) return;
+    *p += open + 1;
+    *size = close - open - 1;
+}
+
+/* Nonzero where a byte of `word` is '{'. */
+RL_INLINE uint64_t has_brace(uint64_t word) {
+    uint64_t ones = 0x0101010101010101u;
+    uint64_t x = word ^ '{' * ones;
+    return (x - ones) & ~x & 0x80 * ones;
+}
+
+/* 1..7 bytes as the last ones of eight: leading zeros leave a CRC that starts at 0 as it is. */
+RL_INLINE uint64_t load_last(const uint8_t *p, size_t size) {
+    uint64_t word;
+    if (size >= 4) {
+        word = rl_load32(p) | (uint64_t)rl_load32(p + size - 4) << (8 * (size - 4));
+    } else {
+        word = p[0] | (uint64_t)p[size >> 1] << (8 * (size >> 1)) |
+               (uint64_t)p[size - 1] << (8 * (size - 1));
+    }
+    return word << (8 * (8 - size));
+}
+
+RL_INLINE uint32_t crc16_of_word(uint64_t w) {
+    const uint16_t(*t)[256] = crc16_table;
+    return (uint32_t)(t[7][w & 0xFF] ^ t[6][w >> 8 & 0xFF] ^ t[5][w >> 16 & 0xFF] ^
+                      t[4][w >> 24 & 0xFF]) ^
+           (uint32_t)(t[3][w >> 32 & 0xFF] ^ t[2][w >> 40 & 0xFF] ^ t[1][w >> 48 & 0xFF] ^
+                      t[0][w >> 56]);
+}
+
+/* The CRC from 0; *brace becomes nonzero if a byte is '{'. */
+RL_INLINE uint32_t crc16_from_0(const uint8_t *p, size_t size, uint64_t *brace) {
+    uint64_t found = 0;
+    uint32_t r = 0;
+    size_t head = size % 8;
+    if (head > 0) {
+        uint64_t w = load_last(p, head);
+        found = has_brace(w);
+        r = crc16_of_word(w);
+    }
+    for (const uint8_t *end = p + size, *at = p + head; at < end; at += 8) {
+        uint64_t w = rl_load64(at);
+        found |= has_brace(w);
+        r = crc16_of_word(w ^ (r >> 8 | (r & 0xFF) << 8));
+    }
+    *brace = found;
+    return r;
+}
+
+#if RL_X86_64
+
+/* A key of up to 64 bytes is one vector, right-aligned, zeros in front.  Its eight words, moved to
+ * their places by products with x^n modulo the polynomial that do not wait for one another, add up
+ * to a polynomial of degree 78, which is folded to 64 bits and then divided (Barrett's way, exact
+ * for polynomials): no branch on the length. */
+static const uint64_t place_of_words[8] = {0xBD64u, 0x9FE5u, 0x8DDCu, 0xB8E0u,
+                                           0x10E2u, 0x45B4u, 0x1021u, 0xEB23u};
+
+RL_TARGET_VPCLMUL RL_INLINE uint32_t crc16_of_vector(__m512i v) {
+    const __m512i mirror = _mm512_broadcast_i32x4(
+        _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i places = _mm512_loadu_si512(place_of_words);
+    v = _mm512_shuffle_epi8(v, mirror);
+    v = _mm512_xor_si512(_mm512_clmulepi64_epi128(v, places, 0x00),
+                         _mm512_clmulepi64_epi128(v, places, 0x11));
+    __m256i half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    __m128i sum = _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    /* x^64, and x^64 divided by the polynomial. */
+    const __m128i fold = _mm_set_epi64x(0x111303471A041, 0xB861);
+    __m128i w = _mm_xor_si128(sum, _mm_clmulepi64_si128(sum, fold, 0x01));
+    __m128i quotient = _mm_clmulepi64_si128(_mm_srli_epi64(w, 16), fold, 0x10);
+    quotient = _mm_or_si128(_mm_srli_epi64(quotient, 48),
+                            _mm_slli_epi64(_mm_unpackhi_epi64(quotient, quotient), 16));
+    w = _mm_xor_si128(w, _mm_clmulepi64_si128(quotient, _mm_cvtsi32_si128(0x1021), 0));
+    return (uint32_t)_mm_cvtsi128_si32(w) & 0xFFFF;
+}
+
+/* bytes[size - 64..size), those before the first one as zeros, which are not read: 1 <= size. */
+RL_TARGET_VPCLMUL RL_INLINE __m512i last_64(const uint8_t *bytes, size_t size) {
+    __mmask64 there = size >= 64 ? ~(__mmask64)0 : ~(__mmask64)0 << (64 - size);
+    return _mm512_maskz_loadu_epi8(there, (const void *)((uintptr_t)bytes + size - 64));
+}
+
+RL_TARGET_VPCLMUL static RL_NOINLINE uint32_t crc16_vectors(const uint8_t *p, size_t size) {
+    size_t head = size % 64;
+    uint32_t r = head > 0 ? crc16_of_vector(last_64(p, head)) : 0;
+    for (const uint8_t *end = p + size, *at = p + head; at < end; at += 64) {
+        __m512i v = _mm512_loadu_si512(at);
+        uint32_t first = r >> 8 | (r & 0xFF) << 8;
+        r = crc16_of_vector(
+            _mm512_xor_si512(v, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)first))));
+    }
+    return r;
+}
+
+RL_TARGET_VPCLMUL RL_INLINE uint32_t redis_slot_vectors(const uint8_t *p, size_t size) {
+    if (RL_UNLIKELY(size - 1 >= 64)) { /* none, too */
+        size_t open = find_byte(p, 0, size, '{');
+        if (open < size) narrow_to_tag(&p, &size, open);
+        return crc16_vectors(p, size) % RL_REDIS_SLOTS;
+    }
+    __m512i v = last_64(p, size);
+    uint64_t open = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('{'));
+    if (open != 0) {
+        uint64_t below = open ^ (open - 1); /* up to the first one */
+        uint64_t close = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('}')) & ~below;
+        if (close != 0 && (close & (below + 1)) == 0) {
+            size_t left = 64 - (size_t)_tzcnt_u64(close);
+            size_t tag = (size_t)_tzcnt_u64(close) - (size_t)_tzcnt_u64(open) - 1;
+            v = last_64(p + size - left - tag, tag);
+        }
+    }
+    return crc16_of_vector(v) % RL_REDIS_SLOTS;
+}
+
+RL_TARGET_VPCLMUL static uint32_t redis_slot_one(const uint8_t *p, size_t size) {
+    return redis_slot_vectors(p, size);
+}
+
+RL_TARGET_VPCLMUL static void redis_slots_vectors(const rl_span *spans, size_t count,
+                                                  uint64_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        if (i + SLOTS_AHEAD < count) rl_prefetch(spans[i + SLOTS_AHEAD].data);
+        out[i] = (uint64_t)redis_slot_vectors(spans[i].data, spans[i].size) << RL_REDIS_SLOT_SHIFT;
+    }
+}
+
+#endif
+
+static uint32_t redis_slot_sliced(const uint8_t *p, size_t size) {
+    uint64_t brace;
+    uint32_t crc = crc16_from_0(p, size, &brace);
+    if (RL_UNLIKELY(brace != 0)) {
+        narrow_to_tag(&p, &size, find_byte(p, 0, size, '{'));
+        crc = crc16_from_0(p, size, &brace);
+    }
+    return crc % RL_REDIS_SLOTS;
+}
+
+uint32_t rl_redis_slot(const void *data, size_t size) {
+#if RL_X86_64
+    if (rl_simd_vpclmulqdq()) return redis_slot_one((const uint8_t *)data, size);
+#endif
+    return redis_slot_sliced((const uint8_t *)data, size);
+}
+
+void rl_redis_slots(const rl_span *spans, size_t count, uint64_t *out) {
+#if RL_X86_64
+    if (rl_simd_vpclmulqdq()) {
+        redis_slots_vectors(spans, count, out);
+        return;
+    }
+#endif
+    for (size_t i = 0; i < count; i++) {
+        if (i + SLOTS_AHEAD < count) rl_prefetch(spans[i + SLOTS_AHEAD].data);
+        out[i] = (uint64_t)redis_slot_sliced(spans[i].data, spans[i].size) << RL_REDIS_SLOT_SHIFT;
+    }
+}
+
 /* The remainder as it stands in the register: before and after it the CRC is inverted. */
 static uint32_t sliced(const uint32_t t[8][256], uint32_t r, const uint8_t *p, size_t size) {
     for (; size >= 8; size -= 8, p += 8) {

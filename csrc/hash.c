@@ -1,5 +1,7 @@
 #include "hash.h"
 
+#include "crc.h"
+#include "md5.h"
 #include "murmur3.h"
 #include "simd.h"
 #include "siphash.h"
@@ -8,7 +10,7 @@
 #include "xxh64.h"
 
 int rl_hasher_init(rl_hasher *hasher, uint32_t kind, uint64_t seed, uint64_t seed_hi) {
-    if (kind > RL_HASH_SIPHASH13) return -1;
+    if (kind > RL_HASH_REDIS) return -1;
     hasher->kind = kind;
     hasher->seed = seed;
     hasher->seed_hi = seed_hi;
@@ -20,6 +22,16 @@ int rl_hasher_init(rl_hasher *hasher, uint32_t kind, uint64_t seed, uint64_t see
     return 0;
 }
 
+RL_INLINE uint64_t ketama_of(const uint8_t *digest) {
+    return (uint64_t)rl_load32(digest) << 32;
+}
+
+static RL_NOINLINE uint64_t ketama(const uint8_t *bytes, size_t size) {
+    uint8_t digest[RL_MD5_BYTES];
+    rl_md5(bytes, size, digest);
+    return ketama_of(digest);
+}
+
 uint64_t rl_hash_bytes(const rl_hasher *hasher, const void *data, size_t size) {
     const uint8_t *bytes = (const uint8_t *)data;
     switch (hasher->kind) {
@@ -29,6 +41,14 @@ uint64_t rl_hash_bytes(const rl_hasher *hasher, const void *data, size_t size) {
         return rl_xxh64(bytes, size, hasher->seed);
     case RL_HASH_MURMUR3:
         return rl_murmur3_x64_128(bytes, size, (uint32_t)hasher->seed).h1;
+    case RL_HASH_KETAMA:
+        return ketama(bytes, size);
+    case RL_HASH_CRC32:
+        return (uint64_t)rl_crc32(0, bytes, size) << 32;
+    case RL_HASH_CASSANDRA:
+        return rl_cassandra(bytes, size);
+    case RL_HASH_REDIS:
+        return (uint64_t)rl_redis_slot(bytes, size) << RL_REDIS_SLOT_SHIFT;
     default:
         return rl_siphash13(bytes, size, hasher->seed, hasher->seed_hi);
     }
@@ -42,6 +62,8 @@ RL_INLINE uint64_t hash_word(uint32_t kind, uint64_t seed, uint64_t seed_hi, uin
         return rl_xxh64_word(word, seed);
     case RL_HASH_MURMUR3:
         return rl_murmur3_word(word, (uint32_t)seed);
+    case RL_HASH_CASSANDRA:
+        return rl_cassandra_word(word);
     default:
         return rl_siphash13_word(word, seed, seed_hi);
     }
@@ -70,6 +92,9 @@ RL_INLINE void loop_words_of_kind(const rl_hasher *hasher, const uint64_t *words
         return;
     case RL_HASH_MURMUR3:
         loop_words(RL_HASH_MURMUR3, hasher, words, count, out);
+        return;
+    case RL_HASH_CASSANDRA:
+        loop_words(RL_HASH_CASSANDRA, hasher, words, count, out);
         return;
     default:
         loop_words(RL_HASH_SIPHASH13, hasher, words, count, out);
@@ -124,7 +149,29 @@ RL_TARGET_AVX512 static void words_avx512(const rl_hasher *hasher, const uint64_
 
 #endif
 
+/* The hashes that know bytes only.  out may be words itself: a piece is copied before it is hashed. */
+static void words_as_spans(const rl_hasher *hasher, const uint64_t *words, size_t count,
+                           uint64_t *out) {
+    enum { STEP = 64 };
+    uint8_t bytes[STEP][8];
+    rl_span spans[STEP];
+    for (size_t at = 0; at < count; at += STEP) {
+        size_t size = count - at < STEP ? count - at : STEP;
+        for (size_t i = 0; i < size; i++) {
+            rl_store64(bytes[i], words[at + i]);
+            spans[i].data = bytes[i];
+            spans[i].size = 8;
+        }
+        rl_hash_spans(hasher, spans, size, out + at);
+    }
+}
+
 void rl_hash_words(const rl_hasher *hasher, const uint64_t *words, size_t count, uint64_t *out) {
+    uint32_t kind = hasher->kind;
+    if (kind == RL_HASH_KETAMA || kind == RL_HASH_CRC32 || kind == RL_HASH_REDIS) {
+        words_as_spans(hasher, words, count, out);
+        return;
+    }
 #if RL_X86_64
     int level = rl_simd();
     if (level >= RL_SIMD_AVX512) {
@@ -351,6 +398,46 @@ static void xxh3_spans(const rl_hasher *hasher, const rl_span *spans, size_t cou
     }
 }
 
+static void ketama_spans(const rl_span *spans, size_t count, uint64_t *out) {
+    enum { STEP = 64 };
+    uint8_t digests[STEP * RL_MD5_BYTES];
+    for (size_t at = 0; at < count; at += STEP) {
+        size_t size = count - at < STEP ? count - at : STEP;
+        rl_md5_spans(spans + at, size, digests);
+        for (size_t i = 0; i < size; i++) out[at + i] = ketama_of(digests + RL_MD5_BYTES * i);
+    }
+}
+
+#if RL_X86_64
+/* The tail is loaded by its length and extended without a branch on it. */
+RL_TARGET_AVX512 static void cassandra_spans_avx512(const rl_span *spans, size_t count,
+                                                    uint64_t *out) {
+    for (size_t i = 0; i < count; i++) {
+        fetch_ahead(spans, i, count);
+        uint64_t h1 = 0, h2 = 0;
+        size_t size = spans[i].size;
+        const uint8_t *tail = rl_murmur3_blocks(spans[i].data, size, &h1, &h2);
+        __m128i last = _mm_maskz_loadu_epi8((__mmask16)((1u << size % 16) - 1), tail);
+        uint64_t low = (uint64_t)_mm_cvtsi128_si64(last);
+        uint64_t high = (uint64_t)_mm_extract_epi64(last, 1);
+        out[i] = rl_cassandra_finish(h1, h2, low, high, size);
+    }
+}
+#endif
+
+static void cassandra_spans(const rl_span *spans, size_t count, uint64_t *out) {
+#if RL_X86_64
+    if (rl_simd() >= RL_SIMD_AVX512) {
+        cassandra_spans_avx512(spans, count, out);
+        return;
+    }
+#endif
+    for (size_t i = 0; i < count; i++) {
+        fetch_ahead(spans, i, count);
+        out[i] = rl_cassandra(spans[i].data, spans[i].size);
+    }
+}
+
 void rl_hash_spans(const rl_hasher *hasher, const rl_span *spans, size_t count, uint64_t *out) {
     switch (hasher->kind) {
     case RL_HASH_XXH3:
@@ -368,6 +455,21 @@ void rl_hash_spans(const rl_hasher *hasher, const rl_span *spans, size_t count, 
             uint32_t seed = (uint32_t)hasher->seed;
             out[i] = rl_murmur3_x64_128(spans[i].data, spans[i].size, seed).h1;
         }
+        return;
+    case RL_HASH_KETAMA:
+        ketama_spans(spans, count, out);
+        return;
+    case RL_HASH_CRC32:
+        for (size_t i = 0; i < count; i++) {
+            fetch_ahead(spans, i, count);
+            out[i] = (uint64_t)rl_crc32(0, spans[i].data, spans[i].size) << 32;
+        }
+        return;
+    case RL_HASH_CASSANDRA:
+        cassandra_spans(spans, count, out);
+        return;
+    case RL_HASH_REDIS:
+        rl_redis_slots(spans, count, out);
         return;
     default:
         for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,9 @@
 /* The hash functions a ring may be built on, behind one value: a hasher.
- * All of them map bytes to 64 bits; ring and key kernels use nothing else of hashing. */
+ * All of them map bytes to 64 bits; ring and key kernels use nothing else of hashing.
+ *
+ * Those from RL_HASH_KETAMA on are other systems' ways to place a key, in the order of their own
+ * circles: numbers of fewer bits stand in the top bits of the 64, signed ones with the sign bit
+ * flipped.  They have no seed. */
 #ifndef RL_HASH_H
 #define RL_HASH_H
 
@@ -12,7 +16,17 @@ typedef struct rl_span {
 } rl_span;
 
 /* The numbers stand in saved rings: never reuse or renumber. */
-enum { RL_HASH_XXH3 = 0, RL_HASH_XXH64 = 1, RL_HASH_MURMUR3 = 2, RL_HASH_SIPHASH13 = 3 };
+enum {
+    RL_HASH_XXH3 = 0,
+    RL_HASH_XXH64 = 1,
+    RL_HASH_MURMUR3 = 2,
+    RL_HASH_SIPHASH13 = 3,
+    RL_HASH_KETAMA = 4,    /* the first 4 bytes of MD5, little-endian: 32 bits */
+    RL_HASH_CRC32 = 5,     /* zlib's, as nginx hashes: 32 bits */
+    RL_HASH_CASSANDRA = 6, /* the token of Cassandra's Murmur3Partitioner: signed */
+    RL_HASH_REDIS = 7      /* the slot of Redis Cluster, hash tags included: 14 bits */
+};
+#define RL_REDIS_SLOT_SHIFT 50
 
 #define RL_XXH3_SECRET_BYTES 192
 

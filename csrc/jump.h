@@ -20,4 +20,7 @@ int rl_jump_init(rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi,
 /* The bucket of `hash`, as in the paper's figure 1. */
 uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count);
 
+/* out[i] = the bucket of hashes[i]. */
+void rl_jump_buckets(const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out);
+
 #endif

@@ -1,4 +1,5 @@
-/* MurmurHash3 with a seed, x64-128 and x86-32, as Austin Appleby published them. */
+/* MurmurHash3 with a seed, x64-128 and x86-32, as Austin Appleby published them, and Cassandra's
+ * own: it is x64-128 without a seed but for the last size % 16 bytes, which it extends as signed. */
 #ifndef RL_MURMUR3_H
 #define RL_MURMUR3_H
 
@@ -49,16 +50,26 @@ RL_INLINE rl_murmur3_128 rl_murmur3_finish(uint64_t h1, uint64_t h2, uint64_t si
     return digest;
 }
 
+/* The whole blocks of 16 bytes; returns where they end. */
+RL_INLINE const uint8_t *rl_murmur3_blocks(const uint8_t *data, size_t size, uint64_t *h1,
+                                           uint64_t *h2) {
+    uint64_t a = *h1, b = *h2;
+    for (; size >= 16; size -= 16, data += 16) {
+        a ^= rl_murmur3_lane1(rl_load64(data));
+        a = (rl_rotl64(a, 27) + b) * 5 + 0x52DCE729u;
+        b ^= rl_murmur3_lane2(rl_load64(data + 8));
+        b = (rl_rotl64(b, 31) + a) * 5 + 0x38495AB5u;
+    }
+    *h1 = a;
+    *h2 = b;
+    return data;
+}
+
 /* data may be NULL when size is 0. */
 RL_INLINE rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, uint32_t seed) {
     uint64_t h1 = seed, h2 = seed;
-    size_t left = size;
-    for (; left >= 16; left -= 16, data += 16) {
-        h1 ^= rl_murmur3_lane1(rl_load64(data));
-        h1 = (rl_rotl64(h1, 27) + h2) * 5 + 0x52DCE729u;
-        h2 ^= rl_murmur3_lane2(rl_load64(data + 8));
-        h2 = (rl_rotl64(h2, 31) + h1) * 5 + 0x38495AB5u;
-    }
+    size_t left = size % 16;
+    data = rl_murmur3_blocks(data, size, &h1, &h2);
     if (left > 8) {
         h2 ^= rl_murmur3_lane2(rl_murmur3_tail(data + 8, left - 8));
         left = 8;
@@ -70,6 +81,46 @@ RL_INLINE rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, ui
 /* The first half of x64-128 of one word's 8 little-endian bytes. */
 RL_INLINE uint64_t rl_murmur3_word(uint64_t word, uint32_t seed) {
     return rl_murmur3_finish(seed ^ rl_murmur3_lane1(word), seed, 8).h1;
+}
+
+/* The xor of a lane's bytes, each extended to 64 bits as a signed number before it is moved to its
+ * place: a byte is inverted by every negative byte below it.  The lane's bytes from its size on
+ * come zero and are inverted too. */
+RL_INLINE uint64_t rl_cassandra_signed(uint64_t lane) {
+    uint64_t ones = 0x0101010101010101u;
+    uint64_t negative = (lane >> 7) & ones;
+    uint64_t below = (negative * ones) << 8; /* byte i counts the negative bytes below i */
+    return lane ^ (below & ones) * 0xFF;
+}
+
+/* The token, with its sign bit flipped: signed order as unsigned order. */
+RL_INLINE uint64_t rl_cassandra_token(uint64_t h1) {
+    uint64_t lowest = (uint64_t)1 << 63;
+    return h1 == lowest ? ~(uint64_t)0 : h1 ^ lowest; /* the lowest is kept for "no token" */
+}
+
+RL_INLINE uint64_t rl_cassandra_finish(uint64_t h1, uint64_t h2, uint64_t low, uint64_t high,
+                                       size_t size) {
+    h2 ^= rl_murmur3_lane2(rl_cassandra_signed(high)); /* an absent lane is zero and does nothing */
+    h1 ^= rl_murmur3_lane1(rl_cassandra_signed(low));
+    return rl_cassandra_token(rl_murmur3_finish(h1, h2, size).h1);
+}
+
+/* data may be NULL when size is 0. */
+RL_INLINE uint64_t rl_cassandra(const uint8_t *data, size_t size) {
+    uint64_t h1 = 0, h2 = 0, low = 0, high = 0;
+    size_t left = size % 16;
+    data = rl_murmur3_blocks(data, size, &h1, &h2);
+    if (left > 8) {
+        high = rl_murmur3_tail(data + 8, left - 8);
+        left = 8;
+    }
+    if (left > 0) low = rl_murmur3_tail(data, left);
+    return rl_cassandra_finish(h1, h2, low, high, size);
+}
+
+RL_INLINE uint64_t rl_cassandra_word(uint64_t word) {
+    return rl_cassandra_finish(0, 0, word, 0, 8);
 }
 
 RL_INLINE uint32_t rl_murmur3_lane32(uint32_t k) {

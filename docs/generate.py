@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
+from ringleader.availability import better
 from ringleader.consensus.raft import Config, core
 from ringleader.sim import profiles
 from ringleader.sim.invariants import INVARIANTS
@@ -182,9 +183,32 @@ def _in_words(faults: profiles.Faults, part: str) -> str:
     return ", ".join(words)
 
 
+# --- availability -------------------------------------------------------------------------------
+
+
+def better_placements() -> str:
+    """Five replicas over up to five datacenters that are alike."""
+    places = ["eu", "us", "ap", "sa", "af"]
+    choices = better("eu=2,us=2,ap=1", node=0.999, dc=0.9995, datacenters=places)
+    return table(
+        ("placement", "writes need", "available", "down a year", "survives any"),
+        (
+            (
+                f"`{choice.policy}`",
+                choice.write_quorum.words,
+                choice.write.percent,
+                choice.write.downtime,
+                choice.write_quorum.survives(choice.counts),
+            )
+            for choice in choices
+        ),
+    )
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "availability.md": {"better": better_placements},
     "consensus.md": {"roles": roles, "settings": settings},
     "simulator.md": {
         "invariants": invariants,

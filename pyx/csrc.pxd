@@ -85,6 +85,7 @@ cdef extern from "murmur3.h" nogil:
         uint64_t h2
     rl_murmur3_128 rl_murmur3_x64_128(const uint8_t *data, size_t size, uint32_t seed) noexcept
     uint32_t rl_murmur3_x86_32(const uint8_t *data, size_t size, uint32_t seed) noexcept
+    uint64_t rl_cassandra(const uint8_t *data, size_t size) noexcept
 
 cdef extern from "md5.h" nogil:
     enum: RL_MD5_BYTES
@@ -94,6 +95,10 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    enum: RL_REDIS_SLOTS
+    enum: RL_REDIS_SLOT_SHIFT
+    uint32_t rl_redis_slot(const void *data, size_t size) noexcept
+    void rl_redis_slots(const rl_span *spans, size_t count, uint64_t *out) noexcept
 
 cdef extern from "quorum.h" nogil:
     enum: RL_VOTERS_MAX
@@ -366,6 +371,163 @@ cdef extern from "jump.h" nogil:
         rl_jump *jump, uint32_t kind, uint64_t seed, uint64_t seed_hi, uint32_t bucket_count
     ) noexcept
     uint32_t rl_jump_bucket(uint64_t hash, uint32_t bucket_count) noexcept
+    void rl_jump_buckets(
+        const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
+    ) noexcept
+
+cdef extern from "bounded.h" nogil:
+    ctypedef struct rl_ranked:
+        uint64_t rank
+        uint64_t index
+    ctypedef struct rl_bounded_sizes:
+        size_t surplus
+        size_t crowded
+    rl_bounded_sizes rl_bounded_count(
+        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
+        uint64_t *counts
+    ) noexcept
+    void rl_bounded_surplus(
+        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
+        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
+    ) noexcept
+    void rl_bounded_divert(
+        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
+        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
+    ) noexcept
+    bint rl_bounded_has_room(
+        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
+    ) noexcept
+    uint32_t rl_bounded_find(
+        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
+        uint64_t total, const uint64_t *shares, uint64_t whole
+    ) noexcept
+
+cdef extern from "rebalance.h" nogil:
+    enum: RL_PARTS_LEVELS
+    enum: RL_PARTS_POWER_MAX
+    enum: RL_PARTS_ROWS_MAX
+    ctypedef struct rl_parts_tree:
+        size_t tier_count
+        size_t leaf_first
+        const uint32_t *first_child
+        const uint32_t *paths
+        const uint32_t *wanted
+        const uint32_t *limit
+    ctypedef struct rl_parts_work:
+        uint64_t filled
+        uint64_t checked
+        uint64_t surplus
+    int rl_parts_fill(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed, uint32_t *cells
+    ) noexcept
+    int rl_parts_rebalance(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, uint64_t seed,
+        const uint32_t *old, const uint8_t *ready, uint32_t *cells, uint32_t *changed,
+        rl_parts_work *work
+    ) noexcept
+    uint64_t rl_parts_at_risk(
+        const rl_parts_tree *tree, uint32_t power, uint32_t rows, const uint32_t *cells,
+        const uint32_t *allowed, uint32_t *tally
+    ) noexcept
+
+cdef extern from "partitions.h" nogil:
+    ctypedef struct rl_partitions:
+        rl_placer placer
+        uint32_t power
+        uint32_t rows
+        uint32_t full_rows
+        const uint16_t *narrow
+        const uint32_t *wide
+        const uint32_t *tiers
+        const uint8_t *takes
+    int rl_partitions_init(
+        rl_partitions *table, uint32_t kind, uint64_t seed, uint64_t seed_hi, size_t tier_count,
+        uint8_t *stamps
+    ) noexcept
+    size_t rl_partitions_holders(
+        const rl_partitions *table, size_t part, uint32_t *found
+    ) noexcept
+    size_t rl_partitions_handoffs(
+        const rl_partitions *table, size_t part, size_t count, size_t wanted, uint32_t *found,
+        uint64_t *seen
+    ) noexcept
+
+cdef extern from "balance.h" nogil:
+    enum: RL_BALANCE_BITS
+    ctypedef struct rl_balance:
+        uint32_t point_count
+    int rl_balance_init(rl_balance *balance, size_t node_count, uint64_t points_max) noexcept
+    int rl_balance_load(
+        rl_balance *balance, const uint64_t *tokens, const uint32_t *owners, size_t count
+    ) noexcept
+    void rl_balance_ask(
+        rl_balance *balance, uint32_t node, uint64_t weight, uint32_t count
+    ) noexcept
+    int rl_balance_change(rl_balance *balance, uint32_t node, uint64_t offset) noexcept
+    void rl_balance_store(rl_balance *balance, uint64_t *tokens, uint32_t *haves) noexcept
+    void rl_balance_free(rl_balance *balance) noexcept
+
+cdef extern from "replicas.h" nogil:
+    enum: RL_REPLICAS_MAX
+    uint32_t RL_NO_GROUP
+    ctypedef struct rl_place:
+        uint32_t group
+        uint32_t dc
+        uint32_t zone
+    ctypedef struct rl_quota:
+        uint8_t tiers[3]
+    ctypedef struct rl_rule:
+        size_t node_count
+        size_t group_count
+        size_t total
+        int spreads_dcs
+        int spreads_zones
+        const rl_place *places
+        rl_quota *quotas
+    int rl_rule_init(rl_rule *rule, const uint32_t *wanted, uint8_t *seen) noexcept
+    size_t rl_rule_select(
+        const rl_rule *rule, const uint32_t *candidates, size_t count, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walk(
+        const rl_rule *rule, const rl_ring_view *view, uint64_t hash, uint32_t *row
+    ) noexcept
+    size_t rl_rule_walks(
+        const rl_rule *rule, const rl_ring_view *view, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    ctypedef struct rl_successors:
+        size_t count
+        size_t total
+        size_t stride
+        int is_wide
+        uint32_t index_bits
+        uint32_t split_bits
+        void *rows
+        uint32_t *index
+    void rl_successors_plan(
+        rl_successors *successors, const rl_rule *rule, size_t count
+    ) noexcept
+    int rl_successors_build(
+        const rl_successors *successors, const rl_rule *rule, const rl_ring_view *view,
+        uint32_t *stamps
+    ) noexcept
+    void rl_successors_row(
+        const rl_successors *successors, const rl_ring *ring, uint64_t hash, uint32_t *row
+    ) noexcept
+    void rl_successors_rows(
+        const rl_successors *successors, const rl_ring *ring, const uint64_t *hashes, size_t count,
+        uint32_t *out
+    ) noexcept
+    void rl_successors_word_rows(
+        const rl_successors *successors, const rl_ring *ring, const rl_hasher *hasher,
+        const uint64_t *words, size_t count, uint32_t *out
+    ) noexcept
+    void rl_successors_unpack(
+        const rl_successors *successors, size_t lo, size_t count, uint32_t *out
+    ) noexcept
+    void rl_rows_by_rank(
+        const uint32_t *rows, size_t count, size_t width, const uint8_t *ranks, uint32_t *out
+    ) noexcept
 
 cdef extern from "movement.h" nogil:
     ctypedef struct rl_cut:
@@ -421,4 +583,13 @@ cdef extern from "movement.h" nogil:
     size_t rl_movement_schedule(
         const rl_transfers *transfers, size_t node_count, size_t link_count, uint32_t concurrent,
         rl_schedule_room *room, uint32_t *steps
+    ) noexcept
+
+cdef extern from "slots.h" nogil:
+    ctypedef struct rl_slots:
+        rl_placer placer
+        uint16_t owners[16384]
+    void rl_slots_init(
+        rl_slots *slots, const uint16_t *owners, size_t node_count, const uint32_t *live,
+        size_t live_count
     ) noexcept

@@ -24,7 +24,7 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from csrc cimport (
     RL_BLOCK_KEYS,
@@ -33,6 +33,8 @@ from csrc cimport (
     RL_HASH_XXH64,
     RL_KEYS_CAPSULE,
     RL_MD5_BYTES,
+    RL_REDIS_SLOT_SHIFT,
+    rl_cassandra,
     rl_crc16_xmodem,
     rl_crc32,
     rl_crc32c,
@@ -50,6 +52,8 @@ from csrc cimport (
     rl_murmur3_x64_128,
     rl_murmur3_x86_32,
     rl_pykey_init,
+    rl_redis_slot,
+    rl_redis_slots,
     rl_scratch,
     rl_scratch_free,
     rl_simd,
@@ -171,6 +175,33 @@ cdef void crc16_spans(
         (<uint16_t *>out)[i] = rl_crc16_xmodem(0, spans[i].data, spans[i].size)
 
 
+# For single values: their column forms are kinds of hashes.
+cdef void token_spans(
+    const rl_hasher *setting, const rl_span *spans, size_t count, void *out
+) noexcept nogil:
+    cdef size_t i
+    for i in range(count):
+        (<uint64_t *>out)[i] = rl_cassandra(spans[i].data, spans[i].size)
+
+
+cdef void slot_spans(
+    const rl_hasher *setting, const rl_span *spans, size_t count, void *out
+) noexcept nogil:
+    cdef size_t i
+    for i in range(count):
+        (<uint32_t *>out)[i] = rl_redis_slot(spans[i].data, spans[i].size)
+
+
+cdef void slots_spans(
+    const rl_hasher *setting, const rl_span *spans, size_t count, void *out
+) noexcept nogil:
+    cdef uint64_t shifted[RL_BLOCK_KEYS]
+    cdef size_t i
+    rl_redis_slots(spans, count, shifted)
+    for i in range(count):
+        (<uint16_t *>out)[i] = <uint16_t>(shifted[i] >> RL_REDIS_SLOT_SHIFT)
+
+
 cdef void crc32_spans(
     const rl_hasher *setting, const rl_span *spans, size_t count, void *out
 ) noexcept nogil:
@@ -277,6 +308,28 @@ def crc16_xmodem(object data):
     cdef uint16_t digest
     digest_one(data, crc16_spans, NULL, &digest)
     return digest
+
+
+def redis_slot(object data):
+    """The slot of Redis Cluster, 0 ... 16383: CRC-16/XMODEM of the key's hash tag, modulo 16384.
+
+    The hash tag is what stands between the first `{` and the next `}`, unless that is nothing;
+    a key without one is hashed whole.
+    """
+    cdef uint32_t slot
+    digest_one(data, slot_spans, NULL, &slot)
+    return slot
+
+
+def cassandra_token(object data):
+    """The token of Cassandra's Murmur3Partitioner for a serialized partition key, signed.
+
+    MurmurHash3_x64_128's first half, but for the last `len % 16` bytes, which Cassandra extends as
+    signed numbers; -2**63 becomes 2**63 - 1.
+    """
+    cdef uint64_t digest
+    digest_one(data, token_spans, NULL, &digest)
+    return <int64_t>(digest ^ (<uint64_t>1 << 63))
 
 
 def crc32(object data, object value=0):
@@ -420,6 +473,15 @@ def crc16_xmodem_column(
 ):
     digest_column(
         column, crc16_spans, NULL, <void *>&out[0] if out.shape[0] else NULL,
+        sizeof(uint16_t), out.shape[0], lo, hi
+    )
+
+
+def redis_slot_column(
+    object column, uint16_t[::1] out not None, Py_ssize_t lo, Py_ssize_t hi
+):
+    digest_column(
+        column, slots_spans, NULL, <void *>&out[0] if out.shape[0] else NULL,
         sizeof(uint16_t), out.shape[0], lo, hi
     )
 

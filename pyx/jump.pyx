@@ -9,6 +9,7 @@ from csrc cimport (
     RL_PLACER_CAPSULE,
     rl_jump,
     rl_jump_bucket,
+    rl_jump_buckets,
     rl_jump_init,
     rl_simd,
     rl_simd_force,
@@ -59,3 +60,15 @@ cdef class State:
 def bucket(uint64_t value, uint32_t bucket_count):
     """The bucket of a 64-bit value; bucket_count is checked by the caller."""
     return rl_jump_bucket(value, bucket_count)
+
+
+def buckets(
+    const uint64_t[::1] values not None, uint32_t[::1] out not None, uint32_t bucket_count
+):
+    """out[i] = the bucket of values[i]; bucket_count is checked by the caller."""
+    if values.shape[0] != out.shape[0]:
+        raise ValueError(f"{values.shape[0]} values, but room for {out.shape[0]}")
+    cdef size_t count = <size_t>values.shape[0]
+    if count != 0:
+        with nogil:
+            rl_jump_buckets(&values[0], count, bucket_count, &out[0])

@@ -72,20 +72,29 @@ def simd_force(int level):
 cdef class Placer:
     """Nodes and an algorithm's state over them: never changed once a reader can see it.
 
-    `state` is None when no node has a positive weight.
+    `state` is None when no node has a positive weight.  `nodes` is a tuple, or another sequence
+    that makes its items when they are asked for and has `names`.
     """
 
     cdef const rl_placer *_placer
     cdef readonly object state
-    cdef readonly tuple nodes
-    cdef readonly tuple names
+    cdef readonly object nodes
+    cdef readonly object names
     cdef readonly Py_ssize_t live_count
+    # Policy -> what places by it on this placer (placement/located.py).
+    cdef readonly dict policies
 
-    def __init__(self, object state, tuple nodes not None):
+    def __cinit__(self, *args, **kwargs):
+        self.policies = {}
+
+    def __init__(self, object state, object nodes not None):
         if self.nodes is not None:
             raise TypeError("a placer is made once: readers may hold it")
         self.nodes = nodes
-        self.names = tuple([node.name for node in nodes])
+        if isinstance(nodes, tuple):
+            self.names = tuple([node.name for node in <tuple>nodes])
+        else:
+            self.names = nodes.names
         self.state = state
         self.live_count = 0
         if state is not None:
@@ -135,7 +144,7 @@ cdef class Placer:
     cdef Py_ssize_t _check_wanted(self, object wanted) except -1:
         self._check_live()
         if isinstance(wanted, bool) or not PyIndex_Check(wanted):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         return _check_count(PyNumber_AsSsize_t(wanted, NULL), self.live_count)
 
     cdef uint64_t _hash(self, object key) except? 0:
@@ -231,7 +240,7 @@ cdef class Placer:
         return True
 
 
-cdef object _raise_empty(tuple nodes):
+cdef object _raise_empty(object nodes):
     if nodes:
         raise EmptyRingError(
             f"none of the {len(nodes)} nodes has a positive weight; "

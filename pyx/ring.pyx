@@ -136,7 +136,13 @@ cdef class Table:
     cdef readonly Py_ssize_t live_count
     # Whether the tokens were given, and so cannot be made of the names.
     cdef readonly bint has_given_tokens
+    # Policy -> what places by it on this table (placement/located.py); refers to no table, so that
+    # who holds the table decides how long it lives.
+    cdef readonly dict policies
     cdef rl_ring_view _view
+
+    def __cinit__(self, *args, **kwargs):
+        self.policies = {}
 
     def __init__(
         self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts, tokens=None
@@ -455,7 +461,7 @@ cdef class Table:
     cdef Py_ssize_t _check_wanted(self, object wanted) except -1:
         self._check_points()
         if isinstance(wanted, bool) or not PyIndex_Check(wanted):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         return _check_count(PyNumber_AsSsize_t(wanted, NULL), self.live_count)
 
     cdef int _run(
@@ -676,16 +682,33 @@ cdef class RingBase:
         """
         return self._owner_name(key)
 
+    def _replicas(self, Table table, n):
+        """What places by a policy on `table`: a subclass's, which knows policies."""
+        table._check_wanted(n)
+        raise NotImplementedError
+
     def get_nodes(self, key, n):
         """The names of the first `n` distinct nodes from `key` on, clockwise, owner first.
 
+        `n` may be a policy (`Replicas`): then of the first that satisfy it.
+
         Raises:
             TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
-            SettingTypeError: `n` is no int.
+            PolicyError: the nodes cannot satisfy the policy.
+            SettingTypeError: `n` is neither int nor policy.
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: no node has a positive weight.
 
         Cost: O(n) where the nodes' weights are alike; the walk passes over points of nodes it has
         met, up to all of them where a few nodes have nearly all the weight.
         """
-        return self._table()._walk(key, n)
+        cdef Table table = self._table()
+        if PyIndex_Check(n):
+            return table._walk(key, n)
+        try:
+            replicas = table.policies.get(n)
+        except TypeError:  # not hashable, and so no policy
+            replicas = None
+        if replicas is None:
+            replicas = self._replicas(table, n)
+        return replicas.names(table, key)

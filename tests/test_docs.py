@@ -53,6 +53,13 @@ def test_the_python_of_a_page(page: str) -> None:
     assert tried > 5
 
 
+def test_the_python_of_the_page_on_availability() -> None:
+    path = str(DOCS / "availability.md")
+    failed, tried = doctest.testfile(path, module_relative=False, encoding="utf-8")
+    assert failed == 0
+    assert tried > 5
+
+
 def functions(path: Path) -> set[str]:
     return {
         node.name

@@ -90,6 +90,22 @@ class SpaceError(RingleaderError, ValueError):
     """Two locators that place keys by different hashes, and so have no ranges to compare."""
 
 
+class TokenError(RingleaderError, ValueError):
+    """A node's tokens lie outside their range, are given twice, or are none at all."""
+
+
+class TokenTypeError(RingleaderError, TypeError):
+    """What should be a list of tokens is none."""
+
+
+class SlotError(RingleaderError, ValueError):
+    """Ranges of Redis slots that leave holes, overlap, or lie outside 0 ... 16383."""
+
+
+class SlotTypeError(RingleaderError, TypeError):
+    """What should say which slots belong to which node is of the wrong type."""
+
+
 class FormatError(RingleaderError, ValueError):
     """Saved bytes are not what they should be: cut short, altered, or of another kind."""
 

@@ -36,6 +36,8 @@ from ringleader.keys import Column, KeyColumn, compute
 
 __all__ = [
     "HASHES",
+    "cassandra_token",
+    "cassandra_token_column",
     "crc16_xmodem",
     "crc16_xmodem_column",
     "crc32",
@@ -49,6 +51,8 @@ __all__ = [
     "murmur3_x64_128_column",
     "murmur3_x86_32",
     "murmur3_x86_32_column",
+    "redis_slot",
+    "redis_slot_column",
     "resolve_hash",
     "siphash13",
     "siphash13_column",
@@ -58,12 +62,14 @@ __all__ = [
     "xxh64_column",
 ]
 
+cassandra_token = _kernel.cassandra_token
 crc16_xmodem = _kernel.crc16_xmodem
 crc32 = _kernel.crc32
 crc32c = _kernel.crc32c
 md5 = _kernel.md5
 murmur3_x64_128 = _kernel.murmur3_x64_128
 murmur3_x86_32 = _kernel.murmur3_x86_32
+redis_slot = _kernel.redis_slot
 siphash13 = _kernel.siphash13
 xxh3_64 = _kernel.xxh3_64
 xxh64 = _kernel.xxh64
@@ -296,6 +302,59 @@ def crc16_xmodem_column(
 
     def kernel(column: Column, result: NDArray[np.uint16], lo: int, hi: int) -> None:
         _kernel.crc16_xmodem_column(column, result, lo, hi)
+
+    return compute(keys, kernel, np.uint16, out=out, threads=threads)
+
+
+#: The number of Cassandra's hash in csrc/hash.h, which gives tokens with the sign bit flipped.
+_CASSANDRA: Final = 6
+_SIGN: Final = np.uint64(1 << 63)
+
+
+def cassandra_token_column(
+    keys: KeyColumn,
+    *,
+    out: NDArray[np.int64] | None = None,
+    threads: int = 1,
+) -> NDArray[np.int64]:
+    """`cassandra_token` of every key.
+
+    Args:
+        keys: any column of keys.
+        out: a C-contiguous int64 array of shape (n,) that receives the tokens.
+        threads: how many threads share the work.
+
+    Returns:
+        int64, shape (n,); `out` itself when it was given.
+    """
+
+    def kernel(column: Column, result: NDArray[np.int64], lo: int, hi: int) -> None:
+        words = result.view(np.uint64)
+        _kernel.hash_column(column, _CASSANDRA, 0, 0, words, lo, hi)
+        np.bitwise_xor(words[lo:hi], _SIGN, out=words[lo:hi])
+
+    return compute(keys, kernel, np.int64, out=out, threads=threads)
+
+
+def redis_slot_column(
+    keys: KeyColumn,
+    *,
+    out: NDArray[np.uint16] | None = None,
+    threads: int = 1,
+) -> NDArray[np.uint16]:
+    """`redis_slot` of every key.
+
+    Args:
+        keys: any column of keys.
+        out: a C-contiguous uint16 array of shape (n,) that receives the slots.
+        threads: how many threads share the work.
+
+    Returns:
+        uint16, shape (n,); `out` itself when it was given.
+    """
+
+    def kernel(column: Column, result: NDArray[np.uint16], lo: int, hi: int) -> None:
+        _kernel.redis_slot_column(column, result, lo, hi)
 
     return compute(keys, kernel, np.uint16, out=out, threads=threads)
 

@@ -25,18 +25,23 @@ __all__ = [
     "KERNELS",
     "PURE",
     "SIMD_LEVELS",
+    "balance",
+    "bounded",
     "force_simd",
     "hashing",
     "jump",
     "keys",
     "log",
+    "partitions",
     "movement",
     "placer",
     "quorum",
+    "replicas",
     "require_compiled",
     "ring",
     "simd",
     "simd_supported",
+    "slots",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -48,26 +53,36 @@ PURE: bool = _flag == "1"
 
 if TYPE_CHECKING:
     from ringleader._native import (
+        balance,
+        bounded,
         hashing,
         jump,
         keys,
         log,
+        partitions,
         movement,
         placer,
         quorum,
+        replicas,
         ring,
+        slots,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
 KERNELS = (
+    "bounded",
+    "balance",
     "hashing",
     "jump",
     "keys",
     "log",
+    "partitions",
     "movement",
     "placer",
     "quorum",
+    "replicas",
     "ring",
+    "slots",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}

@@ -32,8 +32,32 @@ NODE_NAME_BYTES_MAX: Final = 65_535
 NODE_FIELD_BYTES_MAX: Final = 65_535
 NODE_TAGS_MAX: Final = 65_535
 
+#: Buckets of jump hash: the paper counts them in an int32.
+JUMP_BUCKETS_MAX: Final = 2**31 - 1
+#: Slots of a Maglev table; so many take 256 MiB.
+MAGLEV_SLOTS_MAX: Final = 2**26
+#: Probes of one key in multi-probe hashing.
+PROBES_MAX: Final = 1024
+
 #: Replicas of one key under a policy.
 REPLICAS_MAX: Final = 255
+#: Policies for which a state of a locator keeps what it has made beforehand; then the oldest goes.
+POLICIES_KEPT_MAX: Final = 8
+#: The successors of all points of a ring, for one policy.  Rings for which they would take more
+#: are walked for every key.
+SUCCESSORS_BYTES_MAX: Final = 2**28
+
+#: How many times its fair share a node may get under bounded loads.
+BOUND_MAX: Final = 2**20
+# --- tables of partitions (csrc/rebalance.h has the first two) ---------------------------------
+#: There are 2**power partitions.
+PARTITION_POWER_MAX: Final = 24
+PARTITION_REPLICAS_MAX: Final = 32
+#: Partitions times replicas: 1 GB while such a table is rebalanced.
+PARTITION_CELLS_MAX: Final = 2**26
+PARTITION_NODES_MAX: Final = 2**20
+#: Times of moves, in seconds since 1970, are stored as uint32.
+PARTITION_SECONDS_MAX: Final = 2**32 - 1
 
 #: Bytes of a key space that a movement is planned for.
 PLAN_BYTES_MAX: Final = 2**80
@@ -97,6 +121,16 @@ CLUSTER_NAME_BYTES_MAX: Final = 255
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21
 
+# --- availability ---------------------------------------------------------------------------
+#: Datacenters of one model: placements to survive their loss are enumerated.
+AVAILABILITY_DATACENTERS_MAX: Final = 16
+#: Bits of a probability's denominator: any float fits.
+PROBABILITY_BITS_MAX: Final = 1100
+#: Bits of all denominators of a model together, which the exact answer has.
+AVAILABILITY_BITS_MAX: Final = 2**16
+#: Placements that one comparison tries.
+PLACEMENTS_COMPARED_MAX: Final = 20_000
+
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
@@ -107,3 +141,6 @@ assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
 assert VNODES_MAX <= POINTS_MAX < NODES_MAX
+assert JUMP_BUCKETS_MAX < NODES_MAX
+assert 6 * PARTITION_CELLS_MAX < SAVED_RING_BYTES_MAX < 2**32
+assert PARTITION_NODES_MAX < PARTITION_CELLS_MAX < NODES_MAX

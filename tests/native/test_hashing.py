@@ -335,9 +335,10 @@ def _both_columns(keys: Any) -> tuple[Any, Any]:
 
 
 KINDS = [(0, SEEDS_64[-1], 0), (1, SEEDS_64[-1], 0), (2, SEEDS_32[-1], 0), (3, 5, 2**64 - 3)]
+FOREIGN = {"ketama": (4, 0, 0), "crc32": (5, 0, 0), "cassandra": (6, 0, 0), "redis": (7, 0, 0)}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=list(public.HASHES))
+@pytest.mark.parametrize("kind", [*KINDS, *FOREIGN.values()], ids=[*public.HASHES, *FOREIGN])
 @pytest.mark.parametrize("keys", COLUMNS.values(), ids=COLUMNS)
 def test_hash_column(keys: Any, kind: tuple[int, int, int], level: int) -> None:
     column, slow = _both_columns(keys)
@@ -423,7 +424,7 @@ def test_column_refuses_a_wrong_width(hashing: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("kind", "seed", "seed_hi", "error", "message"),
     [
-        (4, 0, 0, SettingError, "^kind 4 is no hash function's number$"),
+        (8, 0, 0, SettingError, "^kind 8 is no hash function's number$"),
         (-1, 0, 0, SettingError, "^kind is an int outside"),
         (0.0, 0, 0, SettingTypeError, "^kind is float"),
         (0, 2**64, 0, SettingError, r"^seed is an int outside 0 \.\.\. 2\*\*64-1$"),

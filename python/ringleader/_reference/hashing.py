@@ -279,6 +279,39 @@ def murmur3_x86_32(data: Any, seed: int = 0) -> int:
     return _murmur3_x86_32(key_bytes(data), seed)
 
 
+def _cassandra(data: bytes) -> int:
+    """The token as org.apache.cassandra.utils.MurmurHash.hash3_x64_128 makes it, by the byte."""
+    c1, c2 = 0x87C37B91114253D5, 0x4CF5AD432745937F
+    whole = len(data) // 16 * 16
+    h1 = h2 = 0
+    for at in range(0, whole, 16):
+        h1 ^= _rotl64(_word(data, at) * c1 & MASK64, 31) * c2 & MASK64
+        h1 = ((_rotl64(h1, 27) + h2) * 5 + 0x52DCE729) & MASK64
+        h2 ^= _rotl64(_word(data, at + 8) * c2 & MASK64, 33) * c1 & MASK64
+        h2 = ((_rotl64(h2, 31) + h1) * 5 + 0x38495AB5) & MASK64
+    lanes = [0, 0]
+    for i, byte in enumerate(data[whole:]):
+        signed = byte - 256 if byte > 127 else byte
+        lanes[i // 8] ^= signed << 8 * (i % 8)
+    h2 ^= _rotl64(lanes[1] * c2 & MASK64, 33) * c1 & MASK64
+    h1 ^= _rotl64(lanes[0] * c1 & MASK64, 31) * c2 & MASK64
+    h1, h2 = h1 ^ len(data), h2 ^ len(data)
+    h1 = (h1 + h2) & MASK64
+    h2 = (h2 + h1) & MASK64
+    token = (_murmur3_mix64(h1) + _murmur3_mix64(h2)) & MASK64
+    token -= token >> 63 << 64
+    return token if token > -(2**63) else 2**63 - 1
+
+
+def cassandra_token(data: Any) -> int:
+    """The token of Cassandra's Murmur3Partitioner for a serialized partition key, signed.
+
+    MurmurHash3_x64_128's first half, but for the last `len % 16` bytes, which Cassandra extends as
+    signed numbers; -2**63 becomes 2**63 - 1.
+    """
+    return _cassandra(key_bytes(data))
+
+
 # --- SipHash-1-3 (Aumasson & Bernstein 2012) ---------------------------------------------------
 
 
@@ -389,6 +422,18 @@ def crc16_xmodem(data: Any) -> int:
     return _crc16_xmodem(key_bytes(data))
 
 
+def redis_slot(data: Any) -> int:
+    """The slot of Redis Cluster, 0 ... 16383: CRC-16/XMODEM of the key's hash tag, modulo 16384.
+
+    The hash tag is what stands between the first `{` and the next `}`, unless that is nothing;
+    a key without one is hashed whole.
+    """
+    key = key_bytes(data)
+    _, opened, rest = key.partition(b"{")
+    tag, closed, _ = rest.partition(b"}")
+    return _crc16_xmodem(tag if opened and closed and tag else key) % 16384
+
+
 def crc32(data: Any, value: int = 0) -> int:
     """CRC-32 (ISO 3309, as in zlib); continues from `value`, the CRC of the bytes before.
 
@@ -448,6 +493,10 @@ def hash_column(
         lambda data: _xxh64(data, seed),
         lambda data: _murmur3_x64_128(data, seed)[0],
         lambda data: _siphash13(data, seed, seed_hi),
+        lambda data: int.from_bytes(_md5(data)[:4], "little") << 32,
+        lambda data: _crc32(data, 0) << 32,
+        lambda data: _cassandra(data) + 2**63,
+        lambda data: redis_slot(data) << 50,
     ]
     if kind >= len(digests):
         raise SettingError(f"kind {kind} is no hash function's number")
@@ -476,6 +525,10 @@ def md5_column(column: Column, out: NDArray[np.uint8], lo: int, hi: int) -> None
 
 def crc16_xmodem_column(column: Column, out: NDArray[np.uint16], lo: int, hi: int) -> None:
     _fill(column, _crc16_xmodem, out, lo, hi)
+
+
+def redis_slot_column(column: Column, out: NDArray[np.uint16], lo: int, hi: int) -> None:
+    _fill(column, redis_slot, out, lo, hi)
 
 
 def crc32_column(column: Column, value: int, out: NDArray[np.uint32], lo: int, hi: int) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ringleader._reference.placer import MASK, rehash_replicas
 from ringleader._reference.ring import hash_function
 
@@ -29,6 +32,13 @@ def bucket(value: int, bucket_count: int) -> int:
         value = (value * 2862933555777941757 + 1) & MASK
         following = int(float(at + 1) * (float(1 << 31) / float((value >> 33) + 1)))
     return at
+
+
+def buckets(values: NDArray[np.uint64], out: NDArray[np.uint32], bucket_count: int) -> None:
+    if len(values) != len(out):
+        raise ValueError(f"{len(values)} values, but room for {len(out)}")
+    for i, value in enumerate(values.tolist()):
+        out[i] = bucket(value, bucket_count)
 
 
 @final

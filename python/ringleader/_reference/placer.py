@@ -78,16 +78,20 @@ def rehash_replicas(state: State, value: int, wanted: int) -> list[int]:
 class Placer:
     """Nodes and an algorithm's state over them."""
 
-    def __init__(self, state: Any, nodes: tuple[Any, ...]) -> None:
+    def __init__(self, state: Any, nodes: Sequence[Any]) -> None:
         self.state = state
         self.nodes = nodes
+        self.policies: dict[Any, Any] = {}
         self.live_count = 0 if state is None else len(state.live)
-        if state is not None and any(position >= len(nodes) for position in state.live):
+        if state is not None and len(state.live) and state.live[-1] >= len(nodes):
             raise ValueError(f"a state of more than {len(nodes)} nodes")
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.nodes)
+    def names(self) -> Sequence[str]:
+        if isinstance(self.nodes, tuple):
+            return tuple(node.name for node in self.nodes)
+        names: Sequence[str] = self.nodes.names  # type: ignore[attr-defined]
+        return names
 
     @property
     def nbytes(self) -> int:
@@ -96,7 +100,7 @@ class Placer:
     def check_wanted(self, wanted: int) -> int:
         self._check_live()
         if isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         wanted = operator.index(wanted)
         if wanted < 1:
             raise TooFewNodes(f"n={wanted} nodes were asked for; ask for at least 1")

@@ -44,6 +44,14 @@ def hash_function(kind: int, seed: int, seed_hi: int) -> Callable[[bytes], int]:
     if kind == 3:
         secret = (seed + (seed_hi << 64)).to_bytes(16, "little")
         return lambda data: hashing.siphash13(data, secret)
+    if kind == 4:
+        return lambda data: int.from_bytes(hashing.md5(data)[:4], "little") << 32
+    if kind == 5:
+        return lambda data: hashing.crc32(data) << 32
+    if kind == 6:
+        return lambda data: hashing.cassandra_token(data) + (1 << 63)
+    if kind == 7:
+        return lambda data: hashing.redis_slot(data) << 50
     raise ValueError(f"unknown hash kind {kind}")
 
 
@@ -63,6 +71,7 @@ class Table:
         if len(counts) != len(nodes):
             raise ValueError(f"{len(counts)} counts for {len(nodes)} nodes")
         self.settings = (kind, seed, seed_hi)
+        self.policies: dict[Any, Any] = {}
         self.nodes = nodes
         self._counts = [int(count) for count in counts]
         self._hash = hash_function(kind, seed, seed_hi)
@@ -138,7 +147,7 @@ class Table:
         if not self._tokens:
             raise_empty(self.nodes)
         if isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
-            raise SettingTypeError(f"n must be an int, not {type(wanted).__name__}")
+            raise SettingTypeError(f"n must be an int or Replicas, not {type(wanted).__name__}")
         wanted = operator.index(wanted)
         if wanted < 1:
             raise TooFewNodes(f"n={wanted} nodes were asked for; ask for at least 1")
@@ -226,7 +235,14 @@ class RingBase:
     def get_node(self, key: Any) -> str:
         return self[key]
 
-    def get_nodes(self, key: Any, n: int) -> list[str]:
-        data = key_bytes(key)
+    def _replicas(self, table: Table, n: Any) -> Any:
+        table.check_wanted(n)
+        raise NotImplementedError
+
+    def get_nodes(self, key: Any, n: Any) -> list[str]:
         table = self._table
+        if not hasattr(n, "__index__"):
+            names: list[str] = self._replicas(table, n).names(table, key)
+            return names
+        data = key_bytes(key)
         return [table.nodes[position].name for position in table.walk(data, n)]

@@ -12,6 +12,8 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 
 from ringleader import __version__
 from ringleader.cli.assign import assign
+from ringleader.cli.availability import availability
+from ringleader.cli.compare import compare
 from ringleader.cli.demo import demo
 from ringleader.cli.look import balance, plot
 from ringleader.cli.plan import plan
@@ -72,4 +74,6 @@ app.add_command(balance)
 app.add_command(plot)
 app.add_command(plan)
 app.add_command(demo)
+app.add_command(compare)
+app.add_command(availability)
 app.add_command(simulate)

@@ -11,6 +11,26 @@ from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
 if TYPE_CHECKING:
+    from ringleader.placement.envoy import EnvoyRing
+    from ringleader.placement.jump import JumpHash
+    from ringleader.placement.ketama import KetamaRing
+    from ringleader.placement.maglev import Maglev
+    from ringleader.placement.multiprobe import MultiProbe
+    from ringleader.placement.nginx import NginxRing
+    from ringleader.placement.slots import RedisSlots
+    from ringleader.placement.tokens import TokenRing
+
+#: What is imported when it is asked for, not with the ring.
+_HOMES: dict[str, str] = {
+    "EnvoyRing": "envoy",
+    "JumpHash": "jump",
+    "KetamaRing": "ketama",
+    "Maglev": "maglev",
+    "MultiProbe": "multiprobe",
+    "NginxRing": "nginx",
+    "PartitionStats": "partitions",
+    "Partitions": "partitions",
+    "Rebalance": "partitions",
     from ringleader.placement.movement import KeyMovement, Movement, moved
     from ringleader.placement.plan import Plan, Step, Transfer
 
@@ -22,21 +42,32 @@ _HOMES: dict[str, str] = {
     "Step": "plan",
     "Transfer": "plan",
     "moved": "movement",
+    "RedisSlots": "slots",
+    "TokenRing": "tokens",
 }
 
 __all__ = [
+    "EnvoyRing",
     "HashRing",
+    "JumpHash",
+    "KetamaRing",
+    "Locator",
+    "Maglev",
+    "MultiProbe",
     "KeyMovement",
     "Locator",
     "Movement",
+    "NginxRing",
     "Node",
     "Plan",
     "Ranges",
+    "RedisSlots",
     "Replicas",
     "RingStats",
     "Space",
     "Step",
     "Transfer",
+    "TokenRing",
     "load_ring",
     "moved",
 ]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import kernels
+from ringleader import kernels, limits
 from ringleader.errors import (
     NodeNotFound,
     NodeTypeError,
+    SettingError,
     SettingTypeError,
 )
 from ringleader.keys import Column, Key, KeyColumn, compute
 from ringleader.placement.node import Node
-from ringleader.placement.topology import Replicas
+from ringleader.placement.topology import Replicas, closeness
 
 if TYPE_CHECKING:
     from ringleader.placement.movement import Movement
@@ -37,10 +39,23 @@ class Table(Protocol):
     def live_count(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+    @property
+    def policies(self) -> dict[Any, Any]: ...
     def check_wanted(self, wanted: int) -> int: ...
     def lookup(self, column: Column, out: NDArray[np.uint32], lo: int, hi: int) -> None: ...
     def lookup_replicas(
         self, column: Column, out: NDArray[np.uint32], lo: int, hi: int
+    ) -> None: ...
+
+
+class Placing(Protocol):
+    """A policy on one table, which every call is given again (pyx/replicas.pyx says why)."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def names(self, table: Any, key: Key) -> list[str]: ...
+    def lookup(
+        self, table: Any, column: Column, out: NDArray[np.uint32], lo: int, hi: int
     ) -> None: ...
 
 
@@ -55,17 +70,18 @@ class Located:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes, in the order of their positions: sorted by name."""
-        return self.table.nodes
+        return tuple(self.table.nodes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes' names, in the order of their positions."""
-        return self.table.names
+        return tuple(self.table.names)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the lookup tables take."""
-        return self.table.nbytes
+        """Bytes that the lookup tables take, those made for policies included."""
+        table = self.table
+        return table.nbytes + sum(placing.nbytes for placing in list(table.policies.values()))
 
     def __len__(self) -> int:
         return len(self.table.nodes)
@@ -114,20 +130,124 @@ class Located:
         return compute(keys, table.lookup, np.uint32, None, out, threads)
 
     def lookup_replicas(
-        self, keys: KeyColumn, n: int, out: NDArray[np.uint32] | None = None, threads: int = 1
+        self,
+        keys: KeyColumn,
+        n: int | Replicas,
+        out: NDArray[np.uint32] | None = None,
+        threads: int = 1,
     ) -> NDArray[np.uint32]:
         """The positions of each key's first `n` distinct nodes, owner first.
 
         Args and errors as `lookup`, and:
-            n: how many; `out` has the shape (len(keys), n).
+            n: how many, or a policy: then the first nodes that satisfy it, in the locator's order
+                (`ringleader.placement.topology`).  `out` has the shape (len(keys), n) or
+                (len(keys), n.total).
 
         Raises:
             TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
-            SettingTypeError: `n` is no int.
+            PolicyError: the nodes cannot satisfy the policy; says which datacenter lacks what.
+            SettingTypeError: `n` is neither int nor policy.
         """
         table = self.table
+        if isinstance(n, Replicas):
+            placing = self._replicas(table, n)
+            kernel = partial(placing.lookup, table)
+            return compute(keys, kernel, np.uint32, n.total, out, threads)
         n = table.check_wanted(n)
         return compute(keys, table.lookup_replicas, np.uint32, n, out, threads)
+
+    def handoffs(self, key: Key, n: int | Replicas, limit: int | None = None) -> list[str]:
+        """Who stands in for the replicas of `key`, in order: the next nodes that `n` would choose.
+
+        First the replicas that the policy chooses where those of `get_nodes(key, n)` are not
+        there, then those that it chooses where these are not there either, and so on; a
+        datacenter that the policy names and that has too few nodes left gives what it has.
+
+        Args:
+            n: as in `lookup_replicas`.
+            limit: at most so many; None for all there are.
+
+        Raises:
+            SettingError, SettingTypeError: `limit` is negative, or no int.
+            TooFewNodes, PolicyError, KeyTypeError, ...: as `get_nodes`.
+
+        Cost: a walk past all distinct nodes, and O(nodes) for each round.
+        """
+        table = self.table
+        if limit is not None and (limit := checked_int("limit", limit)) < 0:
+            raise SettingError(f"limit={limit} is negative")
+        if isinstance(n, Replicas):
+            self._replicas(table, n)  # refuses what the nodes cannot satisfy
+        else:
+            n = table.check_wanted(n)
+        found = np.empty((1, table.live_count), dtype=np.uint32)
+        table.lookup_replicas(Column([key]), found, 0, 1)
+        order = [table.nodes[position] for position in found[0].tolist()]
+        if isinstance(n, Replicas):
+            return [node.name for node in n.handoffs(order, limit)]
+        return [node.name for node in order[n:][:limit]]
+
+    @overload
+    def local_first(
+        self, replicas: NDArray[np.uint32], dc: str, zone: str | None = None
+    ) -> NDArray[np.uint32]: ...
+    @overload
+    def local_first(
+        self, replicas: Sequence[str], dc: str, zone: str | None = None
+    ) -> list[str]: ...
+    def local_first(
+        self, replicas: Sequence[str] | NDArray[np.uint32], dc: str, zone: str | None = None
+    ) -> list[str] | NDArray[np.uint32]:
+        """Replicas in the order of their closeness to a reader, those equally close as they were.
+
+        First come nodes of the reader's zone (if it is told), then those of its datacenter, then
+        all others.  A reader may stand where no node does.
+
+        Args:
+            replicas: names, as of `get_nodes`; or an array of positions, as of `lookup_replicas`,
+                each of whose rows is put into order.
+            dc, zone: where the reader stands.
+
+        Returns:
+            A list of names, or a new uint32 array of the same shape.
+
+        Raises:
+            NodeNotFound: there is no such node.
+            NodeTypeError: a name is no str; an array of something else than uint32.
+            PolicyTypeError: `dc` or `zone` is no str.
+        """
+        nodes = self.table.nodes
+        if isinstance(replicas, np.ndarray):
+            if replicas.dtype != np.uint32:
+                raise NodeTypeError(
+                    f"positions of nodes are uint32, as lookup_replicas gives, not {replicas.dtype}"
+                )
+            ranks = closeness(nodes, dc, zone)
+            if replicas.size and (most := int(replicas.max())) >= len(nodes):
+                raise NodeNotFound(f"there is no position {most}; there are {len(nodes)} nodes")
+            rows = np.ascontiguousarray(replicas).reshape(-1, replicas.shape[-1])
+            return kernels.replicas.by_rank(rows, ranks).reshape(replicas.shape)
+        if isinstance(replicas, str):
+            raise NodeTypeError("local_first takes a list of names, not one name")
+        names = list(replicas)
+        some = [nodes[found_position(nodes, name)] for name in names]
+        return [names[at] for at in np.argsort(closeness(some, dc, zone), kind="stable").tolist()]
+
+    def _replicas(self, table: Any, policy: Any) -> Placing:
+        """What places by a policy on a table; made once for each state of the locator."""
+        if not isinstance(policy, Replicas):
+            table.check_wanted(policy)  # says what is wrong with it
+        policies: dict[Any, Placing] = table.policies
+        placing = policies.get(policy)
+        if placing is None:
+            placing = self._placing(table, policy)
+            while len(policies) >= limits.POLICIES_KEPT_MAX:
+                policies.pop(next(iter(list(policies)), None), None)
+            policies[policy] = placing
+        return placing
+
+    def _placing(self, table: Any, policy: Replicas) -> Placing:
+        raise NotImplementedError
 
     def diff(self, other: Any, policy: Replicas | int | None = None) -> Movement:
         """What moves when this locator gives way to `other`: exact ranges, from whom to whom.
@@ -162,18 +282,28 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
         @property
         def table(self) -> kernels.placer.Placer: ...
 
-    def get_nodes(self, key: Key, n: int) -> list[str]:
+    def get_nodes(self, key: Key, n: int | Replicas) -> list[str]:
         """The names of the first `n` distinct nodes for `key`, owner first.
+
+        `n` may be a policy: then of the first that satisfy it.
 
         Raises:
             TooFewNodes: fewer than `n` nodes have a positive weight, or n < 1.
-            SettingTypeError: `n` is no int.
+            PolicyError: the nodes cannot satisfy the policy.
+            SettingTypeError: `n` is neither int nor policy.
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: no node has a positive weight.
         """
         placer: kernels.placer.Placer = self.table
+        if isinstance(n, Replicas):
+            return self._replicas(placer, n).names(placer, key)
         names = placer.names
         return [names[position] for position in placer.walk(key, n)]
+
+    def _placing(self, table: Any, policy: Replicas) -> Placing:
+        rule = policy.rule(table.nodes, (node.weight > 0 for node in table.nodes))
+        table.check_wanted(policy.total)
+        return kernels.replicas.PlacerReplicas(table, rule)
 
 
 def checked_int(name: str, value: object) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ringleader.keys import Key, KeyColumn
 from ringleader.placement.node import Node
+from ringleader.placement.topology import Replicas
 
 
 @runtime_checkable
@@ -29,8 +30,8 @@ class Locator(Protocol):
     def get_node(self, key: Key) -> str:
         """The same as `locator[key]`."""
 
-    def get_nodes(self, key: Key, n: int) -> list[str]:
-        """The names of the first `n` distinct nodes for `key`, owner first."""
+    def get_nodes(self, key: Key, n: int | Replicas) -> list[str]:
+        """The names of the first `n` distinct nodes for `key`, or of the policy's, owner first."""
 
     def lookup(
         self, keys: KeyColumn, out: NDArray[np.uint32] | None = None, threads: int = 1
@@ -38,9 +39,13 @@ class Locator(Protocol):
         """The position of each key's owner, shape (len(keys),)."""
 
     def lookup_replicas(
-        self, keys: KeyColumn, n: int, out: NDArray[np.uint32] | None = None, threads: int = 1
+        self,
+        keys: KeyColumn,
+        n: int | Replicas,
+        out: NDArray[np.uint32] | None = None,
+        threads: int = 1,
     ) -> NDArray[np.uint32]:
-        """The positions of each key's first `n` distinct nodes, shape (len(keys), n)."""
+        """The positions of each key's `n` distinct nodes, shape (len(keys), n or n.total)."""
 
     def stats(self) -> Any:
         """How evenly the key space is spread, exact where the algorithm allows it."""

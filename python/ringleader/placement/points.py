@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import kernels
+from ringleader import kernels, limits
+from ringleader.errors import PolicyError
+from ringleader.keys import Key
 from ringleader.placement.located import Located
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import RingStats
+from ringleader.placement.topology import Replicas
 
 Self = TypeVar("Self", bound="PointRing")
 
@@ -34,6 +37,9 @@ class PointRing(Located, kernels.ring.RingBase):
         def space(self) -> Space:
             """Which hash space the ring cuts into ranges."""
 
+        def get_nodes(self, key: Key, n: int | Replicas) -> list[str]:
+            """The names of the first distinct nodes from `key` on, clockwise (`RingBase`)."""
+
         def copy(self: Self) -> Self:
             """A ring that is equal now and changes on its own."""
 
@@ -52,23 +58,43 @@ class PointRing(Located, kernels.ring.RingBase):
         """The position of each token's node."""
         return self.table.owners()
 
-    def ranges(self) -> Ranges:
-        """Who owns which range of the hash space.
+    def ranges(self, n: int | Replicas = 1) -> Ranges:
+        """Who owns which range of the hash space, and with `n` who has its replicas.
+
+        Args:
+            n: how many distinct nodes, or a policy; `Ranges.owners` has a column for each.
 
         Raises:
             EmptyRingError: no node has a positive weight.
+            TooFewNodes, PolicyError, SettingTypeError: as `lookup_replicas`.
 
-        Cost: O(points).
+        Cost: O(points) times the replicas.
         """
         table = self.table
-        table.check_wanted(1)
-        tokens, owners = table.tokens(), table.owners()
+        if isinstance(n, Replicas):
+            table.check_wanted(1)
+            owners = self._rows(table, n)
+        elif (n := table.check_wanted(n)) == 1:
+            owners = table.owners()[:, np.newaxis]
+        elif n <= limits.REPLICAS_MAX:
+            owners = self._rows(table, Replicas(n))
+        else:
+            raise PolicyError(f"{n} replicas; at most {limits.REPLICAS_MAX} are possible")
+        tokens = table.tokens()
         first = np.ones(len(tokens), dtype=bool)  # of equal tokens, the first owns the range
         np.not_equal(tokens[1:], tokens[:-1], out=first[1:])
         if not first.all():
             tokens, owners = tokens[first], owners[first]
         nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
-        return Ranges(self.space, nodes, tokens, owners[:, np.newaxis])
+        return Ranges(self.space, nodes, tokens, owners)
+
+    def _rows(self, table: kernels.ring.Table, policy: Replicas) -> NDArray[np.uint32]:
+        return self._placing(table, policy).rows(table)
+
+    def _placing(self, table: Any, policy: Replicas) -> kernels.replicas.RingReplicas:
+        table.check_wanted(1)
+        rule = policy.rule(table.nodes, (table.counts() > 0).tolist())
+        return kernels.replicas.RingReplicas(table, rule, limits.SUCCESSORS_BYTES_MAX)
 
     def stats(self) -> RingStats:
         """The exact share of the hash space of each node, against its weight.

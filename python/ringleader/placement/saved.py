@@ -135,6 +135,22 @@ class Reader:
         self.at += unpacker.size
         return fields
 
+    def version(self, known: int = 1) -> int:
+        """The version of what follows, a u16: one that this ringleader knows.
+
+        Raises:
+            VersionError: it is a newer one.
+        """
+        version: int = self.take(_LENGTH)[0]
+        if version > known:
+            raise VersionError(
+                f"the saved {self.what} uses version {version} of its body; this ringleader "
+                f"knows {known}: upgrade it"
+            )
+        if version < 1:
+            raise FormatError(f"the saved {self.what} uses version {version} of its body")
+        return version
+
     def text(self) -> str:
         (size,) = self.take(_LENGTH)
         if self.end - self.at < size:

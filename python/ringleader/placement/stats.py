@@ -18,9 +18,11 @@ class RingStats:
         names: the nodes' names.
         weights: their weights, float64.
         points: virtual nodes of each, uint32.
-        arcs: hashes owned by each; exact integers that sum to 2**64 (0 for an empty ring).
+        arcs: hashes owned by each; exact integers that sum to 2**64 (0 for an empty ring).  Empty
+            where an algorithm gives no hash to a node by itself, and `share` is an expectation.
         share: arcs / 2**64, float64.
         ideal: weight / total weight, float64: the share each node should have.
+        is_exact: whether `share` is what the nodes own, and no expectation.
     """
 
     names: tuple[str, ...]
@@ -29,6 +31,7 @@ class RingStats:
     arcs: tuple[int, ...]
     share: NDArray[np.float64]
     ideal: NDArray[np.float64]
+    is_exact: bool = True
 
     @classmethod
     def of(
@@ -39,11 +42,18 @@ class RingStats:
         arcs: list[int],
     ) -> RingStats:
         share = np.array([arc / CIRCLE for arc in arcs], dtype=np.float64)
-        largest = weights.max(initial=0.0)
-        scaled = weights / largest if largest > 0 else weights  # the sum must not overflow
-        total = scaled.sum()
-        ideal = scaled / total if total > 0 else np.zeros(len(weights))
-        return cls(names, weights, points, tuple(arcs), share, ideal)
+        return cls(names, weights, points, tuple(arcs), share, _ideal(weights))
+
+    @classmethod
+    def expected(
+        cls,
+        names: tuple[str, ...],
+        weights: NDArray[np.float64],
+        points: NDArray[np.uint32],
+        share: NDArray[np.float64],
+    ) -> RingStats:
+        """Shares that the nodes can be expected to have, where there is nothing to count."""
+        return cls(names, weights, points, (), share, _ideal(weights), is_exact=False)
 
     @property
     def load(self) -> NDArray[np.float64]:
@@ -74,3 +84,12 @@ class RingStats:
             f"RingStats({len(self.names)} nodes, {int(self.points.sum())} points, "
             f"peak_to_mean={self.peak_to_mean:.4f}, least_to_mean={self.least_to_mean:.4f})"
         )
+
+
+def _ideal(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What part of all each weight is."""
+    largest = weights.max(initial=0.0)
+    scaled = weights / largest if largest > 0 else weights  # the sum must not overflow
+    total = scaled.sum()
+    ideal: NDArray[np.float64] = scaled / total if total > 0 else np.zeros(len(weights))
+    return ideal

@@ -1,13 +1,29 @@
-"""Where replicas have to stand: a policy over datacenters and zones."""
+"""Where replicas have to stand: a policy over datacenters and zones.
+
+*Replica placement v1*, published in docs/formats.md.  In short: a locator meets a key's nodes in an
+order of its own (a ring: clockwise from the key); nodes of weight 0 are never met.  Where a policy
+names datacenters, each gives its replicas for itself; otherwise all nodes do it together.  Met in
+order, a node is of
+
+    tier 0   the first of its datacenter             (spread="dc")
+    tier 1   else, the first of its zone             (spread="zone" and "dc")
+    tier 2   else
+
+and the replicas are the first nodes by (tier, order met), in the order met.  These are the sets of
+Cassandra's NetworkTopologyStrategy, and its order.
+"""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ringleader import limits
+import numpy as np
+from numpy.typing import NDArray
+
+from ringleader import kernels, limits
 from ringleader.errors import PolicyError, PolicyTypeError
 from ringleader.placement.node import Node
 
@@ -69,10 +85,12 @@ class Replicas:
         object.__setattr__(self, "total", total)
         object.__setattr__(self, "by_dc", by_dc)
         object.__setattr__(self, "spread", spread)
+        counts = None if by_dc is None else frozenset(by_dc.items())
+        object.__setattr__(self, "_hash", hash((total, counts, spread)))
 
     def __hash__(self) -> int:
-        by_dc = None if self.by_dc is None else tuple(self.by_dc.items())
-        return hash((self.total, by_dc, self.spread))
+        hashed: int = self._hash  # type: ignore[attr-defined]
+        return hashed
 
     def __reduce__(self) -> tuple[type[Replicas], tuple[int | dict[str, int], str]]:
         return type(self), (self.total if self.by_dc is None else dict(self.by_dc), self.spread)
@@ -112,31 +130,125 @@ class Replicas:
         Raises:
             PolicyError: they cannot; says which datacenter lacks what.
         """
-        live: dict[str, int] = {}
-        known: set[str] = set()
-        for node in nodes:
-            known.add(node.dc)
-            if node.weight > 0:
-                live[node.dc] = live.get(node.dc, 0) + 1
+        members = tuple(nodes)
+        self._check(members, [node.weight > 0 for node in members])
+
+    def _check(self, nodes: Sequence[Node], live: Iterable[bool]) -> None:
+        counts: dict[str, int] = {}
+        for node, lives in zip(nodes, live, strict=True):
+            counts[node.dc] = counts.get(node.dc, 0) + lives
         if self.by_dc is None:
-            if sum(live.values()) < self.total:
+            there = sum(counts.values())
+            if there < self.total:
                 raise PolicyError(
-                    f"{self!r} wants {self.total} nodes, but only {sum(live.values())} have a "
-                    "positive weight; add nodes, or ask for fewer replicas"
+                    f"{self!r} wants {_nodes(self.total)}, but {_there(there, len(nodes))}; "
+                    f"add {self.total - there} more, or ask for fewer replicas"
                 )
             return
+        lacking = []
         for dc, count in self.by_dc.items():
-            if dc not in known:
-                names = ", ".join(repr(name) for name in sorted(known)[:8]) or "none at all"
-                raise PolicyError(
-                    f"{self!r} names datacenter {dc!r}, in which no node stands; known: {names}"
-                )
-            there = live.get(dc, 0)
-            if there < count:
-                raise PolicyError(
-                    f"{self!r} wants {count} nodes in datacenter {dc!r}, but only {there} there "
-                    f"have a positive weight; add {count - there} more, or ask for fewer replicas"
-                )
+            if dc not in counts:
+                lacking.append(f"{count} in {dc!r}, a datacenter in which no node stands")
+            elif counts[dc] < count:
+                total = sum(node.dc == dc for node in nodes)
+                lacking.append(f"{count} in {dc!r}, where {_there(counts[dc], total)}")
+        if lacking:
+            known = ", ".join(repr(dc) for dc in sorted(counts)[:8]) or "none at all"
+            more = ", ..." if len(counts) > 8 else ""
+            raise PolicyError(
+                f"{self!r} wants {'; '.join(lacking)}: add nodes there, or ask for fewer "
+                f"replicas (the datacenters are {known}{more})"
+            )
+
+    def choose(self, order: Iterable[Node]) -> list[Node]:
+        """The replicas among nodes that are met in this order, or as many as there are."""
+        met: dict[str | None, list[tuple[int, int, Node]]] = {}
+        dcs: set[str] = set()
+        zones: set[tuple[str, str]] = set()
+        for at, node in enumerate(order):
+            if self.by_dc is not None and node.dc not in self.by_dc:
+                continue
+            tier = 2
+            if self.spread == "dc" and node.dc not in dcs:
+                tier = 0
+            elif self.spread != "node" and (node.dc, node.zone) not in zones:
+                tier = 1
+            dcs.add(node.dc)
+            zones.add((node.dc, node.zone))
+            met.setdefault(None if self.by_dc is None else node.dc, []).append((tier, at, node))
+        chosen: list[tuple[int, Node]] = []
+        for dc, nodes in met.items():
+            count = self.total if dc is None or self.by_dc is None else self.by_dc[dc]
+            nodes.sort(key=lambda each: each[:2])
+            chosen += [(at, node) for _, at, node in nodes[:count]]
+        return [node for _, node in sorted(chosen, key=lambda each: each[0])]
+
+    def handoffs(self, order: Iterable[Node], limit: int | None = None) -> list[Node]:
+        """Behind the replicas among nodes met in this order, those that stand in for them.
+
+        Each round is what the policy chooses once the nodes of the rounds before are gone.
+        """
+        rest = list(order)
+        chosen = self.choose(rest)
+        found: list[Node] = []
+        while chosen and (limit is None or len(found) < limit):
+            gone = {node.name for node in chosen}
+            rest = [node for node in rest if node.name not in gone]
+            chosen = self.choose(rest)
+            found += chosen
+        return found if limit is None else found[:limit]
+
+    def rule(self, nodes: Sequence[Node], live: Iterable[bool]) -> kernels.replicas.Rule:
+        """The policy over the positions of these nodes, as the kernels take it.
+
+        Args:
+            live: for each node, whether it takes replicas.
+
+        Raises:
+            PolicyError: as `check`.
+        """
+        lives = list(live)
+        self._check(nodes, lives)
+        named = {} if self.by_dc is None else {dc: at for at, dc in enumerate(self.by_dc)}
+        dcs: dict[str, int] = {}
+        zones: dict[tuple[str, str], int] = {}
+        nobody = kernels.replicas.NO_GROUP
+        groups, dc_of, zone_of = [], [], []
+        for node, lives_here in zip(nodes, lives, strict=True):
+            group = 0 if self.by_dc is None else named.get(node.dc, nobody)
+            groups.append(group if lives_here else nobody)
+            dc_of.append(dcs.setdefault(node.dc, len(dcs)))
+            zone_of.append(zones.setdefault((node.dc, node.zone), len(zones)))
+        wanted = [self.total] if self.by_dc is None else list(self.by_dc.values())
+        return kernels.replicas.Rule(groups, dc_of, zone_of, wanted, SPREADS.index(self.spread))
+
+
+def closeness(nodes: Sequence[Node], dc: str, zone: str | None) -> NDArray[np.uint8]:
+    """For each node 0 if it stands in the zone, 1 if only in the datacenter, 2 if elsewhere.
+
+    Without a zone, every node of the datacenter is 1.
+
+    Raises:
+        PolicyTypeError: `dc` or `zone` is no str.
+    """
+    for name, value in (("dc", dc), ("zone", "" if zone is None else zone)):
+        if not isinstance(value, str):
+            raise PolicyTypeError(f"{name} is the name of one, a str, not {type(value).__name__}")
+    return np.array(
+        [2 if node.dc != dc else 0 if node.zone == zone else 1 for node in nodes], dtype=np.uint8
+    )
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"
+
+
+def _there(live: int, total: int) -> str:
+    """How many nodes can take replicas, and why not more."""
+    if live == total:
+        return f"there {'is' if total == 1 else 'are'} only {total}"
+    have = "has" if live == 1 else "have"
+    return f"only {live} of the {_nodes(total)} {have} a positive weight"
 
 
 def _checked_count(value: object, where: str) -> int:
