@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringleader import HashRing, Node, errors
-from ringleader.placement import Movement, moved
+from ringleader.placement import Movement, Replicas, moved
 from ringleader.placement.located import Located
+from ringleader.placement.movement import due_shares
 
 CIRCLE = 1 << 64
 
@@ -244,3 +245,79 @@ def test_repr() -> None:
     assert isinstance(movement, Movement)
     assert "of the key space in" in repr(movement)
     assert "300 keys move" in repr(movement.of(KEYS))
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+@given(rings(), rings(), st.integers(1, 3))
+@settings(max_examples=40)
+def test_replicas_against_lookups(a: HashRing, b: HashRing, count: int) -> None:
+    count = min(count, len(a), len(b))
+    movement = a.diff(b, count)
+    of = movement.of(KEYS)
+    assert of.before.shape == (len(KEYS), count)
+    from ringleader.hashing import xxh3_64
+
+    def holding(columns: list[list[int]], value: int) -> list[list[int]]:
+        starts, ends, *rest = columns
+        return [
+            list(row)
+            for start, end, *row in zip(starts, ends, *rest, strict=True)
+            if start == end or 0 < (value - start) % CIRCLE <= (end - start) % CIRCLE
+        ]
+
+    added = [
+        column.tolist()
+        for column in (movement.starts, movement.ends, movement.sources, movement.targets)
+    ]
+    dropped = [column.tolist() for column in movement.dropped]
+    for number, key in enumerate(KEYS[:60]):
+        before, after = set(a.get_nodes(key, count)), set(b.get_nodes(key, count))
+        assert {movement.names[at] for at in of.before[number]} == before
+        assert {movement.names[at] for at in of.after[number]} == after
+        assert of.moved[number] == (before != after)
+        rows = holding(added, xxh3_64(key))
+        assert sorted(movement.names[row[1]] for row in rows) == sorted(after - before)
+        assert all(movement.names[row[0]] in before for row in rows)
+        gone = holding(dropped, xxh3_64(key))
+        assert sorted(movement.names[row[0]] for row in gone) == sorted(before - after)
+    assert sum(movement.before) == sum(movement.after) == count * CIRCLE
+    for at in range(len(movement.names)):
+        gain = movement.incoming[at] - movement.given_up[at]
+        assert gain == movement.after[at] - movement.before[at]
+    assert movement.needed <= movement.length == sum(movement.outgoing)
+
+
+def test_sources_are_near() -> None:
+    nodes = [
+        Node(f"{dc}{number}", dc=dc, zone=f"z{number % 2}") for dc in "ab" for number in range(4)
+    ]
+    old = HashRing(nodes)
+    new = HashRing([*nodes, Node("a9", dc="a", zone="z1"), Node("b9", dc="b", zone="z0")])
+    policy = Replicas({"a": 2, "b": 2}, spread="zone")
+    movement = old.diff(new, policy)
+    zones = {node.name: (node.dc, node.zone) for node in new.nodes}
+    near = sum(length for (x, y), length in movement.pairs.items() if zones[x] == zones[y])
+    # A replica in each zone of the datacenter: there is one in the same zone for each.
+    assert near == movement.length > 0
+    assert set(movement.datacenters) == {("a", "a"), ("b", "b")}
+    assert movement.ideal_share == pytest.approx(2 * 2 / 5)
+
+
+def test_due_shares() -> None:
+    nodes = [Node("a", 8, dc="x"), Node("b", 1, dc="x"), Node("c", 1, dc="x"), Node("d", 0, dc="x")]
+    assert due_shares(nodes, None) == pytest.approx({"a": 0.8, "b": 0.1, "c": 0.1, "d": 0})
+    assert due_shares(nodes, Replicas(2)) == {"a": 1, "b": 0.5, "c": 0.5, "d": 0}
+    assert due_shares(nodes, Replicas(3)) == {"a": 1, "b": 1, "c": 1, "d": 0}
+    more = [*nodes, Node("e", 3, dc="y")]
+    assert due_shares(more, Replicas({"x": 2, "y": 1}))["e"] == 1
+    assert due_shares(more, Replicas({"x": 2}))["e"] == 0
+
+
+def test_policies_that_cannot_be() -> None:
+    a, b = fleet("abc"), fleet("ab")
+    with pytest.raises(errors.PolicyError):
+        a.diff(b, 3)
+    with pytest.raises(errors.PolicyError, match="'eu'"):
+        a.diff(b, Replicas({"eu": 1}))

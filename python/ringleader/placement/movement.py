@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels
-from ringleader.errors import NodeTypeError, PolicyTypeError, SpaceError
+from ringleader.errors import NodeTypeError, PolicyError, PolicyTypeError, SpaceError
 from ringleader.keys import KeyColumn, as_column
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -201,15 +202,17 @@ def _united(
 # --- ranges ---------------------------------------------------------------------------------------
 
 
-def _ranges_of(locator: Any, policy: Replicas | None) -> Ranges:
+def _ranges_of(locator: Any, wanted: Replicas | int | None) -> Ranges:
+    kind = type(locator).__name__
     if not hasattr(locator, "ranges"):
-        kind = type(locator).__name__
         raise SpaceError(
             f"{kind} does not cut a hash space into ranges, so there are none to compare; "
             "moved(a, b, keys) of ringleader.placement tells which of your keys move between "
             "any two locators"
         )
-    ranges: Ranges = locator.ranges() if policy is None else locator.ranges(policy)
+    if wanted is not None and not signature(locator.ranges).parameters:
+        raise PolicyError(f"{kind} has one owner for each range, and no replicas; leave policy out")
+    ranges: Ranges = locator.ranges() if wanted is None else locator.ranges(wanted)
     return ranges
 
 
@@ -234,19 +237,22 @@ def _check_spaces(a: Space, b: Space) -> None:
 
 def diff(a: Any, b: Any, policy: Replicas | int | None = None) -> Movement:
     """What moves when `a` gives way to `b`; `Located.diff` is the same."""
-    if policy is not None and not isinstance(policy, Replicas):
+    checked: Replicas | None = None
+    if isinstance(policy, Replicas):
+        checked = policy
+    elif policy is not None:
         if isinstance(policy, bool) or not isinstance(policy, int):
             raise PolicyTypeError(
                 "a policy is a Replicas, or a number of replicas, not " + type(policy).__name__
             )
-        policy = Replicas(policy)
+        checked = Replicas(policy)
     for locator in (a, b):
         if not hasattr(locator, "lookup") or not hasattr(locator, "names"):
             raise NodeTypeError(f"movement is between locators, not {type(locator).__name__}")
     a, b = _still(a), _still(b)
     old, new = _ranges_of(a, policy), _ranges_of(b, policy)
     _check_spaces(old.space, new.space)
-    return Movement(a, b, old, new, policy)
+    return Movement(a, b, old, new, checked, policy)
 
 
 class Movement:
@@ -270,9 +276,16 @@ class Movement:
     """
 
     def __init__(
-        self, a: Any, b: Any, old: Ranges, new: Ranges, policy: Replicas | None = None
+        self,
+        a: Any,
+        b: Any,
+        old: Ranges,
+        new: Ranges,
+        policy: Replicas | None = None,
+        wanted: Replicas | int | None = None,
     ) -> None:
         self._a, self._b = a, b
+        self._wanted = wanted  # the policy as the two locators take it
         self.old, self.new = old, new
         self.policy = policy
         self.space = old.space
@@ -453,7 +466,7 @@ class Movement:
 
         Cost: two lookups for each key.
         """
-        return moved(self._a, self._b, keys, self.policy, threads=threads)
+        return moved(self._a, self._b, keys, self._wanted, threads=threads)
 
     def plan(
         self,
