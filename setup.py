@@ -135,7 +135,8 @@ setup(
         [
             *(
                 extension(
-                    f"{PACKAGE}.{name}", [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in with_needs(c_files))]
+                    f"{PACKAGE}.{name}",
+                    [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in with_needs(c_files))],
                 )
                 for name, c_files in KERNELS.items()
             ),

@@ -180,7 +180,9 @@ def main() -> None:
     given = parser.parse_args()
     made: dict[str, list[Any]] = {"nginx": [], "libmemcached": []}
     for seed, servers in enumerate(NGINX, 1):
-        placed = {name.replace("SOCKET", "/tmp/ringleader-vectors"): w for name, w in servers.items()}
+        placed = {
+            name.replace("SOCKET", "/tmp/ringleader-vectors"): w for name, w in servers.items()
+        }
         owners = ask_nginx(given.nginx, placed, keys(seed, given.count))
         made["nginx"].append(answers(placed, owners, seed))
     for seed, servers in enumerate(MEMCACHED, 11):

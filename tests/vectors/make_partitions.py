@@ -23,7 +23,13 @@ Device = tuple[str, int, int, str, float]
 def cluster(*zones: tuple[int, int, int, int, float]) -> list[Device]:
     """Zones as (region, zone, servers, devices a server, weight of a device)."""
     return [
-        (f"r{region}z{zone}s{server}d{device}", region, zone, f"10.{region}.{zone}.{server}", weight)
+        (
+            f"r{region}z{zone}s{server}d{device}",
+            region,
+            zone,
+            f"10.{region}.{zone}.{server}",
+            weight,
+        )
         for region, zone, servers, devices, weight in zones
         for server in range(servers)
         for device in range(devices)

@@ -143,9 +143,7 @@ class _Replicas:
     def names(self, table: Any, key: Any) -> list[str]:
         return [table.names[position] for position in self.walk(table, key)]
 
-    def lookup(
-        self, table: Any, column: Column, out: NDArray[np.uint32], lo: int, hi: int
-    ) -> None:
+    def lookup(self, table: Any, column: Column, out: NDArray[np.uint32], lo: int, hi: int) -> None:
         self._check(table)
         _checked(self.rule, column, out, lo, hi)
         for i, data in enumerate(column.tolist(lo, hi), start=lo):

@@ -11,63 +11,62 @@ from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
 if TYPE_CHECKING:
+    from ringleader.placement.bounded import BoundedLoads, assign_bounded
     from ringleader.placement.envoy import EnvoyRing
     from ringleader.placement.jump import JumpHash
     from ringleader.placement.ketama import KetamaRing
-    from ringleader.placement.maglev import Maglev
-    from ringleader.placement.multiprobe import MultiProbe
+    from ringleader.placement.movement import KeyMovement, Movement, moved
     from ringleader.placement.nginx import NginxRing
+    from ringleader.placement.partitions import Partitions, PartitionStats, Rebalance
+    from ringleader.placement.plan import Plan, Step, Transfer
     from ringleader.placement.slots import RedisSlots
     from ringleader.placement.tokens import TokenRing
 
 #: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {
+_HOMES = {
+    "BoundedLoads": "bounded",
     "EnvoyRing": "envoy",
     "JumpHash": "jump",
     "KetamaRing": "ketama",
-    "Maglev": "maglev",
-    "MultiProbe": "multiprobe",
+    "KeyMovement": "movement",
+    "Movement": "movement",
     "NginxRing": "nginx",
     "PartitionStats": "partitions",
     "Partitions": "partitions",
-    "Rebalance": "partitions",
-    from ringleader.placement.movement import KeyMovement, Movement, moved
-    from ringleader.placement.plan import Plan, Step, Transfer
-
-#: What is imported when it is asked for, not with the ring.
-_HOMES: dict[str, str] = {
-    "KeyMovement": "movement",
-    "Movement": "movement",
     "Plan": "plan",
-    "Step": "plan",
-    "Transfer": "plan",
-    "moved": "movement",
+    "Rebalance": "partitions",
     "RedisSlots": "slots",
+    "Step": "plan",
     "TokenRing": "tokens",
+    "Transfer": "plan",
+    "assign_bounded": "bounded",
+    "moved": "movement",
 }
 
 __all__ = [
+    "BoundedLoads",
     "EnvoyRing",
     "HashRing",
     "JumpHash",
     "KetamaRing",
-    "Locator",
-    "Maglev",
-    "MultiProbe",
     "KeyMovement",
     "Locator",
     "Movement",
     "NginxRing",
     "Node",
+    "PartitionStats",
+    "Partitions",
     "Plan",
     "Ranges",
+    "Rebalance",
     "RedisSlots",
     "Replicas",
     "RingStats",
     "Space",
     "Step",
-    "Transfer",
     "TokenRing",
+    "Transfer",
+    "assign_bounded",
     "load_ring",
     "moved",
 ]

@@ -584,9 +584,7 @@ def _of_shards(shards: Sequence[Any]) -> Iterator[tuple[str, int, int]]:
             ends = [end for pair in ends for end in pair]
         if not ends:
             continue
-        masters = [
-            node for node in map(_named, shard["nodes"]) if _text(node["role"]) == "master"
-        ]
+        masters = [node for node in map(_named, shard["nodes"]) if _text(node["role"]) == "master"]
         if not masters:
             raise SlotTypeError(f"the shard of slots {ends} has no master")
         master = masters[0]

@@ -134,8 +134,7 @@ class TokenRing(PointRing):
             raise SettingError(f"vnodes={vnodes} is not in 1 ... {limits.VNODES_MAX}")
         if tokens is not None and not isinstance(tokens, Mapping):
             raise SettingTypeError(
-                "tokens must be a mapping of names to lists of ints, not "
-                f"{type(tokens).__name__}"
+                f"tokens must be a mapping of names to lists of ints, not {type(tokens).__name__}"
             )
         members = sorted_nodes(nodes)
         if tokens and not members:
