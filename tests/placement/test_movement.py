@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringleader import HashRing, Node, errors
-from ringleader.placement import Movement, Replicas, moved
+from ringleader.placement import (
+    EnvoyRing,
+    KetamaRing,
+    Movement,
+    NginxRing,
+    RedisSlots,
+    Replicas,
+    TokenRing,
+    moved,
+)
 from ringleader.placement.located import Located
 from ringleader.placement.movement import due_shares
 
@@ -317,7 +326,37 @@ def test_due_shares() -> None:
 
 def test_policies_that_cannot_be() -> None:
     a, b = fleet("abc"), fleet("ab")
-    with pytest.raises(errors.PolicyError):
+    with pytest.raises(errors.TooFewNodes):
         a.diff(b, 3)
+    with pytest.raises(errors.PolicyError, match="only 2"):
+        a.diff(b, Replicas(3))
     with pytest.raises(errors.PolicyError, match="'eu'"):
         a.diff(b, Replicas({"eu": 1}))
+    slots = RedisSlots(["a", "b"])
+    with pytest.raises(errors.PolicyError, match="RedisSlots has one owner"):
+        slots.diff(slots, 2)
+
+
+# --- other locators -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (KetamaRing(list("abc")), KetamaRing(list("abcd"))),
+        (NginxRing(list("abc")), NginxRing(list("bcd"))),
+        (EnvoyRing(list("abc")), EnvoyRing(list("abcd"))),
+        (EnvoyRing(list("abc")), HashRing(list("abc"), hash="xxh64")),
+        (RedisSlots(list("abc")), RedisSlots(list("abcd"))),
+        (TokenRing(list("abc")), TokenRing(list("abcd"))),
+    ],
+    ids=lambda locator: type(locator).__name__,
+)
+def test_any_locator_with_ranges(old: Any, new: Any) -> None:
+    movement = old.diff(new)
+    of = movement.of(KEYS)
+    assert [of.names[at] for at in of.after] == [new[key] for key in KEYS]
+    assert sum(movement.before) == sum(movement.after) == CIRCLE
+    assert movement.share == pytest.approx(of.share, abs=0.1)
+    replay_length = sum(step.length for step in movement.plan().steps)
+    assert replay_length == movement.length

@@ -260,7 +260,8 @@ class Located:
             SpaceError: the two place keys by different hashes, or one has no ranges; for such
                 locators `moved(a, b, keys)` tells which of your keys move.
             EmptyRingError: one of them has no node of positive weight.
-            PolicyError, PolicyTypeError: a policy that is none, or that the nodes cannot satisfy.
+            PolicyError, PolicyTypeError, TooFewNodes: a policy that is none, or that the nodes of
+                either cannot satisfy.
             NodeTypeError: `other` is no locator.
 
         Cost: O(ranges of both); a few milliseconds for two rings of 160,000 points.
