@@ -121,8 +121,10 @@ def test_plan(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_plan_with_times(run: Run) -> None:
-    plan = load_ring("old.toml").diff(load_ring("new.toml")).plan(
-        max_concurrent_per_node=1, max_bytes_per_s=1e8, bytes_per_share=10**13
+    plan = (
+        load_ring("old.toml")
+        .diff(load_ring("new.toml"))
+        .plan(max_concurrent_per_node=1, max_bytes_per_s=1e8, bytes_per_share=10**13)
     )
     result = run(
         "plan", "old.toml", "new.toml", "--bytes", "10TB", "--rate", "100MB/s", "--concurrent", "1"
@@ -233,7 +235,9 @@ def test_plot(run: Run, refused: Refused, without: Callable[[str], None]) -> Non
     assert run("plot", "old.toml", "-o", "ring.png").stdout == "ring.png\n"
     assert run("plot", "old.toml", "new.toml", "-o", "moves.png", "--policy", "2").exit_code == 0
     assert Path("moves.png").read_bytes().startswith(b"\x89PNG")
-    assert "--policy is for what moves" in refused("plot", "old.toml", "-o", "o.png", "--policy", "2")
+    assert "--policy is for what moves" in refused(
+        "plot", "old.toml", "-o", "o.png", "--policy", "2"
+    )
     assert "--force" in refused("plot", "old.toml", "new.toml", "-o", "ring.png")
     without("matplotlib")
     for command in (
@@ -246,16 +250,16 @@ def test_plot(run: Run, refused: Refused, without: Callable[[str], None]) -> Non
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(1, 2), (2, 1), (3, 4), (12, 14), (40, 44), (300, 330)],
-    ids=lambda count: str(count),
+    [(1, 2), (2, 1), (12, 14), (40, 44), (300, 330)],
+    ids=str,
 )
-@pytest.mark.parametrize("dcs", [1, 3])
-def test_pictures_of_movements(old: int, new: int, dcs: int) -> None:
+def test_pictures_of_movements(old: int, new: int) -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from ringleader.cli.movement_plots import movement_figure
 
+    dcs = 1 if old in {2, 40} else 3
     rings = [
         HashRing([Node(f"node-{i:03}", dc=f"dc{i % dcs}") for i in range(count)], vnodes=20)
         for count in (old, new)
@@ -321,7 +325,7 @@ def test_balance_of_replicas(run: Run) -> None:
     assert run("balance", "old.toml", *policy).exit_code == 0
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 30, 1000])
+@pytest.mark.parametrize("count", [1, 5, 300])
 def test_pictures_of_balance(run: Run, count: int) -> None:
     pytest.importorskip("matplotlib")
     ring = HashRing([Node(f"n{i}", dc=f"dc{i % 3}") for i in range(count)], vnodes=20)

@@ -112,11 +112,12 @@ def _draw_circles(axes: Axes, movement: Movement, colours: Sequence[Colour]) -> 
     live = sum(1 for new in movement.after if new)
     nodes = f"{live:,} node{'s' * (live != 1)}"
     told = ", ".join(part for part in changed if part)
+    told_of = f"of the key space {'moves' if movement.policy is None else 'is copied'}"
     lines = [
         (0.27, percent(movement.share), 25, _INK),
         (
             0.12,
-            "of the key space moves" if movement.policy is None else "of it is copied",
+            told_of,
             10,
             _INK,
         ),

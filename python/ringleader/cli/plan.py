@@ -246,7 +246,8 @@ def _dc_table(movement: Movement, amount: _Amounts) -> Any:
         cells = [amount(movement.datacenters.get((source, target), 0)) for target in shown]
         table.add_row(Text(source or "none"), *cells)
     if len(dcs) > len(shown):
-        table.add_row(Text(f"... and to {len(dcs) - len(shown)} more datacenters", style="dim"))
+        table.caption = f"and to {len(dcs) - len(shown)} more datacenters"
+        table.caption_justify = "left"
     return table
 
 

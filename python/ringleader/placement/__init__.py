@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from ringleader.placement.movement import KeyMovement, Movement, moved
     from ringleader.placement.nginx import NginxRing
     from ringleader.placement.partitions import Partitions, PartitionStats, Rebalance
-    from ringleader.placement.plan import Plan, Step, Transfer
+    from ringleader.placement.plan import Drop, Plan, Step, Transfer
     from ringleader.placement.slots import RedisSlots
     from ringleader.placement.tokens import TokenRing
 
 #: What is imported when it is asked for, not with the ring.
 _HOMES = {
     "BoundedLoads": "bounded",
+    "Drop": "plan",
     "EnvoyRing": "envoy",
     "JumpHash": "jump",
     "KetamaRing": "ketama",
@@ -45,6 +46,7 @@ _HOMES = {
 
 __all__ = [
     "BoundedLoads",
+    "Drop",
     "EnvoyRing",
     "HashRing",
     "JumpHash",
