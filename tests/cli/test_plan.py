@@ -48,8 +48,9 @@ def files(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "amount"),
     [
-        ("0", 0), ("1500000", 1_500_000), ("10TB", 10**13), ("10 tb", 10**13), ("1.5GiB", 3 * 2**29),
-        ("1e12", 10**12), ("1_000kB", 10**6), ("0.5 B", 0), ("2EiB", 2**61), ("3 KB", 3000),
+        ("0", 0), ("1500000", 1_500_000), ("10TB", 10**13), ("10 tb", 10**13),
+        ("1.5GiB", 3 * 2**29), ("1e12", 10**12), ("1_000kB", 10**6), ("0.5 B", 0),
+        ("2EiB", 2**61), ("3 KB", 3000),
     ],
 )  # fmt: skip
 def test_bytes(text: str, amount: int) -> None:
@@ -62,7 +63,7 @@ def test_bytes(text: str, amount: int) -> None:
         ("", "no amount"), ("TB", "no amount"), ("-5GB", "no amount"), ("nan", "no amount"),
         ("1,5GB", "no amount"), ("10 furlongs", "no unit"), ("10Mb", "bits or bytes"),
         ("10G", "GB for powers of 1000 or GiB"), ("5Gi", "GiB"), ("9e99EB", "more than"),
-        ("10Gbit", "no unit"), ("1e999", "no amount"), ("١٠GB", "no amount"),
+        ("10Gbit", "no unit"), ("1e999", "no amount"), ("\u0661GB", "no amount"),
     ],
 )  # fmt: skip
 def test_bytes_that_are_none(text: str, words: str) -> None:
@@ -156,6 +157,15 @@ def test_plan_with_a_policy(run: Run) -> None:
     printed = run("plan", "old.toml", "new.toml", "--policy", "eu=2,us=1", "--spread", "zone")
     assert "its 3 replicas together" in printed.stdout
     assert "300.00%" in printed.stdout
+
+
+@pytest.mark.usefixtures("files")
+def test_plan_around_a_node_that_is_down(run: Run, refused: Refused) -> None:
+    lost = load_ring("old.toml").diff(load_ring("new.toml"), down=["us-2", "eu-0"]).lost_length
+    result = run("plan", "old.toml", "new.toml", "--down", "us-2, eu-0")
+    assert f"lost               {percent(lost / 2**64)}: only nodes" in result.stdout
+    assert "lost" not in run("plan", "old.toml", "new.toml").stdout
+    assert "'mars'" in refused("plan", "old.toml", "new.toml", "--down", "mars")
 
 
 @pytest.mark.usefixtures("files")

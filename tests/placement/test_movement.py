@@ -314,6 +314,32 @@ def test_sources_are_near() -> None:
     assert movement.ideal_share == pytest.approx(2 * 2 / 5)
 
 
+def test_nodes_that_are_down() -> None:
+    old, new = fleet("abcde"), fleet("abcd")
+    alone = old.diff(new, down=["e"])
+    assert alone
+    assert len(alone) == alone.length == len(alone.dropped[0]) == 0
+    assert alone.lost_length == alone.needed == old.stats().arcs[4]
+    assert alone.lost[0].tolist() == old.diff(new).dropped[0].tolist()
+    pair = old.diff(new, 2, down=["e"])
+    assert pair.lost_length == 0
+    assert pair.outgoing[4] == 0
+    assert pair.length == pair.given_up[4] == pair.before[4]
+    both = old.diff(new, 2, down=["e", "a"])
+    assert 0 < both.lost_length < pair.length
+    assert both.outgoing[0] == both.outgoing[4] == 0
+    assert both.length + both.lost_length == pair.length
+    told = both.plan().to_dict()
+    assert told["down"] == ["a", "e"]
+    assert len(told["lost"]) == len(both.lost[0]) > 0
+    assert sum(step.length for step in both.plan().steps) == both.length
+    assert old.diff(new, down=["d"]).length == old.diff(new).length
+    with pytest.raises(errors.NodeNotFound, match="'x'"):
+        old.diff(new, down=["x"])
+    with pytest.raises(errors.NodeTypeError, match="one name"):
+        old.diff(new, down="a")
+
+
 def test_due_shares() -> None:
     nodes = [Node("a", 8, dc="x"), Node("b", 1, dc="x"), Node("c", 1, dc="x"), Node("d", 0, dc="x")]
     assert due_shares(nodes, None) == pytest.approx({"a": 0.8, "b": 0.1, "c": 0.1, "d": 0})

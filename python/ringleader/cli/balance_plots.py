@@ -68,6 +68,8 @@ def _quiet(axes: Axes) -> None:
 
 
 def _draw_histogram(axes: Axes, live: Sequence[Load], hues: dict[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     values = [[load.load for load in live if load.dc == dc] for dc in hues]
     bounds = bins_of([load.load for load in live], _BINS)
     counts, _, _ = axes.hist(
@@ -83,7 +85,7 @@ def _draw_histogram(axes: Axes, live: Sequence[Load], hues: dict[str, str]) -> N
     axes.set_ylabel("nodes", fontsize=9.5, color=_INK)
     top = float(np.max(counts))
     axes.set_ylim(0, top * 1.08 + 0.2)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     margin = 0.5 * (bounds[1] - bounds[0])
     axes.set_xlim(bounds[0] - margin, bounds[-1] + margin)
     if 1 < len(hues) <= DCS_MAX:

@@ -67,7 +67,7 @@ def bins_of(values: Sequence[float], bins_max: int = BINS_MAX) -> list[float]:
 def counts_in(values: Sequence[float], bounds: Sequence[float]) -> list[int]:
     """How many values lie in each bin [bounds[i], bounds[i+1])."""
     at = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(bounds) - 2)
-    return np.bincount(at, minlength=len(bounds) - 1).tolist()
+    return [int(count) for count in np.bincount(at, minlength=len(bounds) - 1)]
 
 
 def sparkline(counts: Sequence[int], ascii_only: bool) -> str:

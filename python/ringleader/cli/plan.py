@@ -30,10 +30,15 @@ def _link(text: str) -> tuple[tuple[str, str], float]:
     return (source, target), parse_rate("--link", rate)
 
 
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [part.strip() for part in text.split(",")]
+
+
 @click.command()
 @click.argument("old")
 @click.argument("new")
 @policy_options
+@click.option("--down", metavar="NAMES", help="Nodes of OLD that nothing can be copied from.")
 @click.option("--bytes", "size", metavar="SIZE", help="One copy of all the data: 10TB, 1.5GiB.")
 @click.option("--rate", metavar="RATE", help="A node's, in and out: 100MB/s, 10Gbit/s.")
 @click.option(
@@ -55,6 +60,7 @@ def plan(
     new: str,
     policy: str | None,
     spread: str | None,
+    down: str | None,
     size: str | None,
     rate: str | None,
     links: Sequence[str],
@@ -71,7 +77,7 @@ def plan(
     """
     replicas = parsed_policy(policy, spread)
     given_links = dict(map(_link, links))
-    amounts = {
+    amounts: dict[str, Any] = {
         "bytes_per_share": None if size is None else parse_bytes("--bytes", size),
         "max_bytes_per_s": None if rate is None else parse_rate("--rate", rate),
         "max_bytes_per_transfer": None if piece is None else parse_bytes("--piece", piece),
@@ -86,7 +92,7 @@ def plan(
         check_output(plot_path, force)
     if json_path not in (None, "-") and not force and Path(str(json_path)).exists():
         raise OutputExists(f"{json_path} exists already; --force replaces it")
-    movement = load_ring(old).diff(load_ring(new), replicas)
+    movement = load_ring(old).diff(load_ring(new), replicas, down=_names(down))
     made = movement.plan(
         max_concurrent_per_node=concurrent, link_bytes_per_s=given_links or None, **amounts
     )
@@ -165,6 +171,11 @@ def _summary(plan: Plan) -> str:
     )
     kept = movement.between_kept / CIRCLE
     lines.append(f"between old nodes  {percent(kept)}" if kept else "between old nodes  nothing")
+    if movement.lost_length:
+        lines.append(
+            f"lost               {percent(movement.lost_length / CIRCLE)}: only nodes that are down "
+            "have it"
+        )
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ fills the nodes that gain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels
-from ringleader.errors import NodeTypeError, PolicyError, PolicyTypeError, SpaceError
+from ringleader.errors import NodeNotFound, NodeTypeError, PolicyError, PolicyTypeError, SpaceError
 from ringleader.keys import KeyColumn, as_column
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ringleader.placement.plan import Plan
 
 CIRCLE = 1 << 64
-#: Stands for "no node" in a column of positions.
-NONE = 2**32 - 1
+#: For the kernel: the zone of a node that is down, and the source of what only such nodes have.
+_NOWHERE = 2**32 - 1
 #: Sums of 32-bit halves stay exact in a float64 for so many rows.
 _EXACT_ROWS = 2**20
 
@@ -235,7 +235,9 @@ def _check_spaces(a: Space, b: Space) -> None:
         )
 
 
-def diff(a: Any, b: Any, policy: Replicas | int | None = None) -> Movement:
+def diff(
+    a: Any, b: Any, policy: Replicas | int | None = None, down: Iterable[str] = ()
+) -> Movement:
     """What moves when `a` gives way to `b`; `Located.diff` is the same."""
     checked: Replicas | None = None
     if isinstance(policy, Replicas):
@@ -252,7 +254,16 @@ def diff(a: Any, b: Any, policy: Replicas | int | None = None) -> Movement:
     a, b = _still(a), _still(b)
     old, new = _ranges_of(a, policy), _ranges_of(b, policy)
     _check_spaces(old.space, new.space)
-    return Movement(a, b, old, new, checked, policy)
+    if isinstance(down, str):
+        raise NodeTypeError(f"down is one name; pass a list of them, such as [{down!r}]")
+    names = frozenset(down)
+    for name in names:
+        if name not in a:
+            raise NodeNotFound(
+                f"down names {name!r}, which is no node of the old locator; its {len(a)} names are "
+                "in .names"
+            )
+    return Movement(a, b, old, new, checked, policy, names)
 
 
 class Movement:
@@ -273,6 +284,7 @@ class Movement:
         policy: the replica policy, or None.
         space: the hash space.
         old, new: who owns which range (`Ranges`) before and after.
+        down: the names of nodes that nothing can be copied from.
     """
 
     def __init__(
@@ -283,16 +295,19 @@ class Movement:
         new: Ranges,
         policy: Replicas | None = None,
         wanted: Replicas | int | None = None,
+        down: frozenset[str] = frozenset(),
     ) -> None:
         self._a, self._b = a, b
         self._wanted = wanted  # the policy as the two locators take it
         self.old, self.new = old, new
         self.policy = policy
+        self.down = down
         self.space = old.space
         self.nodes, self._a_ids, self._b_ids = _united(old.nodes, new.nodes)
         self.names = tuple(node.name for node in self.nodes)
         cuts = (*_cut(old), self._a_ids, *_cut(new), self._b_ids)
-        self._single = old.owners.shape[1] == new.owners.shape[1] == 1
+        self._single = old.owners.shape[1] == new.owners.shape[1] == 1 and not down
+        self._lost = np.empty(0, dtype=np.uint32)  # pieces
         if self._single:
             self.piece_starts, self.piece_ends, self.add_sources, self.add_targets = (
                 kernels.movement.owners(*cuts)
@@ -308,7 +323,19 @@ class Movement:
                 self.add_targets,
                 self.drop_pieces,
                 self.drop_nodes,
-            ) = kernels.movement.replicas(*cuts, *_places(self.nodes))
+            ) = kernels.movement.replicas(*cuts, *_places(self.nodes, down))
+            if down:
+                self._set_lost_apart()
+
+    def _set_lost_apart(self) -> None:
+        """What nobody has who could give it is neither copied nor dropped."""
+        lost = self.add_sources == _NOWHERE
+        self._lost = np.unique(self.add_pieces[lost])
+        self.add_pieces, self.add_sources, self.add_targets = (
+            column[~lost] for column in (self.add_pieces, self.add_sources, self.add_targets)
+        )
+        safe = ~np.isin(self.drop_pieces, self._lost)
+        self.drop_pieces, self.drop_nodes = self.drop_pieces[safe], self.drop_nodes[safe]
 
     # --- columns ---------------------------------------------------------------------------------
 
@@ -347,6 +374,19 @@ class Movement:
         starts, ends = self.piece_starts[self.drop_pieces], self.piece_ends[self.drop_pieces]
         rows = joined(starts, ends, self.drop_nodes, self.drop_nodes)
         return rows[0], rows[1], rows[2]
+
+    @cached_property
+    def lost(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Ranges to be copied that only nodes have that are `down`: starts, ends.  They are not
+        among the rows, and nobody drops them; bring one of those nodes back, or a backup."""
+        none = np.zeros(len(self._lost), dtype=np.uint32)
+        rows = joined(self.piece_starts[self._lost], self.piece_ends[self._lost], none, none)
+        return rows[0], rows[1]
+
+    @cached_property
+    def lost_length(self) -> int:
+        """How many of the 2**64 numbers `lost` holds; exact."""
+        return self._sums(np.zeros(len(self._lost), dtype=np.int64), self._lost, 1)[0]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -504,14 +544,18 @@ def _cut(ranges: Ranges) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     return np.ascontiguousarray(ranges.ends), np.ascontiguousarray(ranges.owners)
 
 
-def _places(nodes: Sequence[Node]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def _places(
+    nodes: Sequence[Node], down: Container[str]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Numbers for the zone (within its datacenter) and the datacenter of each node."""
     zones: dict[tuple[str, str], int] = {}
     dcs: dict[str, int] = {}
-    return (
-        np.array([zones.setdefault((n.dc, n.zone), len(zones)) for n in nodes], dtype=np.uint32),
-        np.array([dcs.setdefault(n.dc, len(dcs)) for n in nodes], dtype=np.uint32),
-    )
+    zone_numbers = [
+        _NOWHERE if node.name in down else zones.setdefault((node.dc, node.zone), len(zones))
+        for node in nodes
+    ]
+    dc_numbers = [dcs.setdefault(node.dc, len(dcs)) for node in nodes]
+    return np.array(zone_numbers, dtype=np.uint32), np.array(dc_numbers, dtype=np.uint32)
 
 
 Rows = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]
