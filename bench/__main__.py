@@ -26,7 +26,7 @@ RESULTS = ROOT / "bench" / "results"
 #: In the order of the tables.
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
-    *("threads", "churn", "hashing", "curve"),
+    *("movement", "threads", "churn", "hashing", "curve"),
     *("quorum", "log", "raft", "groups", "sim"),
 )
 
