@@ -27,6 +27,7 @@ RESULTS = ROOT / "bench" / "results"
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
     *("movement", "threads", "churn", "hashing", "curve"),
+    *("threads", "churn", "hashing", "curve", "bounded"),
     *("quorum", "log", "raft", "groups", "sim"),
 )
 

@@ -37,6 +37,7 @@ MODULES = {
     "polars-hash": "polars_hash",
     "pyarrow": "pyarrow",
     "pysyncobj": "pysyncobj",
+    "swift": "swift.common.ring.builder",
     "tooz": "tooz.hashring",
     "uhashring": "uhashring",
     "xxhash": "xxhash",

@@ -159,26 +159,33 @@ static void word_owners(const rl_placer *placer, const uint64_t *words, size_t c
     }
 }
 
+/* `wanted` replicas for hashes whose partitions have as many; small constants unroll. */
+RL_INLINE void rows_of(const rl_partitions *table, const uint64_t *hashes, size_t count,
+                       size_t wanted, uint32_t *out) {
+    size_t parts = (size_t)1 << table->power;
+    if (table->wide != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            const uint32_t *cell = table->wide + rl_partition_of(table, hashes[i]);
+            for (size_t row = 0; row < wanted; row++) out[i * wanted + row] = cell[row * parts];
+        }
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            const uint16_t *cell = table->narrow + rl_partition_of(table, hashes[i]);
+            for (size_t row = 0; row < wanted; row++) out[i * wanted + row] = cell[row * parts];
+        }
+    }
+}
+
 static void replicas(const rl_placer *placer, const uint64_t *hashes, size_t count, size_t wanted,
                      uint32_t *out, uint64_t *seen) {
     const rl_partitions *table = (const rl_partitions *)placer;
     if (wanted <= table->full_rows) {
-        /* Row by row within a small block: each row's part of the table is read in one go. */
-        enum { CHUNK = 256 };
-        for (size_t begin = 0; begin < count; begin += CHUNK) {
-            size_t end = count - begin < CHUNK ? count : begin + CHUNK;
-            for (size_t row = 0; row < wanted; row++) {
-                size_t first = row << table->power;
-                if (table->wide != NULL)
-                    for (size_t i = begin; i < end; i++)
-                        out[i * wanted + row] =
-                            table->wide[first + rl_partition_of(table, hashes[i])];
-                else
-                    for (size_t i = begin; i < end; i++)
-                        out[i * wanted + row] =
-                            table->narrow[first + rl_partition_of(table, hashes[i])];
-            }
-        }
+        if (wanted == 2)
+            rows_of(table, hashes, count, 2, out);
+        else if (wanted == 3)
+            rows_of(table, hashes, count, 3, out);
+        else
+            rows_of(table, hashes, count, wanted, out);
         return;
     }
     for (size_t i = 0; i < count; i++) {

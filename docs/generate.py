@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
 from ringleader.availability import better
+from ringleader.cli.compare import COLUMNS
+from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.raft import Config, core
 from ringleader.sim import profiles
 from ringleader.sim.invariants import INVARIANTS
@@ -205,10 +208,41 @@ def better_placements() -> str:
     )
 
 
+# --- the comparison of algorithms ---------------------------------------------------------------
+
+
+def measured() -> list[Measured]:
+    """What `ringleader compare --json` wrote."""
+    rows = json.loads((DOCS.parent / "bench" / "results" / "compare.json").read_text("utf-8"))
+    return [Measured(**row) for row in rows]
+
+
+def comparison() -> str:
+    rows = measured()
+    parts = []
+    for count in sorted({row.nodes for row in rows}):
+        parts.append(f"### {count:,} nodes\n")
+        parts.append(
+            table(
+                ("", *(header for header, _ in COLUMNS)),
+                (
+                    (f"`{row.algorithm}`", *(cell(row) for _, cell in COLUMNS))
+                    for row in rows
+                    if row.nodes == count
+                ),
+            )
+        )
+        parts.append("")
+    named = dict.fromkeys(row.algorithm for row in rows)
+    parts.append(", ".join(f"`{name}`: {ALGORITHMS[name].summary}" for name in named) + ".")
+    return "\n".join(parts)
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "availability.md": {"better": better_placements},
+    "choosing.md": {"comparison": comparison},
     "consensus.md": {"roles": roles, "settings": settings},
     "simulator.md": {
         "invariants": invariants,

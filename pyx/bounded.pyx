@@ -14,6 +14,7 @@ from csrc cimport (
     rl_bounded_has_room,
     rl_bounded_sizes,
     rl_bounded_surplus,
+    rl_cell_take,
     rl_hash_bytes,
     rl_hash_spans,
     rl_hash_words,
@@ -244,11 +245,10 @@ cdef class LoadsBase:
     """
 
     cdef object _locator
-    cdef _State _state
+    cdef list _cell  # of the state in force; taken from it without a lock (tablecell.h)
     cdef bint _has_table
 
-    def _open(self, locator, bint has_table):
-        """Start with no nodes; has_table: `locator.table` is what changes with the locator."""
+    def __cinit__(self, *args, **kwargs):
         cdef _State state = _State.__new__(_State)
         state.names = ()
         state.slots = {}
@@ -256,14 +256,20 @@ cdef class LoadsBase:
         state.shares = np.zeros(1, dtype=np.uint64)
         state.whole = 1
         state.view = NULL
+        self._cell = [state]
+
+    cdef inline _State _now(self):
+        return <_State>rl_cell_take(self._cell)
+
+    def _open(self, locator, bint has_table):
+        """Start with no nodes; has_table: `locator.table` is what changes with the locator."""
         self._locator = locator
         self._has_table = has_table
-        self._state = state
 
     @property
     def _bound(self):
         """(source, names by slot, slots by name, how many are present, loads): as last bound."""
-        cdef _State state = self._state
+        cdef _State state = self._now()
         loads = np.array(state.loads)[: len(state.names)].tolist()
         return state.source, state.names, state.slots, state.present, loads
 
@@ -297,7 +303,7 @@ cdef class LoadsBase:
         state.present = present
         state.whole = whole
         with cython.critical_section(self):
-            old = self._state
+            old = self._now()
             if old.source is not before or len(old.names) != places.shape[0]:
                 return False
             for i in range(places.shape[0]):
@@ -307,7 +313,7 @@ cdef class LoadsBase:
                         state.total += old.loads[i]
                     else:
                         state.departed += old.loads[i]
-            self._state = state
+            self._cell[0] = state
         return True
 
     cdef _State _current(self):
@@ -315,7 +321,7 @@ cdef class LoadsBase:
         cdef _State state
         while True:
             source = self._locator.table if self._has_table else self._source()
-            state = self._state
+            state = self._now()
             if state.source is source:
                 return state
             self._follow(source)
@@ -332,16 +338,18 @@ cdef class LoadsBase:
 
         Cost: expected O(1) for a fixed c: O(1 / (c - 1)**2) nodes are looked at, for small c - 1.
         """
-        cdef _State state = self._current()
+        cdef _State state = self._now()
         cdef uint64_t value
         cdef uint32_t slot
         if state.view == NULL:
-            return self._acquire_slowly(key)
+            state = self._current()
+            if state.view == NULL:
+                return self._acquire_slowly(key)
         value = _hash(state.view.hasher, key)  # the same for every table of a ring
         while True:
             state = self._current()
             with cython.critical_section(self):
-                if self._state is state:
+                if self._now() is state:
                     slot = rl_bounded_find(
                         state.view.ring, value, state.ranks, &state.loads[0], state.total + 1,
                         &state.shares[0], state.whole,
@@ -354,9 +362,9 @@ cdef class LoadsBase:
 
     def _take(self, source, Py_ssize_t slot):
         """Take a place at this slot if it has room and `source` is still the locator's."""
-        cdef _State state = self._state
+        cdef _State state = self._now()
         with cython.critical_section(self):
-            if self._state is not state or state.source is not source:
+            if self._now() is not state or state.source is not source:
                 return False
             if not 0 <= slot < state.present or not rl_bounded_has_room(
                 state.loads[slot], state.total + 1, state.shares[slot], state.whole
@@ -382,13 +390,13 @@ cdef class LoadsBase:
         if not isinstance(name, str):
             raise NodeTypeError(f"a node's name is a str, not {type(name).__name__}")
         while True:
-            state = self._state
+            state = self._now()
             found = state.slots.get(name)
             if found is None:
                 raise NodeNotFound(f"there is no node {name!r} that could hold anything")
             slot = found
             with cython.critical_section(self):
-                if self._state is not state:
+                if self._now() is not state:
                     continue
                 left = state.loads[slot]
                 if left != 0:
@@ -411,5 +419,5 @@ cdef class LoadsBase:
 
     def __len__(self):
         """Places taken, on all nodes."""
-        cdef _State state = self._state
+        cdef _State state = self._now()
         return state.total + state.departed

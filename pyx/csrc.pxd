@@ -375,34 +375,9 @@ cdef extern from "jump.h" nogil:
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
     ) noexcept
 
-cdef extern from "bounded.h" nogil:
-    ctypedef struct rl_ranked:
-        uint64_t rank
-        uint64_t index
-    ctypedef struct rl_bounded_sizes:
-        size_t surplus
-        size_t crowded
-    rl_bounded_sizes rl_bounded_count(
-        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
-        uint64_t *counts
-    ) noexcept
-    void rl_bounded_surplus(
-        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
-        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
-    ) noexcept
-    void rl_bounded_divert(
-        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
-        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
-    ) noexcept
-    bint rl_bounded_has_room(
-        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
-    ) noexcept
-    uint32_t rl_bounded_find(
-        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
-        uint64_t total, const uint64_t *shares, uint64_t whole
-    ) noexcept
-
 cdef extern from "rebalance.h" nogil:
+    uint32_t RL_PARTS_ABSENT
+    uint32_t RL_PARTS_HOLE
     enum: RL_PARTS_LEVELS
     enum: RL_PARTS_POWER_MAX
     enum: RL_PARTS_ROWS_MAX
@@ -450,6 +425,33 @@ cdef extern from "partitions.h" nogil:
     size_t rl_partitions_handoffs(
         const rl_partitions *table, size_t part, size_t count, size_t wanted, uint32_t *found,
         uint64_t *seen
+    ) noexcept
+
+cdef extern from "bounded.h" nogil:
+    ctypedef struct rl_ranked:
+        uint64_t rank
+        uint64_t index
+    ctypedef struct rl_bounded_sizes:
+        size_t surplus
+        size_t crowded
+    rl_bounded_sizes rl_bounded_count(
+        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
+        uint64_t *counts
+    ) noexcept
+    void rl_bounded_surplus(
+        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
+        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
+    ) noexcept
+    void rl_bounded_divert(
+        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
+        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
+    ) noexcept
+    bint rl_bounded_has_room(
+        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
+    ) noexcept
+    uint32_t rl_bounded_find(
+        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
+        uint64_t total, const uint64_t *shares, uint64_t whole
     ) noexcept
 
 cdef extern from "balance.h" nogil:

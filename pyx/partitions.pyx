@@ -5,6 +5,8 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport UINT16_MAX, UINT32_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 
 from csrc cimport (
+    RL_PARTS_ABSENT,
+    RL_PARTS_HOLE,
     RL_PARTS_LEVELS,
     RL_PARTS_POWER_MAX,
     RL_PARTS_ROWS_MAX,
@@ -77,7 +79,11 @@ cdef class State:
         cdef uint32_t position
         if self.capsule is not None:
             raise TypeError("a state is made once: readers may hold it")
-        if not 1 <= full_rows <= rows or rows > RL_PARTS_ROWS_MAX or tiers.shape[1] != RL_PARTS_LEVELS:
+        if (
+            not 1 <= full_rows <= rows
+            or rows > RL_PARTS_ROWS_MAX
+            or tiers.shape[1] != RL_PARTS_LEVELS
+        ):
             raise ValueError("the arrays are not those of one table")
         if live.shape[0] < 1:
             raise ValueError("no position is live")
@@ -201,6 +207,7 @@ cdef class Tree:
             or limit.shape[0] != wanted.shape[0]
         ):
             raise ValueError("the arrays are not those of one tree")
+        _check_tree(first_child, paths)
         self._first_child, self._paths = first_child, paths
         self._wanted, self._limit = wanted, limit
         self._tree.tier_count = <size_t>wanted.shape[0]
@@ -245,6 +252,7 @@ cdef class Tree:
         cdef int done
         if ready.shape[0] != old.shape[1] or not 1 <= old.shape[0] <= RL_PARTS_ROWS_MAX:
             raise ValueError("the arrays are not those of one table")
+        _check_cells(old, &self._tree, True)
         with nogil:
             done = rl_parts_rebalance(
                 &self._tree, power, rows, seed, &old[0, 0], &ready[0], &cells[0, 0], &changed[0],
@@ -263,9 +271,49 @@ cdef class Tree:
         cdef uint64_t risk
         if allowed.shape[0] != tally.shape[0]:
             raise ValueError("allowed is not one number a tier")
+        _check_cells(cells, &self._tree, False)
         with nogil:
             risk = rl_parts_at_risk(&self._tree, power, rows, &cells[0, 0], &allowed[0], &tally[0])
         return risk
+
+
+cdef int _check_tree(const uint32_t[::1] first_child, const uint32_t[:, ::1] paths) except -1:
+    """Every tier has children, each level's behind the level's before, and paths follow them."""
+    cdef Py_ssize_t leaf_first = first_child.shape[0] - 1, i, level
+    cdef uint32_t above, tier
+    cdef bint good = first_child[0] == 1
+    for i in range(leaf_first):
+        good &= i < <Py_ssize_t>first_child[i] < <Py_ssize_t>first_child[i + 1]
+    good &= <Py_ssize_t>first_child[leaf_first] == leaf_first + paths.shape[0]
+    for i in range(paths.shape[0] if good else 0):
+        above = 0
+        for level in range(RL_PARTS_LEVELS):
+            tier = paths[i, level]
+            good = good and <Py_ssize_t>above < leaf_first
+            good = good and first_child[above] <= tier < first_child[above + 1]
+            above = tier
+        good = good and <Py_ssize_t>above == leaf_first + i
+    if not good:
+        raise ValueError("the arrays are not those of one tree")
+    return 0
+
+
+cdef int _check_cells(
+    const uint32_t[:, ::1] cells, const rl_parts_tree *tree, bint holes
+) except -1:
+    """Leaves, or the marks of cells that are not there."""
+    cdef Py_ssize_t row, part
+    cdef uint32_t cell
+    for row in range(cells.shape[0]):
+        for part in range(cells.shape[1]):
+            cell = cells[row, part]
+            if not (
+                tree.leaf_first <= cell < tree.tier_count
+                or cell == RL_PARTS_ABSENT
+                or holes and cell == RL_PARTS_HOLE
+            ):
+                raise ValueError(f"cell {row}, {part} holds no leaf")
+    return 0
 
 
 cdef uint32_t _power_of(Py_ssize_t parts) except? 99:

@@ -86,6 +86,12 @@ class PolicyTypeError(RingleaderError, TypeError):
     """A replica policy, or a part of one, is of the wrong type."""
 
 
+class KeyNotHeld(RingleaderError, KeyError):
+    """A key was asked for or released that was never acquired, or is released already."""
+
+    __str__ = NodeNotFound.__str__
+
+
 class SpaceError(RingleaderError, ValueError):
     """Two locators that place keys by different hashes, and so have no ranges to compare."""
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,25 @@ class Kind:
     is_empty_possible: bool = True
 
 
-def _locators() -> list[Kind]:
-    return [Kind("HashRing", HashRing)]
-
-
-KINDS = _locators()
+KINDS = [
+    Kind("HashRing", HashRing),
+    Kind("HashRing balanced", partial(HashRing, placement="balanced")),
+    Kind("KetamaRing", placement.KetamaRing),
+    Kind("KetamaRing libmemcached", partial(placement.KetamaRing, flavor="libmemcached")),
+    Kind("NginxRing", placement.NginxRing),
+    Kind("EnvoyRing", placement.EnvoyRing),
+    Kind("TokenRing", placement.TokenRing),
+    Kind("RedisSlots", placement.RedisSlots),
+    Kind("Maglev", placement.Maglev),
+    Kind("JumpHash", placement.JumpHash),
+    Kind("Rendezvous", placement.Rendezvous),
+    Kind("Rendezvous skeleton", partial(placement.Rendezvous, skeleton=True)),
+    Kind("Rendezvous pymemcache", partial(placement.Rendezvous, flavor="pymemcache")),
+    Kind("AnchorHash", placement.AnchorHash),
+    Kind("MementoHash", placement.MementoHash),
+    Kind("MultiProbe", placement.MultiProbe),
+    Kind("Partitions", lambda nodes: placement.Partitions(10, 9, nodes), changes=False),
+]
 KEYS: list[Any] = ["user:1", b"user:2", bytearray(b"user:3"), memoryview(b"x"), "é", "", b"\xff\0"]
 
 

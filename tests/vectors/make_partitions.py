@@ -1,8 +1,8 @@
 """Writes partitions.json: what OpenStack Swift's own ring builder makes of some clusters.
 
-Made without ringleader, by the package `swift` (its ring builder needs little of what it depends on:
-`pip install --no-deps swift`, then six, eventlet, PyECLib, xattr, PasteDeploy, requests, netifaces,
-lxml).  For each step of each scenario: its balance, its dispersion and how many replicas moved.
+Made without ringleader, by the package `swift` 2.38.3 (its ring builder needs little of what it
+depends on: `pip install --no-deps swift`, then six, eventlet, PyECLib, xattr, PasteDeploy,
+requests, netifaces, lxml).  For each step of each scenario: balance, dispersion, replicas moved.
 """
 
 from __future__ import annotations
@@ -66,13 +66,16 @@ def scenarios() -> list[dict[str, Any]]:
 
     still: dict[str, Any] = {}
     return [
-        {"name": "one zone", "start": one, "steps": steps({"add": grow[:1]}, {"remove": [one[3][0]]})},
-        {"name": "servers", "start": servers, "steps": steps({"remove": [d[0] for d in servers[:10]]})},
+        {"name": "one zone", "start": one,
+         "steps": steps({"add": grow[:1]}, {"remove": [one[3][0]]})},
+        {"name": "servers", "start": servers,
+         "steps": steps({"remove": [d[0] for d in servers[:10]]})},
         {"name": "three zones", "start": three, "steps": steps({"add": grow}, still)},
         {"name": "uneven zones", "start": uneven, "steps": steps({"add": grow[:8]}, still)},
         {"name": "uneven zones, overload", "start": uneven, "overload": 0.1,
          "steps": steps({"add": grow[:8]}, still)},
-        {"name": "two regions", "start": regions, "steps": steps({"weights": {regions[0][0]: 0.0}})},
+        {"name": "two regions", "start": regions,
+         "steps": steps({"weights": {regions[0][0]: 0.0}})},
         {"name": "two regions, overload", "start": regions, "overload": 0.1,
          "steps": steps({"remove": [regions[-1][0], regions[-2][0]]})},
         {"name": "three lopsided regions", "start": lopsided, "steps": steps({"add": far}, still)},

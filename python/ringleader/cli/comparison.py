@@ -30,6 +30,8 @@ CHANGES = 3
 #: A timing is the median of laps, as many as fit, but at least three.
 LAP_SECONDS = 0.25
 KEY_SEED = 20
+#: 2**16 partitions, as in the goal of `Partitions`.
+PARTITION_POWER = 16
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,83 @@ def _remove(locator: Any, name: str) -> None:
     locator.remove_node(name)
 
 
-def _plain(name: str, summary: str, make: Callable[[Sequence[str]], Any]) -> Algorithm:
-    return Algorithm(name, summary, make, _add, _remove)
-
-
 def node_names(count: int) -> list[str]:
     """So many names, in their order."""
     return [f"10.{at // 65536}.{at // 256 % 256}.{at % 256}:11211" for at in range(count)]
 
 
+def _plain(name: str, summary: str, make: Callable[[Sequence[str]], Any]) -> Algorithm:
+    return Algorithm(name, summary, make, _add, _remove)
+
+
+def _partitions(names: Sequence[str]) -> Any:
+    return placement.Partitions(PARTITION_POWER, 1, names, min_move_seconds=0)
+
+
+def _add_partitioned(locator: Any, name: str) -> None:
+    locator.add_node(name)
+    locator.rebalance(now=0)
+
+
+def _remove_partitioned(locator: Any, name: str) -> None:
+    locator.remove_node(name)
+    locator.rebalance(now=0)
+
+
+def _pop(locator: Any, name: str) -> None:
+    locator.pop()
+
+
+def _append(locator: Any, name: str) -> None:
+    locator.append(name)
+
+
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
-        _plain("ring", "HashRing, 160 virtual nodes", lambda names: placement.HashRing(names)),
+        _plain("ring", "HashRing, 160 virtual nodes", placement.HashRing),
+        _plain(
+            "balanced",
+            "HashRing, 160 virtual nodes placed to be even",
+            lambda names: placement.HashRing(names, placement="balanced"),
+        ),
+        _plain(
+            "balanced-16",
+            "the same with 16",
+            lambda names: placement.HashRing(names, placement="balanced", vnodes=16),
+        ),
+        _plain("ketama", "KetamaRing, as libketama", placement.KetamaRing),
+        _plain("nginx", "NginxRing", placement.NginxRing),
+        _plain("envoy", "EnvoyRing", placement.EnvoyRing),
+        _plain("tokens", "TokenRing, 16 random tokens", placement.TokenRing),
+        _plain("redis", "RedisSlots", placement.RedisSlots),
+        Algorithm(
+            "partitions",
+            f"Partitions, 2^{PARTITION_POWER}",
+            _partitions,
+            _add_partitioned,
+            _remove_partitioned,
+        ),
+        _plain("maglev", "Maglev, 65,537 entries", placement.Maglev),
+        _plain(
+            "maglev-655373",
+            "Maglev, 655,373 entries",
+            lambda names: placement.Maglev(names, table_size=655_373),
+        ),
+        Algorithm("jump", "JumpHash", placement.JumpHash, _append, _pop, True),
+        _plain("rendezvous", "Rendezvous", placement.Rendezvous),
+        _plain(
+            "skeleton",
+            "Rendezvous over a skeleton",
+            lambda names: placement.Rendezvous(names, skeleton=True),
+        ),
+        _plain(
+            "anchor",
+            "AnchorHash, room for twice the nodes",
+            lambda names: placement.AnchorHash(names, capacity=2 * len(names)),
+        ),
+        _plain("memento", "MementoHash", placement.MementoHash),
+        _plain("multiprobe", "MultiProbe, 21 probes", placement.MultiProbe),
     )
 }
 

@@ -1,7 +1,7 @@
 """Bounded loads: no node gets more than c times its fair share, and few keys leave their owner.
 
-Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", SODA 2018.  With m keys,
-node i of weight w_i may hold
+Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", SODA 2018.  With m
+keys, node i of weight w_i may hold
 
     capacity_i  =  ceil( c * m * w_i / (sum of all weights) )        c > 1
 
@@ -15,9 +15,10 @@ Three forms:
     BoundedLoads(locator, c)            counters: acquire(key) gives a node, release(node) ends it
     BoundedKeys(locator, c)             the keys themselves are kept, and moved when they should be
 
-Floats stand for the shortest decimal that reads back as them, so that c = 1.1 and 10 keys give 11 and
-not 12.  The shares c * w_i / sum are exact fractions as long as they fit 62 bits over one
-denominator, and else rounded up by less than one part in 2**50.
+Floats stand for the shortest decimal that reads back as them, so that c = 1.1 and 10 keys give 11
+and not 12.  Shares c * w_i / sum are exact fractions as long as they fit 62 bits over one
+denominator; weights of very different sizes, or of many digits, are rounded to about 2**-40 of the
+largest, and c to a fraction below 2**-20.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def checked_bound(c: object) -> Fraction:
     """
     if isinstance(c, bool) or not isinstance(c, Real):
         raise SettingTypeError(f"c must be a number, not {type(c).__name__}")
-    if not 1 < c <= BOUND_MAX:  # false for NaN, too
+    if not 1 < cast(float, c) <= BOUND_MAX:  # false for NaN, too
         raise SettingError(
             f"c is {c}; it must be above 1, as nodes with no more than their fair share leave no "
             f"room, and at most {BOUND_MAX}"
@@ -74,19 +75,28 @@ def shares_of(weights: Sequence[float], c: Fraction) -> tuple[list[int], int]:
     """
     exact = {weight: Fraction(repr(float(weight))) for weight in set(weights)}
     scale = math.lcm(*(weight.denominator for weight in exact.values()))
-    scaled = {weight: int(value * scale) for weight, value in exact.items()}
-    whole = c.denominator * sum(map(scaled.__getitem__, weights))
-    scaled = {weight: c.numerator * value for weight, value in scaled.items()}
-    common = math.gcd(whole, *scaled.values())
-    whole //= common
-    scaled = {weight: value // common for weight, value in scaled.items()}
-    most = max(whole, *scaled.values())
-    if most.bit_length() > _SHARE_BITS:
-        # Rounded so that no capacity comes out too small, and their sum stays above m.
-        shift = most.bit_length() - _SHARE_BITS + 1
-        whole >>= shift
-        scaled = {weight: -(-value >> shift) for weight, value in scaled.items()}
-    return list(map(scaled.__getitem__, weights)), whole
+    shares, whole = _scaled(weights, {w: int(value * scale) for w, value in exact.items()}, c)
+    if max(whole, *shares) >= 2**_SHARE_BITS:
+        # Round the weights, and c if it has many digits; the shares still add up to exactly c.
+        c = max(c.limit_denominator(2**20), 1 + Fraction(1, 2**20))
+        bits = _SHARE_BITS - c.numerator.bit_length() - len(weights).bit_length()
+        most = max(exact.values())
+        rounded = {
+            weight: max(1, round(value / most * 2**bits)) if value else 0
+            for weight, value in exact.items()
+        }
+        shares, whole = _scaled(weights, rounded, c)
+    return shares, whole
+
+
+def _scaled(
+    weights: Sequence[float], units: dict[float, int], c: Fraction
+) -> tuple[list[int], int]:
+    whole = c.denominator * sum(map(units.__getitem__, weights))
+    units = {weight: c.numerator * value for weight, value in units.items()}
+    common = math.gcd(whole, *units.values())
+    units = {weight: value // common for weight, value in units.items()}
+    return list(map(units.__getitem__, weights)), whole // common
 
 
 def capacities(nodes: Sequence[Node], count: int, c: float | Fraction = 1.25) -> list[int]:
@@ -96,12 +106,13 @@ def capacities(nodes: Sequence[Node], count: int, c: float | Fraction = 1.25) ->
         SettingError, SettingTypeError: `c` is not above 1, or no number.
         EmptyRingError: no node has a positive weight.
     """
-    shares, whole = shares_of(_weights(nodes), checked_bound(c))
+    shares, whole = shares_of(weights_of(nodes), checked_bound(c))
     each = {share: -(-count * share // whole) for share in set(shares)}
     return [each[share] for share in shares]
 
 
-def _weights(nodes: Sequence[Node]) -> list[float]:
+def weights_of(nodes: Sequence[Node]) -> list[float]:
+    """The nodes' weights, of which one has to be positive."""
     weights = [node.weight for node in nodes]
     if not any(weights):
         raise EmptyRingError(
@@ -157,9 +168,9 @@ def assign_bounded(
         OutputError, OutputTypeError: `out` does not fit; nothing was written.
         EmptyRingError: no node has a positive weight.
 
-    Cost: for a ring O(1) a key, and expected O(1) more for one that is diverted; for other locators a
-    diverted key costs calls of `get_nodes`.  Memory: 8 bytes a key for its hash, 16 for each one
-    owned by a node that is full.
+    Cost: for a ring O(1) a key, and amortised O(1) more for one that is diverted; for other
+    locators a diverted key costs calls of `get_nodes`.  Memory: 8 bytes a key for its hash, 16 for
+    each one owned by a node that is full.
     """
     bound = checked_bound(c)
     if isinstance(locator, PointRing):
@@ -175,16 +186,20 @@ def assign_bounded(
         room = _room(nodes, len(hashes), bound)
         kernels.bounded.assign(table, hashes, room, result)
         return result
+    if isinstance(keys, Iterator):
+        keys = list(keys)
     column = as_column(keys)
-    hashes = hashing.xxh3_64_column(column, threads=threads)
+    # Ours take the column as it is; others need only know the usual containers.
+    given: Any = column if isinstance(locator, Located) else keys
+    hashes = hashing.xxh3_64_column(cast("KeyColumn", column), threads=threads)
     nodes = locator.nodes
     room = _room(nodes, len(hashes), bound)
-    owners = np.ascontiguousarray(locator.lookup(column, threads=threads), dtype=np.uint32)
+    owners = np.ascontiguousarray(locator.lookup(given, threads=threads), dtype=np.uint32)
     positions = {node.name: position for position, node in enumerate(nodes)}
     live = sum(node.weight > 0 for node in nodes)
     for index in kernels.bounded.surplus(hashes, owners, room).tolist():
         (key,) = column.tolist(index, index + 1)
-        for name in _walk(locator, key, live):
+        for name in walk(locator, key, live):
             if room[positions[name]]:
                 room[positions[name]] -= np.uint64(1)
                 owners[index] = positions[name]
@@ -198,7 +213,7 @@ def _room(nodes: Sequence[Node], count: int, c: Fraction) -> NDArray[np.uint64]:
     return np.array([min(count, room) for room in capacities(nodes, count, c)], dtype=np.uint64)
 
 
-def _walk(locator: Locator, key: Key, live: int) -> Iterator[str]:
+def walk(locator: Locator, key: Key, live: int) -> Iterator[str]:
     """All nodes in the order of the key's walk, asked for a few at a time."""
     yield locator.get_node(key)
     seen, wanted = 1, 4
@@ -246,9 +261,9 @@ class BoundedLoads(kernels.bounded.LoadsBase):
         3  It always finds one.
         4  The answer depends on the locator, the loads and the key alone.
 
-    `release` makes m smaller and with it everybody's bound, and so do changes of the locator; what a
-    node then holds above the bound, `excess()`, it keeps until it is released: work in flight is not
-    moved.  It gets nothing new meanwhile.
+    `release` makes m smaller and with it everybody's bound, and so do changes of the locator; what
+    a node then holds above the bound, `excess()`, it keeps until it is released: work in flight is
+    not moved.  It gets nothing new meanwhile.
 
     The locator may be changed at any time.  Its new nodes begin at 0; a node that was removed keeps
     what it holds until that is released, and no longer counts in m.
@@ -260,10 +275,12 @@ class BoundedLoads(kernels.bounded.LoadsBase):
         c: above 1; smaller is more even and diverts more keys.
 
     Raises:
-        SettingError, SettingTypeError: c is not above 1 (or NaN), or no number; `locator` is none.
+        SettingError, SettingTypeError: c is not above 1 (or NaN), or no number; `locator` is
+            no locator.
 
-    Cost: on a ring `acquire` and `release` take well under a microsecond; on other locators a key whose
-    owner is full costs calls of `get_nodes`.  After a change of the locator the next call is O(nodes).
+    Cost: on a ring `acquire` and `release` take well under a microsecond; on other locators a key
+    whose owner is full costs calls of `get_nodes`.  After a change of the locator the next call is
+    O(nodes).
     """
 
     def __init__(self, locator: Locator, c: float | Fraction = 1.25) -> None:
@@ -294,7 +311,7 @@ class BoundedLoads(kernels.bounded.LoadsBase):
     def _follow(self, source: Any) -> None:
         """Go over to the locator's nodes as they are in `source`."""
         nodes = source.nodes if isinstance(self._ring, Located) else source
-        shares, whole = shares_of(_weights(nodes), self._c)
+        shares, whole = shares_of(weights_of(nodes), self._c)
         before, old_names, _, present, loads = self._bound
         names = [node.name for node in nodes]
         slots = {name: slot for slot, name in enumerate(names)}
@@ -314,7 +331,7 @@ class BoundedLoads(kernels.bounded.LoadsBase):
         while True:
             source, _, slots, _, _ = self._bound
             live = sum(node.weight > 0 for node in self._ring.nodes)
-            for name in _walk(self._ring, key, live):
+            for name in walk(self._ring, key, live):
                 if self._take(source, slots.get(name, -1)):
                     return name
             # Others took what was free, or the locator changed: look again.

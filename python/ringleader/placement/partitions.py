@@ -60,6 +60,7 @@ from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.partition_plan import Topology
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import RingStats
+from ringleader.placement.topology import Replicas
 
 KIND = 14
 PLACEMENT_VERSION = 1
@@ -104,6 +105,7 @@ class _Built:
             (in the last row only).
         moved_at: uint32, for each partition the second of its last move; 0: never.
         version: rebalances so far.
+        state: the kernel's, made of all this.
     """
 
     topology: Topology
@@ -112,10 +114,18 @@ class _Built:
     cells: NDArray[np.uint32]
     moved_at: NDArray[np.uint32]
     version: int
+    state: kernels.partitions.State
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         return self.topology.nodes
+
+    @property
+    def power(self) -> int:
+        return int(self.cells.shape[1]).bit_length() - 1
+
+    def names_at(self, positions: list[int]) -> list[str]:
+        return [self.nodes[position].name for position in positions]
 
     def counts(self, row: int | None = None) -> NDArray[np.int64]:
         """Cells of each position, in the table or one row of it."""
@@ -203,7 +213,7 @@ class Rebalance:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class PartitionStats(RingStats):
     """How evenly partitions are spread; `share` and what follows from it are of the primaries.
 
@@ -218,6 +228,13 @@ class PartitionStats(RingStats):
     due: NDArray[np.float64]
     balance: float
     dispersion: float
+
+    def __repr__(self) -> str:
+        return (
+            f"PartitionStats({len(self.names)} nodes, {int(self.primaries.sum())} partitions, "
+            f"balance={self.balance:.2f}, dispersion={self.dispersion:.2f}, "
+            f"peak_to_mean={self.peak_to_mean:.4f})"
+        )
 
 
 class Partitions(PlacerLocator):
@@ -244,6 +261,9 @@ class Partitions(PlacerLocator):
     In one rebalance at most one replica of a partition moves, and none if the partition moved less
     than `min_move_seconds` ago: so the other replicas can be read meanwhile.  Replicas of removed
     nodes have nothing left to be read from, and always move.
+
+    `get_nodes` and `lookup_replicas` give a key's replicas, primary first, and beyond them its
+    hand-offs (`handoffs`), up to all nodes of positive weight.
 
     Any number of threads may look up while others change: a rebalance publishes a whole new table.
 
@@ -284,14 +304,15 @@ class Partitions(PlacerLocator):
         self._staged = staged
         self._built: _Built | None = None
         if staged.nodes:
-            self._adopt(_first(staged, power, 0))
+            self._adopt(_first(self._kernel_hash, staged, power))
 
     # --- what it is -----------------------------------------------------------------------------
 
     @property
     def power(self) -> int:
         """There are 2**power partitions."""
-        return self._power
+        built = self._built
+        return self._power if built is None else built.power
 
     @property
     def replicas(self) -> float:
@@ -424,7 +445,7 @@ class Partitions(PlacerLocator):
             )  # fmt: skip
         topology = built.topology
         primaries = built.counts(0)
-        width = 1 << (64 - self._power)
+        width = 1 << (64 - built.power)
         base = RingStats.of(
             tuple(node.name for node in built.nodes),
             np.array([node.weight for node in built.nodes], dtype=np.float64),
@@ -432,7 +453,7 @@ class Partitions(PlacerLocator):
             [int(count) * width for count in primaries],
         )
         shares = partition_plan.shares(topology, built.replicas, built.overload)
-        due = np.array(shares)[topology.leaf_of] * (1 << self._power)
+        due = np.array(shares)[topology.leaf_of] * (1 << built.power)
         return PartitionStats(
             **vars(base), primaries=primaries.astype(np.uint32), due=due,
             balance=built.balance(), dispersion=built.dispersion(),
@@ -446,12 +467,12 @@ class Partitions(PlacerLocator):
         Raises:
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
         """
-        return int(hash_column([key], *self._settings)[0]) >> (64 - self._power)
+        return int(hash_column([key], *self._settings)[0]) >> (64 - self.power)
 
     def partitions(self, keys: KeyColumn, threads: int = 1) -> NDArray[np.uint32]:
         """The partition of each key: uint32, shape (len(keys),)."""
         hashes = hash_column(keys, *self._settings, threads=threads)
-        return (hashes >> np.uint64(1) >> np.uint64(63 - self._power)).astype(np.uint32)
+        return (hashes >> np.uint64(1) >> np.uint64(63 - self.power)).astype(np.uint32)
 
     def holders(self, partition: int) -> list[str]:
         """The names of the nodes that hold a partition, primary first.
@@ -459,62 +480,88 @@ class Partitions(PlacerLocator):
         Raises:
             SettingError, SettingTypeError: there is no such partition.
         """
-        placer = self.table
-        found = self._state(placer).holders(self._checked_partition(partition))
-        return [placer.names[position] for position in found]
+        built = self._whole()
+        partition = checked_int("partition", partition)
+        if not 0 <= partition < 1 << built.power:
+            raise SettingError(f"partition={partition} is not in 0 ... 2**{built.power} - 1")
+        return built.names_at(built.state.holders(partition))
 
-    def handoffs(self, key: Key, n: int) -> list[str]:
-        """The names of the first `n` nodes that stand in for those of `key`, should these fail.
+    def handoffs(
+        self, key: Key, n: int | Replicas | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Who stands in for the nodes of `key`, in order, should these fail.
 
         In the order of the partitions behind the key's: first nodes of regions in which none of
         the key's nodes (or of the hand-offs before) stands, then of such zones, then of such
-        servers, then all others.  Draining nodes are none.  There are fewer than `n` if there are
-        no more nodes.  `get_nodes(key, n)` with `n` above the replicas goes on in the same order.
+        servers, then all others.  Draining nodes are none.
+
+        Args:
+            n: None for all nodes of the partition; or the replicas that are stood in for, as in
+                `lookup_replicas`.
+            limit: at most so many; None for all there are.
 
         Raises:
-            SettingError, SettingTypeError: `n` is negative, or no int.
+            SettingError, SettingTypeError: `limit` is negative, or no int.
             KeyTypeError, KeyRangeError, KeyEncodingError: `key` is not a key.
             EmptyRingError: there is no table yet.
+            TooFewNodes, PolicyError: as `get_nodes`.
 
-        Cost: O(n) in a cluster of even weights; all of the table where few nodes are left.
+        Cost: O(limit) in a cluster of even weights; all of the table where few nodes are left.
         """
-        n = checked_int("n", n)
-        if n < 0:
-            raise SettingError(f"n={n} hand-offs were asked for")
-        placer = self.table
-        found = self._state(placer).handoffs(self.partition(key), min(n, len(placer.names)))
-        return [placer.names[position] for position in found]
+        if n is not None:
+            return super().handoffs(key, n, limit)
+        if limit is not None and (limit := checked_int("limit", limit)) < 0:
+            raise SettingError(f"limit={limit} is negative")
+        built = self._whole()
+        partition = int(hash_column([key], *self._settings)[0]) >> (64 - built.power)
+        count = len(built.nodes) if limit is None else min(limit, len(built.nodes))
+        return built.names_at(built.state.handoffs(partition, count))
 
     @property
     def space(self) -> Space:
         """Which hash space the partitions cut into ranges."""
         return Space("hash", self.hash, self.seed)
 
-    def ranges(self, replicas: int = 1) -> Ranges:
+    def ranges(self, n: int | Replicas = 1) -> Ranges:
         """Which nodes own which range of the hash space: one range a partition.
 
         Args:
-            replicas: how many, from the primary on; at most those that every partition has.
+            n: how many nodes, or a policy, as in `lookup_replicas`.
 
         Raises:
             EmptyRingError: there is no table yet.
-            TooFewNodes: not every partition has so many.
-            SettingTypeError: `replicas` is no int.
+            TooFewNodes, PolicyError, SettingTypeError: as `lookup_replicas`.
+
+        Cost: a copy of the table; of O(nodes) for each partition where `n` goes beyond its rows, or
+        is a policy that they alone do not settle.
         """
         built = self._whole()
-        replicas = checked_int("replicas", replicas)
-        if not 1 <= replicas <= _full_rows(built.cells):
-            raise TooFewNodes(
-                f"replicas={replicas}, but every partition has 1 ... {_full_rows(built.cells)}"
-            )
-        parts = 1 << self._power
-        ends = np.arange(1, parts + 1, dtype=np.uint64)
-        if self._power:
-            ends <<= np.uint64(64 - self._power)  # the last is 0 here, and so becomes 2**64 - 1
+        policy = n if isinstance(n, Replicas) else None
+        wanted = checked_int("n", n) if policy is None else policy.total
+        live = {position for position, node in enumerate(built.nodes) if node.weight > 0}
+        if policy is not None:
+            policy.check(built.nodes)
+        if not 1 <= wanted <= len(live):
+            raise TooFewNodes(f"n={wanted} nodes were asked for, but there are 1 ... {len(live)}")
+        is_plain = policy is None or (
+            policy.by_dc is None and policy.spread == "node" and len(live) == len(built.nodes)
+        )
+        if is_plain and wanted <= _full_rows(built.cells):
+            owners = np.ascontiguousarray(built.cells[:wanted].T)
         else:
-            ends[:] = 0
-        ends -= np.uint64(1)
-        owners = np.ascontiguousarray(built.cells[:replicas].T)
+            owners = np.empty((1 << built.power, wanted), dtype=np.uint32)
+            position_of_node = {node.name: at for at, node in enumerate(built.nodes)}
+            for partition in range(len(owners)):
+                order = built.state.holders(partition)
+                order += built.state.handoffs(partition, wanted if policy is None else len(live))
+                if policy is not None:
+                    nodes = [built.nodes[position] for position in order if position in live]
+                    order = [position_of_node[node.name] for node in policy.choose(nodes)]
+                owners[partition] = order[:wanted]
+        ends = np.arange(1 << built.power, dtype=np.uint64)
+        if built.power:
+            ends <<= np.uint64(64 - built.power)
+        ends += np.uint64(2 ** (64 - built.power) - 1)
         return Ranges(self.space, built.nodes, ends, owners)
 
     # --- changes: staged ------------------------------------------------------------------------
@@ -688,10 +735,14 @@ class Partitions(PlacerLocator):
             self._power = power
             if built is not None and times > 1:
                 self._adopt(
-                    replace(
-                        built,
-                        cells=np.repeat(built.cells, times, axis=1),
-                        moved_at=np.repeat(built.moved_at, times),
+                    _made(
+                        self._kernel_hash,
+                        built.topology,
+                        built.replicas,
+                        built.overload,
+                        np.repeat(built.cells, times, axis=1),
+                        np.repeat(built.moved_at, times),
+                        built.version,
                     )
                 )
 
@@ -699,7 +750,7 @@ class Partitions(PlacerLocator):
         built = self._built
         if built is None:
             _checked_live(staged)
-            after = _first(staged, self._power, 0)
+            after = _first(self._kernel_hash, staged, self._power)
             waiting, ready = 0, np.ones(1 << self._power, dtype=np.uint8)
             changed = np.zeros(0, dtype=np.uint32)
             wanted: list[int] = []
@@ -708,25 +759,15 @@ class Partitions(PlacerLocator):
             ready = (
                 (built.moved_at == 0) | (age >= staged.min_move_seconds) | ignore_age
             ).view(np.uint8)  # fmt: skip
-            after, changed, waiting, wanted = _next(built, staged, self._power, ready, now)
+            after, changed, waiting, wanted = _next(self._kernel_hash, built, staged, ready, now)
         report = _report(built, after, staged, waiting, wanted, ready, changed)
         self._adopt(after)
         self._staged = staged
         return report
 
     def _adopt(self, built: _Built) -> None:
-        topology = built.topology
-        state = kernels.partitions.State(
-            *self._kernel_hash,
-            built.cells,
-            _full_rows(built.cells),
-            topology.paths[topology.leaf_of - topology.leaf_first],
-            topology.tier_count,
-            np.flatnonzero([node.weight > 0 for node in built.nodes]).astype(np.uint32),
-        )
-        placer = kernels.placer.Placer(state, built.nodes)
         self._built = built
-        self._publish(placer)
+        self._publish(kernels.placer.Placer(built.state, built.nodes))
 
     def _whole(self) -> _Built:
         built = self._built
@@ -735,16 +776,6 @@ class Partitions(PlacerLocator):
                 "there is no table yet; add nodes with add_node(), and rebalance()"
             )
         return built
-
-    def _state(self, placer: kernels.placer.Placer) -> kernels.partitions.State:
-        placer.check_wanted(1)
-        return placer.state  # type: ignore[return-value]
-
-    def _checked_partition(self, partition: int) -> int:
-        partition = checked_int("partition", partition)
-        if not 0 <= partition < 1 << self._power:
-            raise SettingError(f"partition={partition} is not in 0 ... 2**{self._power} - 1")
-        return partition
 
     # --- copies and bytes -----------------------------------------------------------------------
 
@@ -845,10 +876,12 @@ def _as_leaves(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint
 def _as_positions(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint32]:
     """Leaves of the tree as positions."""
     if cells[-1].max() != _ABSENT:
-        return topology.position_of[cells - np.uint32(topology.leaf_first)]
+        positions: NDArray[np.uint32] = topology.position_of[cells - np.uint32(topology.leaf_first)]
+        return positions
     positions = np.append(topology.position_of, np.uint32(NO_NODE))
-    leaves = np.minimum(cells, topology.tier_count) - np.uint32(topology.leaf_first)
-    return positions[leaves]
+    at = np.minimum(cells, topology.tier_count) - np.uint32(topology.leaf_first)
+    found: NDArray[np.uint32] = positions[at]
+    return found
 
 
 def _wanted(
@@ -862,25 +895,44 @@ def _wanted(
     return wanted, _tree(topology, wanted, partition_plan.limits(wanted, parts))
 
 
-def _first(staged: _Staged, power: int, version: int) -> _Built:
+def _made(
+    kernel_hash: tuple[int, int, int],
+    topology: Topology,
+    replicas: float,
+    overload: float,
+    cells: NDArray[np.uint32],
+    moved_at: NDArray[np.uint32],
+    version: int,
+) -> _Built:
+    state = kernels.partitions.State(
+        *kernel_hash,
+        cells,
+        _full_rows(cells),
+        topology.paths[topology.leaf_of - topology.leaf_first],
+        topology.tier_count,
+        np.flatnonzero([node.weight > 0 for node in topology.nodes]).astype(np.uint32),
+    )
+    return _Built(topology, replicas, overload, cells, moved_at, version, state)
+
+
+def _first(kernel_hash: tuple[int, int, int], staged: _Staged, power: int) -> _Built:
     """A table from nothing."""
     _checked_live(staged)
     topology = Topology(staged.nodes)
     _, tree = _wanted(topology, staged, power, [0] * topology.tier_count)
-    rows = math.ceil(math.floor(staged.replicas * (1 << power)) / (1 << power))
-    cells = tree.fill(power, rows, version)
-    return _Built(
-        topology,
-        staged.replicas,
-        staged.overload,
-        _as_positions(cells, topology),
-        np.zeros(1 << power, dtype=np.uint32),
-        version + 1,
-    )
+    parts = 1 << power
+    rows = -(-math.floor(staged.replicas * parts) // parts)
+    cells = _as_positions(tree.fill(power, rows, 0), topology)
+    never = np.zeros(parts, dtype=np.uint32)
+    return _made(kernel_hash, topology, staged.replicas, staged.overload, cells, never, 1)
 
 
 def _next(
-    built: _Built, staged: _Staged, power: int, ready: NDArray[np.uint8], now: int
+    kernel_hash: tuple[int, int, int],
+    built: _Built,
+    staged: _Staged,
+    ready: NDArray[np.uint8],
+    now: int,
 ) -> tuple[_Built, NDArray[np.uint32], int, list[int]]:
     """The table after `built`: also which rows of each partition changed, how many cells are on
     nodes with more than they want, and how many each tier wants."""
@@ -894,14 +946,15 @@ def _next(
         leaf_of = [leaves.get(node.name, _HOLE) for node in built.nodes]
         moved_to = np.array([*leaf_of, _ABSENT], dtype=np.uint32)
         cells = moved_to[np.minimum(built.cells, len(leaf_of))]
-    cells = _with_rows(cells, math.floor(staged.replicas * (1 << power)))
+    cells = _with_rows(cells, math.floor(staged.replicas * (1 << built.power)))
     there = cells[cells < _ABSENT] - np.uint32(topology.leaf_first)
     counts = topology.summed(np.bincount(there, minlength=len(staged.nodes)).tolist())
-    wanted, tree = _wanted(topology, staged, power, counts)
+    wanted, tree = _wanted(topology, staged, built.power, counts)
     cells, changed, waiting = tree.rebalance(cells, ready, built.version)
     moved_at = built.moved_at.copy()
     moved_at[changed != 0] = now
-    after = _Built(
+    after = _made(
+        kernel_hash,
         topology,
         staged.replicas,
         staged.overload,
@@ -1142,7 +1195,8 @@ def _read(
     _checked_power(power)
     _checked_replicas(replicas, power)
     _checked_overload(overload)
-    built = _read_built(reader, power, version) if flags & _HAS_TABLE else None
+    kernel_hash = resolve_hash(*settings)
+    built = _read_built(reader, kernel_hash, power, version) if flags & _HAS_TABLE else None
     if built is None and version:
         raise FormatError(f"the saved table has version {version}, and is not there")
     nodes = () if built is None else built.nodes
@@ -1154,7 +1208,9 @@ def _read(
     return power, settings, _Staged(nodes, replicas + 0.0, overload + 0.0, seconds), built
 
 
-def _read_built(reader: saved.Reader, power: int, version: int) -> _Built:
+def _read_built(
+    reader: saved.Reader, kernel_hash: tuple[int, int, int], power: int, version: int
+) -> _Built:
     replicas, overload, rows = reader.take(_BUILT)
     _checked_replicas(replicas, power)
     _checked_overload(overload)
@@ -1187,4 +1243,5 @@ def _read_built(reader: saved.Reader, power: int, version: int) -> _Built:
     if twice.any():
         partition = int(np.flatnonzero(twice)[0])
         raise FormatError(f"partition {partition} of the saved table is twice on one node")
-    return _Built(Topology(nodes), replicas + 0.0, overload + 0.0, cells, moved_at, version)
+    topology = Topology(nodes)
+    return _made(kernel_hash, topology, replicas + 0.0, overload + 0.0, cells, moved_at, version)
