@@ -1,4 +1,4 @@
-"""How to compile the native kernels: one extension per file in pyx/, sharing the C in csrc/.
+"""How to compile the native kernels: one extension per file in pyx/, over one library of csrc/.
 
 Everything static lives in pyproject.toml.  One switch is read from the environment:
 
@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 PACKAGE = "ringleader._native"
 
+# One extension for each: pyx/NAME.pyx, and what it needs of the C.
+KERNELS: list[str] = sorted(path.stem for path in Path("pyx").glob("*.pyx"))
 # Kernel name -> the C files it links.  Header-only C needs no entry.
 KERNELS: dict[str, list[str]] = {
     "bounded": ["simd", "hash", "xxh3", "ring", "bounded", "utf8"],
@@ -25,6 +28,8 @@ KERNELS: dict[str, list[str]] = {
     "jump": ["simd", "hash", "xxh3", "placer", "jump"],
     "keys": ["keys", "arrow", "utf8"],
     "log": ["simd", "crc", "arena", "log"],
+    "maglev": ["simd", "hash", "xxh3", "placer", "maglev"],
+    "multiprobe": ["simd", "hash", "xxh3", "ring", "placer", "multiprobe"],
     "partitions": ["simd", "hash", "xxh3", "rebalance", "partitions"],
     "movement": ["movement"],
     "placer": ["simd", "hash", "xxh3", "utf8"],
@@ -102,11 +107,6 @@ headers = [
 ]
 
 
-def with_needs(c_files: list[str]) -> list[str]:
-    needed = [need for c_file in c_files for need in NEEDS.get(c_file, [])]
-    return list(dict.fromkeys(c_files + needed))
-
-
 def extension(name: str, sources: list[str]) -> Extension:
     return Extension(
         name,
@@ -117,6 +117,23 @@ def extension(name: str, sources: list[str]) -> Extension:
         extra_compile_args=compile_args,
         extra_link_args=link_args,
     )
+
+
+# The C is compiled once; each extension takes out of it what it needs.
+csrc = {
+    "sources": [path.as_posix() for path in sorted(Path("csrc").glob("*.c"))],
+    "obj_deps": {"": headers},
+    "include_dirs": ["csrc"],
+    "cflags": compile_args,
+}
+
+
+class BuildExt(build_ext):
+    """`build_ext` by itself, too, finds the library built."""
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
 
 
 # Cython's own helpers (memoryviews above all) compile once here, not once per kernel:
@@ -131,15 +148,11 @@ nthreads = jobs if sys.platform == "linux" else 0
 build_dir = None if BUILD == "trace" else f"{build_base}/cython"
 
 setup(
+    cmdclass={"build_ext": BuildExt},
+    libraries=[("ringleader_csrc", csrc)],
     ext_modules=cythonize(
         [
-            *(
-                extension(
-                    f"{PACKAGE}.{name}",
-                    [f"pyx/{name}.pyx", *(f"csrc/{c}.c" for c in with_needs(c_files))],
-                )
-                for name, c_files in KERNELS.items()
-            ),
+            *(extension(f"{PACKAGE}.{name}", [f"pyx/{name}.pyx"]) for name in KERNELS),
             shared_helpers,
         ],
         shared_utility_qualified_name=shared_helpers.name,

@@ -29,6 +29,7 @@ SUITES = (
     *("movement", "threads", "churn", "hashing", "curve"),
     *("threads", "churn", "hashing", "curve", "bounded"),
     *("quorum", "log", "raft", "groups", "sim"),
+    "tables",
 )
 
 

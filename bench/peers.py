@@ -28,6 +28,8 @@ Owners = NDArray[np.uint32]
 
 #: Distribution -> the module to import.
 MODULES = {
+    "cassandra-driver": "cassandra",
+    "cassandra-driver": "cassandra.cmurmur3",
     "duckdb": "duckdb",
     "fastring": "fastring",
     "jump-consistent-hash": "jump",
@@ -38,6 +40,7 @@ MODULES = {
     "pyarrow": "pyarrow",
     "pysyncobj": "pysyncobj",
     "swift": "swift.common.ring.builder",
+    "redis": "redis.crc",
     "tooz": "tooz.hashring",
     "uhashring": "uhashring",
     "xxhash": "xxhash",

@@ -34,6 +34,7 @@ TITLES = {
     "replicas": "Replicas",
     "change": "Building and changing a ring",
     "movement": "What moves between two rings",
+    "tables": "Maglev, jump hash, multi-probe hashing",
     "threads": "Two threads",
     "hashing": "Hash functions",
     "quorum": "Quorums and timers",

@@ -278,6 +278,16 @@ uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) {
     return ~sliced(crc32_table, ~crc, (const uint8_t *)data, size);
 }
 
+void rl_nginx_points(uint32_t base, size_t count, uint64_t *points) {
+    const uint32_t(*t)[256] = crc32_table;
+    uint32_t point = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t r = ~base ^ point;
+        point = ~(t[3][r & 0xFF] ^ t[2][r >> 8 & 0xFF] ^ t[1][r >> 16 & 0xFF] ^ t[0][r >> 24]);
+        points[i] = (uint64_t)point << 32;
+    }
+}
+
 #if RL_X86_64
 
 /* The instruction takes a word each cycle but answers after three, so three streams run side by

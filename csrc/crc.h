@@ -10,6 +10,10 @@
 uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size);
 uint32_t rl_crc32(uint32_t crc, const void *data, size_t size);
 
+/* nginx's points of a server: points[i] = the CRC-32, continued from `base`, of points[i - 1] as 4
+ * little-endian bytes (0 before the first), in the top 32 bits. */
+void rl_nginx_points(uint32_t base, size_t count, uint64_t *points);
+
 /* Redis Cluster's slot of a key, 0 ... RL_REDIS_SLOTS - 1: the CRC-16 of its hash tag, which stands
  * between the first '{' and the next '}' behind it, or of the whole key where there is none or an
  * empty one.  data may be NULL when size is 0. */

@@ -420,7 +420,7 @@ RL_TARGET_AVX512 static void cassandra_spans_avx512(const rl_span *spans, size_t
         __m128i last = _mm_maskz_loadu_epi8((__mmask16)((1u << size % 16) - 1), tail);
         uint64_t low = (uint64_t)_mm_cvtsi128_si64(last);
         uint64_t high = (uint64_t)_mm_extract_epi64(last, 1);
-        out[i] = rl_cassandra_finish(h1, h2, low, high, size);
+        out[i] = rl_cassandra_ending(h1, h2, low, high, size);
     }
 }
 #endif

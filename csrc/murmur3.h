@@ -99,11 +99,21 @@ RL_INLINE uint64_t rl_cassandra_token(uint64_t h1) {
     return h1 == lowest ? ~(uint64_t)0 : h1 ^ lowest; /* the lowest is kept for "no token" */
 }
 
+/* The lanes come extended: rl_cassandra_signed(). */
 RL_INLINE uint64_t rl_cassandra_finish(uint64_t h1, uint64_t h2, uint64_t low, uint64_t high,
                                        size_t size) {
-    h2 ^= rl_murmur3_lane2(rl_cassandra_signed(high)); /* an absent lane is zero and does nothing */
-    h1 ^= rl_murmur3_lane1(rl_cassandra_signed(low));
+    h2 ^= rl_murmur3_lane2(high); /* an absent lane is zero and does nothing */
+    h1 ^= rl_murmur3_lane1(low);
     return rl_cassandra_token(rl_murmur3_finish(h1, h2, size).h1);
+}
+
+RL_INLINE uint64_t rl_cassandra_ending(uint64_t h1, uint64_t h2, uint64_t low, uint64_t high,
+                                       size_t size) {
+    if ((low | high) & 0x8080808080808080u) { /* text in ASCII has none */
+        low = rl_cassandra_signed(low);
+        high = rl_cassandra_signed(high);
+    }
+    return rl_cassandra_finish(h1, h2, low, high, size);
 }
 
 /* data may be NULL when size is 0. */
@@ -111,16 +121,19 @@ RL_INLINE uint64_t rl_cassandra(const uint8_t *data, size_t size) {
     uint64_t h1 = 0, h2 = 0, low = 0, high = 0;
     size_t left = size % 16;
     data = rl_murmur3_blocks(data, size, &h1, &h2);
-    if (left > 8) {
-        high = rl_murmur3_tail(data + 8, left - 8);
-        left = 8;
+    if (left >= 8) {
+        low = rl_load64(data);
+        if (left > 8) high = rl_load64(data + left - 8) >> (8 * (16 - left));
+    } else if (size >= 8) { /* with bytes of the block before, which go */
+        if (left > 0) low = rl_load64(data + left - 8) >> (8 * (8 - left));
+    } else if (left > 0) {
+        low = rl_murmur3_tail(data, left);
     }
-    if (left > 0) low = rl_murmur3_tail(data, left);
-    return rl_cassandra_finish(h1, h2, low, high, size);
+    return rl_cassandra_ending(h1, h2, low, high, size);
 }
 
 RL_INLINE uint64_t rl_cassandra_word(uint64_t word) {
-    return rl_cassandra_finish(0, 0, word, 0, 8);
+    return rl_cassandra_finish(0, 0, rl_cassandra_signed(word), 0, 8);
 }
 
 RL_INLINE uint32_t rl_murmur3_lane32(uint32_t k) {

@@ -107,40 +107,18 @@ size_t rl_rule_walks(const rl_rule *rule, const rl_ring_view *view, const uint64
 
 /* --- the rows of all points ----------------------------------------------------------------- */
 
-static uint32_t bits_of(size_t value) {
-    uint32_t bits = 0;
-    while (value >> bits) bits++;
-    return bits;
-}
-
 void rl_successors_plan(rl_successors *s, const rl_rule *rule, size_t count) {
     s->count = count;
     s->total = rule->total;
     s->is_wide = rule->node_count > 65536;
     /* Short rows do not cross a cache line, and are copied as a whole. */
     s->stride = rule->total <= 4 ? 4 : rule->total <= 8 ? 8 : (rule->total + 15) / 16 * 16;
-    uint32_t point_bits = bits_of(count);
-    s->split_bits = 32 - point_bits > 16 ? 16 : 32 - point_bits;
-    s->index_bits = point_bits + 2 < 8 ? 8 : point_bits + 2 > 30 ? 30 : point_bits + 2;
 }
 
-static void fill_index(const rl_successors *s, const rl_ring *ring) {
-    const uint32_t shift = 64 - s->index_bits, split_bits = s->split_bits;
-    const uint32_t mask = ((uint32_t)1 << split_bits) - 1;
-    const size_t buckets = (size_t)1 << s->index_bits;
-    size_t bucket = 0;
-    for (size_t point = 0; point < ring->count; point++) {
-        uint64_t token = ring->tokens[point];
-        size_t own = (size_t)(token >> shift);
-        if (own < bucket) { /* not the first in its bucket */
-            s->index[own] |= mask;
-            continue;
-        }
-        uint32_t word = (uint32_t)point << split_bits;
-        while (bucket < own) s->index[bucket++] = word;
-        s->index[bucket++] = word | ((uint32_t)(token >> (shift - split_bits)) & mask);
-    }
-    for (; bucket <= buckets; bucket++) s->index[bucket] = (uint32_t)ring->count << split_bits;
+static void fill_splits(const rl_successors *s, const rl_ring *ring) {
+    const uint32_t shift = 48 - ring->start_bits;
+    for (size_t point = 0; point < ring->count + RL_TOKENS_PAD; point++)
+        s->splits[point] = (uint16_t)(ring->tokens[point] >> shift);
 }
 
 RL_INLINE uint32_t get(const void *rows, size_t at, const int is_wide) {
@@ -213,26 +191,31 @@ RL_INLINE int build_rows(const rl_successors *s, const rl_rule *rule, const rl_r
 int rl_successors_build(const rl_successors *s, const rl_rule *rule, const rl_ring_view *view,
                         uint32_t *stamps) {
     assert(s->count == view->ring->count && s->total == rule->total);
-    fill_index(s, view->ring);
+    fill_splits(s, view->ring);
     return s->is_wide ? build_rows(s, rule, view, stamps, 1)
                       : build_rows(s, rule, view, stamps, 0);
 }
 
 /* --- rows of many hashes -------------------------------------------------------------------- */
 
-/* The point of a hash; *exact becomes 1 when the ring has to be asked instead. */
-RL_INLINE uint32_t indexed_point(const rl_successors *s, uint64_t hash, uint32_t *exact) {
-    const uint32_t split_bits = s->split_bits, mask = ((uint32_t)1 << split_bits) - 1;
-    uint64_t bucket_split = hash >> (64 - s->index_bits - split_bits);
-    const uint32_t *words = s->index + (bucket_split >> split_bits);
-    uint32_t below = (uint32_t)bucket_split & mask, split = words[0] & mask;
-    uint32_t word = words[below > split];
-    *exact |= (uint32_t)(below == split) | (uint32_t)(split == mask);
-    return word >> split_bits;
+/* The point of a hash, or count for the first; *exact becomes 1 when the ring has to be asked. */
+RL_INLINE uint32_t near_point(const rl_successors *s, const rl_ring *ring, uint64_t hash,
+                              uint32_t *exact) {
+    const uint32_t *starts = ring->starts + (hash >> (64 - ring->start_bits));
+    const uint32_t below = (uint16_t)(hash >> (48 - ring->start_bits));
+    const uint32_t point = starts[0], size = starts[1] - point;
+    const uint16_t *splits = s->splits + point;
+    uint32_t passed = 0, tied = size > 4;
+    for (uint32_t i = 0; i < 4; i++) { /* without a branch */
+        passed += (i < size) & (splits[i] < below);
+        tied |= (i < size) & (splits[i] == below);
+    }
+    *exact = tied;
+    return point + passed;
 }
 
 RL_INLINE uint32_t point_of(const rl_successors *s, const rl_ring *ring, uint64_t hash) {
-    uint32_t exact = 0, point = indexed_point(s, hash, &exact);
+    uint32_t exact, point = near_point(s, ring, hash, &exact);
     return RL_LIKELY(!exact) ? point : (uint32_t)rl_ring_find(ring, hash);
 }
 
@@ -249,20 +232,190 @@ void rl_successors_unpack(const rl_successors *s, size_t lo, size_t count, uint3
     for (size_t i = 0; i < count; i++) copy_row(s, lo + i, out + i * s->total);
 }
 
+/* Rows are fetched a chunk at a time: the points of all its hashes first, each row asked for as
+ * soon as its point is known, then the rows. */
+enum { CHUNK = 256 };
+
+static void settle(const rl_ring *ring, const uint64_t *hashes, const uint8_t *places,
+                   size_t count, uint32_t *points) {
+    for (size_t i = 0; i < count; i++)
+        points[places[i]] = (uint32_t)rl_ring_find(ring, hashes[places[i]]);
+}
+
+RL_INLINE void ask_for_row(const rl_successors *s, size_t point) {
+    rl_prefetch((const char *)s->rows + point * s->stride * (s->is_wide ? 4 : 2));
+}
+
+/* The points of up to CHUNK hashes; branches only for the hashes that need the exact arrays. */
+static void points_scalar(const rl_successors *s, const rl_ring *ring, const uint64_t *hashes,
+                          size_t count, uint32_t *points) {
+    uint8_t places[CHUNK];
+    size_t undecided = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t exact;
+        points[i] = near_point(s, ring, hashes[i], &exact);
+        ask_for_row(s, points[i]);
+        places[undecided] = (uint8_t)i;
+        undecided += exact;
+    }
+    settle(ring, hashes, places, undecided, points);
+}
+
+/* Rows of u16 as rows of u32, a whole stride at a time: what is too much is overwritten by the row
+ * behind, and the last rows are copied exactly. */
+RL_INLINE void copy_short(const rl_successors *s, const uint32_t *points, size_t count,
+                          uint32_t *out, const size_t stride) {
+    const uint16_t *rows = s->rows;
+    const size_t total = s->total, cells = count * total;
+    size_t i = 0, whole = cells < stride ? 0 : (cells - stride) / total + 1;
+    for (; i < whole; i++) {
+        const uint16_t *row = rows + points[i] * stride;
+        uint32_t *to = out + i * total;
+        for (size_t j = 0; j < stride; j++) to[j] = row[j];
+    }
+    for (; i < count; i++) copy_row(s, points[i], out + i * total);
+}
+
+RL_INLINE void copy_rows(const rl_successors *s, const uint32_t *points, size_t count,
+                         uint32_t *out) {
+    if (s->is_wide) {
+        for (size_t i = 0; i < count; i++)
+            memcpy(out + i * s->total, (const uint32_t *)s->rows + points[i] * s->stride,
+                   s->total * sizeof *out);
+    } else if (s->stride == 4) {
+        copy_short(s, points, count, out, 4);
+    } else if (s->stride == 8) {
+        copy_short(s, points, count, out, 8);
+    } else if (s->stride == 16) {
+        copy_short(s, points, count, out, 16);
+    } else {
+        for (size_t i = 0; i < count; i++) copy_row(s, points[i], out + i * s->total);
+    }
+}
+
+static void copy_rows_scalar(const rl_successors *s, const uint32_t *points, size_t count,
+                             uint32_t *out) {
+    copy_rows(s, points, count, out);
+}
+
+#if RL_X86_64
+RL_TARGET_AVX2 static void copy_rows_avx2(const rl_successors *s, const uint32_t *points,
+                                          size_t count, uint32_t *out) {
+    copy_rows(s, points, count, out);
+}
+
+/* Eight hashes a turn: a gather of their buckets, and one of four tokens' bits in each. */
+RL_TARGET_AVX512 RL_INLINE void points_avx512(const rl_successors *s, const rl_ring *ring,
+                                              const uint64_t *input, size_t count,
+                                              uint32_t *points, uint64_t *hashes, int words,
+                                              rl_xxh3_word_keys keys) {
+    const __m128i to_bucket = _mm_cvtsi32_si128((int)(64 - ring->start_bits));
+    const __m128i to_split = _mm_cvtsi32_si128((int)(48 - ring->start_bits));
+    const __m512i low32 = _mm512_set1_epi64(UINT32_MAX), ones = _mm512_set1_epi64(-1);
+    const __m512i four = _mm512_set1_epi64(4), three_bits = _mm512_set1_epi64(7);
+    const __m512i low_cells = /* the lowest 16 bits of each hash, four times */
+        _mm512_set4_epi32(0x09080908, 0x09080908, 0x01000100, 0x01000100);
+    const __m128i lanes = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    uint8_t places[CHUNK + 16];
+    size_t undecided = 0, i = 0;
+    for (; i + 8 <= count; i += 8) {
+        __m512i hash = _mm512_loadu_si512(input + i);
+        if (words) {
+            hash = rl_xxh3_words_avx512(keys, hash);
+            _mm512_storeu_si512(hashes + i, hash);
+        }
+        __m512i pair = _mm512_i64gather_epi64(_mm512_srl_epi64(hash, to_bucket), ring->starts, 4);
+        __m512i start = _mm512_and_si512(pair, low32);
+        __m512i size = _mm512_sub_epi64(_mm512_srli_epi64(pair, 32), start);
+        __m512i splits = _mm512_i64gather_epi64(start, s->splits, 2);
+        __m512i below = _mm512_shuffle_epi8(_mm512_srl_epi64(hash, to_split), low_cells);
+        __mmask32 inside = (__mmask32)~_mm512_movepi16_mask(
+            _mm512_sllv_epi64(ones, _mm512_slli_epi64(size, 4)));
+        __mmask32 before = _mm512_mask_cmplt_epu16_mask(inside, splits, below);
+        __mmask32 tied = _mm512_mask_cmpeq_epu16_mask(inside, splits, below);
+        __m512i passed = _mm512_maskz_set1_epi16(before, 1);
+        passed = _mm512_add_epi16(passed, _mm512_srli_epi64(passed, 32));
+        passed = _mm512_add_epi16(passed, _mm512_srli_epi64(passed, 16));
+        __m512i at = _mm512_add_epi64(start, _mm512_and_si512(passed, three_bits));
+        _mm256_storeu_si256((__m256i *)(points + i), _mm512_cvtepi64_epi32(at));
+        __m512i ties = _mm512_movm_epi16(tied);
+        __mmask8 exact = (__mmask8)(_mm512_test_epi64_mask(ties, ties) |
+                                    _mm512_cmpgt_epu64_mask(size, four));
+        for (size_t j = i; j < i + 8; j++) ask_for_row(s, points[j]);
+        if (RL_UNLIKELY(exact)) {
+            __m128i place = _mm_add_epi8(_mm_set1_epi8((char)i), lanes);
+            __m128i left = _mm512_cvtepi32_epi8(
+                _mm512_maskz_compress_epi32(exact, _mm512_cvtepu8_epi32(place)));
+            _mm_storeu_si128((__m128i *)(places + undecided), left);
+            undecided += (size_t)_mm_popcnt_u32(exact);
+        }
+    }
+    for (; i < count; i++) {
+        uint32_t exact;
+        uint64_t hash = words ? (hashes[i] = rl_xxh3_word(keys, input[i])) : input[i];
+        points[i] = near_point(s, ring, hash, &exact);
+        places[undecided] = (uint8_t)i;
+        undecided += exact;
+    }
+    settle(ring, words ? hashes : input, places, undecided, points);
+}
+
+RL_TARGET_AVX512 static void hash_points_avx512(const rl_successors *s, const rl_ring *ring,
+                                                const uint64_t *hashes, size_t count,
+                                                uint32_t *points) {
+    rl_xxh3_word_keys none = {0};
+    points_avx512(s, ring, hashes, count, points, NULL, 0, none);
+}
+
+RL_TARGET_AVX512 static void word_points_avx512(const rl_successors *s, const rl_ring *ring,
+                                                const uint64_t *words, size_t count,
+                                                uint32_t *points, rl_xxh3_word_keys keys) {
+    uint64_t hashes[CHUNK];
+    points_avx512(s, ring, words, count, points, hashes, 1, keys);
+}
+#endif
+
+typedef void find_points(const rl_successors *s, const rl_ring *ring, const uint64_t *hashes,
+                         size_t count, uint32_t *points);
+typedef void copy_points(const rl_successors *s, const uint32_t *points, size_t count,
+                         uint32_t *out);
+
 void rl_successors_rows(const rl_successors *s, const rl_ring *ring, const uint64_t *hashes,
                         size_t count, uint32_t *out) {
-    for (size_t i = 0; i < count; i++)
-        rl_successors_row(s, ring, hashes[i], out + i * s->total);
+    uint32_t points[CHUNK];
+    find_points *find = points_scalar;
+    copy_points *copy = copy_rows_scalar;
+#if RL_X86_64
+    if (rl_simd() >= RL_SIMD_AVX2) copy = copy_rows_avx2;
+    if (rl_simd() >= RL_SIMD_AVX512) find = hash_points_avx512;
+#endif
+    for (size_t i = 0; i < count; i += CHUNK) {
+        size_t size = count - i < CHUNK ? count - i : CHUNK;
+        find(s, ring, hashes + i, size, points);
+        copy(s, points, size, out + i * s->total);
+    }
 }
 
 void rl_successors_word_rows(const rl_successors *s, const rl_ring *ring, const rl_hasher *hasher,
                              const uint64_t *words, size_t count, uint32_t *out) {
-    enum { CHUNK = 512 };
     uint64_t hashes[CHUNK];
+#if RL_X86_64
+    const int fused = hasher->kind == RL_HASH_XXH3 && rl_simd() >= RL_SIMD_AVX512;
+    rl_xxh3_word_keys keys = rl_xxh3_word_keys_init(hasher->seed);
+#endif
     for (size_t i = 0; i < count; i += CHUNK) {
         size_t size = count - i < CHUNK ? count - i : CHUNK;
+        uint32_t *to = out + i * s->total;
+#if RL_X86_64
+        if (fused) {
+            uint32_t points[CHUNK];
+            word_points_avx512(s, ring, words + i, size, points, keys);
+            copy_rows_avx2(s, points, size, to);
+            continue;
+        }
+#endif
         rl_hash_words(hasher, words + i, size, hashes);
-        rl_successors_rows(s, ring, hashes, size, out + i * s->total);
+        rl_successors_rows(s, ring, hashes, size, to);
     }
 }
 

@@ -64,27 +64,22 @@ size_t rl_rule_walks(const rl_rule *rule, const rl_ring_view *view, const uint64
 
 /* --- the rows of all points ----------------------------------------------------------------- */
 
-/* An index of rows in the way of rl_ring's direct table.  For each value of a hash's top
- * `index_bits` bits (a bucket) one word:
- *     high bits        the first point at or after the bucket's begin
- *     low split_bits   the hash bits after the bucket's own, of the one token in it
- * A bucket with one point decides by one compare; with all split bits set, or a tie, the ring's
- * exact arrays are asked. */
+/* A row's number is that of its point, and for most hashes 16 bits of the tokens near them find the
+ * point: of the tokens that the ring's starts put into the hash's bucket, the point is the first
+ * that is not below it.  The exact tokens are asked for ties, and in buckets of more than four. */
 typedef struct rl_successors {
-    size_t count;        /* the ring's points */
-    size_t total;        /* positions in a row */
-    size_t stride;       /* positions from one row to the next; those past total mean nothing */
-    int is_wide;         /* rows of u32, not u16 */
-    uint32_t index_bits; /* Invariant: 1 <= index_bits <= 30 */
-    uint32_t split_bits; /* Invariant: 5 <= split_bits <= 16, index_bits + split_bits <= 48 */
-    void *rows;          /* [count + 1][stride]; the last repeats the first */
-    uint32_t *index;     /* [2**index_bits + 1] */
+    size_t count;     /* the ring's points */
+    size_t total;     /* positions in a row */
+    size_t stride;    /* positions from one row to the next; those past total mean nothing */
+    int is_wide;      /* rows of u32, not u16 */
+    void *rows;       /* [count + 1][stride]; the last repeats the first */
+    uint16_t *splits; /* [count + RL_TOKENS_PAD]; of each token the 16 bits after its bucket's */
 } rl_successors;
 
 /* Set everything but the pointers, for a ring of `count` points. */
 void rl_successors_plan(rl_successors *successors, const rl_rule *rule, size_t count);
 
-/* Fill rows and index.  stamps: 2 * node_count zeroed words, used up.  Returns 0, or -1 if the
+/* Fill rows and splits.  stamps: 2 * node_count zeroed words, used up.  Returns 0, or -1 if the
  * ring cannot satisfy the rule. */
 int rl_successors_build(const rl_successors *successors, const rl_rule *rule,
                         const rl_ring_view *view, uint32_t *stamps);

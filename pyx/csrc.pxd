@@ -95,6 +95,7 @@ cdef extern from "crc.h" nogil:
     uint16_t rl_crc16_xmodem(uint16_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32(uint32_t crc, const void *data, size_t size) noexcept
     uint32_t rl_crc32c(uint32_t crc, const void *data, size_t size) noexcept
+    void rl_nginx_points(uint32_t base, size_t count, uint64_t *points) noexcept
     enum: RL_REDIS_SLOTS
     enum: RL_REDIS_SLOT_SHIFT
     uint32_t rl_redis_slot(const void *data, size_t size) noexcept
@@ -126,6 +127,7 @@ cdef extern from "quorum.h" nogil:
 cdef extern from "ring.h" nogil:
     enum: RL_DIRECT_PAD
     enum: RL_OWNERS_PAD
+    enum: RL_TOKENS_PAD
     enum: RL_WALK_LINEAR
     ctypedef struct rl_ring:
         size_t count
@@ -375,6 +377,65 @@ cdef extern from "jump.h" nogil:
         const uint64_t *hashes, size_t count, uint32_t bucket_count, uint32_t *out
     ) noexcept
 
+cdef extern from "maglev.h" nogil:
+    size_t RL_MAGLEV_SLOTS_MAX
+    enum: RL_MAGLEV_NARROW_MAX
+    enum: RL_MAGLEV_PAD
+    ctypedef struct rl_maglev:
+        rl_placer placer
+        size_t slot_count
+    ctypedef struct rl_maglev_entry:
+        uint32_t position
+        uint32_t at
+        uint32_t skip
+        double weight
+    void rl_maglev_fill(
+        rl_maglev_entry *entries, size_t count, size_t slot_count, uint32_t *slots,
+        uint64_t *taken, uint64_t *heap
+    ) noexcept
+    void rl_maglev_init(
+        rl_maglev *maglev, size_t slot_count, const uint16_t *narrow, const uint32_t *wide
+    ) noexcept
+    void rl_maglev_counts(const rl_maglev *maglev, uint32_t *counts) noexcept
+    uint64_t rl_maglev_slot(const rl_maglev *maglev, uint64_t hash) noexcept
+
+cdef extern from "multiprobe.h" nogil:
+    enum: RL_TOKENS_PAD
+    enum: RL_PROBES_MAX
+    ctypedef struct rl_multiprobe:
+        rl_placer placer
+        rl_ring ring
+        uint64_t *firsts
+    uint32_t rl_multiprobe_bits(size_t count) noexcept
+    void rl_multiprobe_init(rl_multiprobe *multi, uint32_t probes) noexcept
+
+cdef extern from "bounded.h" nogil:
+    ctypedef struct rl_ranked:
+        uint64_t rank
+        uint64_t index
+    ctypedef struct rl_bounded_sizes:
+        size_t surplus
+        size_t crowded
+    rl_bounded_sizes rl_bounded_count(
+        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
+        uint64_t *counts
+    ) noexcept
+    void rl_bounded_surplus(
+        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
+        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
+    ) noexcept
+    void rl_bounded_divert(
+        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
+        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
+    ) noexcept
+    bint rl_bounded_has_room(
+        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
+    ) noexcept
+    uint32_t rl_bounded_find(
+        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
+        uint64_t total, const uint64_t *shares, uint64_t whole
+    ) noexcept
+
 cdef extern from "rebalance.h" nogil:
     uint32_t RL_PARTS_ABSENT
     uint32_t RL_PARTS_HOLE
@@ -427,33 +488,6 @@ cdef extern from "partitions.h" nogil:
         uint64_t *seen
     ) noexcept
 
-cdef extern from "bounded.h" nogil:
-    ctypedef struct rl_ranked:
-        uint64_t rank
-        uint64_t index
-    ctypedef struct rl_bounded_sizes:
-        size_t surplus
-        size_t crowded
-    rl_bounded_sizes rl_bounded_count(
-        const uint32_t *owners, size_t count, const uint64_t *room, size_t id_bound,
-        uint64_t *counts
-    ) noexcept
-    void rl_bounded_surplus(
-        const uint64_t *hashes, const uint32_t *owners, size_t count, size_t id_bound,
-        uint64_t *counts, uint64_t *room, rl_ranked *crowded, rl_ranked *surplus
-    ) noexcept
-    void rl_bounded_divert(
-        const rl_ring *ring, const uint64_t *hashes, const rl_ranked *surplus,
-        size_t surplus_count, uint64_t *room, uint32_t *next, uint32_t *owners
-    ) noexcept
-    bint rl_bounded_has_room(
-        uint64_t load, uint64_t total, uint64_t share, uint64_t whole
-    ) noexcept
-    uint32_t rl_bounded_find(
-        const rl_ring *ring, uint64_t hash, const uint32_t *ranks, const uint64_t *loads,
-        uint64_t total, const uint64_t *shares, uint64_t whole
-    ) noexcept
-
 cdef extern from "balance.h" nogil:
     enum: RL_BALANCE_BITS
     ctypedef struct rl_balance:
@@ -502,10 +536,8 @@ cdef extern from "replicas.h" nogil:
         size_t total
         size_t stride
         int is_wide
-        uint32_t index_bits
-        uint32_t split_bits
         void *rows
-        uint32_t *index
+        uint16_t *splits
     void rl_successors_plan(
         rl_successors *successors, const rl_rule *rule, size_t count
     ) noexcept

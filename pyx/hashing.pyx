@@ -51,6 +51,7 @@ from csrc cimport (
     rl_murmur3_128,
     rl_murmur3_x64_128,
     rl_murmur3_x86_32,
+    rl_nginx_points,
     rl_pykey_init,
     rl_redis_slot,
     rl_redis_slots,
@@ -354,6 +355,15 @@ def crc32c(object data, object value=0):
     read_setting("value", value, TOP_32, &setting.seed)
     digest_one(data, crc32c_spans, &setting, &digest)
     return digest
+
+
+def nginx_points(object base, uint64_t[::1] out not None):
+    """Fill `out` with nginx's points of a server whose name has the CRC-32 `base`."""
+    cdef uint64_t start
+    read_setting("base", base, TOP_32, &start)
+    if out.shape[0]:
+        with nogil:
+            rl_nginx_points(<uint32_t>start, <size_t>out.shape[0], &out[0])
 
 
 # --- columns --------------------------------------------------------------------------------

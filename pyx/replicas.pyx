@@ -6,7 +6,7 @@ when nobody holds it any more.  So every call takes the table.
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from csrc cimport (
@@ -16,6 +16,7 @@ from csrc cimport (
     RL_PLACER_CAPSULE,
     RL_REPLICAS_MAX,
     RL_RING_CAPSULE,
+    RL_TOKENS_PAD,
     rl_hash_bytes,
     rl_hash_spans,
     rl_hash_words,
@@ -163,6 +164,10 @@ cdef class Rule:
         return [row[i] for i in range(found)]
 
 
+cdef inline size_t _rows_bytes(const rl_successors *planned) noexcept:
+    return (planned.count + 1) * planned.stride * (4 if planned.is_wide else 2)
+
+
 @cython.final
 cdef class _Successors:
     """The rows of all points: never changed once a reader can see them."""
@@ -173,16 +178,13 @@ cdef class _Successors:
     @staticmethod
     cdef _Successors build(const rl_successors *planned, Rule rule, const rl_ring_view *view):
         cdef _Successors self = _Successors.__new__(_Successors)
-        cdef size_t cells = (planned.count + 1) * planned.stride
-        cdef uint32_t[::1] wide
-        cdef uint32_t[::1] index = np.empty((<size_t>1 << planned.index_bits) + 1, np.uint32)
         cdef uint32_t[::1] stamps = np.zeros(2 * rule._rule.node_count, np.uint32)
-        # In whole words of 32 bits, and a row more than is used: short rows are read whole.
-        wide = np.empty(cells if planned.is_wide else cells // 2, np.uint32)
+        cdef uint8_t[::1] rows = np.empty(_rows_bytes(planned), np.uint8)
+        cdef uint16_t[::1] splits = np.empty(planned.count + RL_TOKENS_PAD, np.uint16)
         self._successors = planned[0]
-        self._successors.rows = &wide[0]
-        self._successors.index = &index[0]
-        self._buffers = (wide, index)
+        self._successors.rows = &rows[0]
+        self._successors.splits = &splits[0]
+        self._buffers = (rows, splits)
         cdef int failed
         with nogil:
             failed = rl_successors_build(&self._successors, &rule._rule, view, &stamps[0])
@@ -243,16 +245,13 @@ cdef class RingReplicas:
         """The rows, if they are worth it with so many keys `more`."""
         cdef _Successors successors = self._cell[0]
         cdef rl_successors plan
-        cdef size_t size
         if successors is not None:
             return successors
         self._walked += more
         if self._walked < view.ring.count:
             return None
         rl_successors_plan(&plan, &self.rule._rule, view.ring.count)
-        size = (plan.count + 1) * plan.stride * (4 if plan.is_wide else 2)
-        size += <size_t>4 << plan.index_bits
-        if size > <size_t>self.bytes_max:
+        if _rows_bytes(&plan) + 2 * plan.count > <size_t>self.bytes_max:
             return None
         with self._building:
             successors = self._cell[0]
@@ -486,6 +485,18 @@ cdef const rl_placer *_placer(object table, Rule rule) except NULL:
     return placer
 
 
+def live(placer):
+    """The positions that keys can be placed on, ascending, as a list."""
+    cdef const rl_placer *state
+    cdef size_t i
+    if placer.state is None:
+        return []
+    state = <const rl_placer *>PyCapsule_GetPointer(placer.state.capsule, RL_PLACER_CAPSULE)
+    if state.live == NULL:
+        return list(range(state.live_count))
+    return [state.live[i] for i in range(state.live_count)]
+
+
 cdef bint _more(
     const rl_placer *placer, const rl_rule *rule, uint64_t value, size_t width,
     uint32_t *candidates, uint64_t *seen, uint32_t *row,
@@ -540,7 +551,7 @@ cdef int _placer_blocks(
 
 def by_rank(uint32_t[:, ::1] rows not None, const uint8_t[::1] ranks not None):
     """Each row of positions in the order of their ranks 0, 1, 2, equal ones as they stood."""
-    cdef size_t count = <size_t>rows.shape[0], width = <size_t>rows.shape[1], i, j
+    cdef size_t count = <size_t>rows.shape[0], width = <size_t>rows.shape[1], i
     cdef uint32_t[:, ::1] out = np.empty((count, width), np.uint32)
     cdef const uint32_t *cells
     cdef const uint8_t *rank

@@ -140,9 +140,11 @@ cdef class Table:
     # who holds the table decides how long it lives.
     cdef readonly dict policies
     cdef rl_ring_view _view
+    cdef object _capsule
 
     def __cinit__(self, *args, **kwargs):
         self.policies = {}
+        self._capsule = PyCapsule_New(&self._view, RL_RING_CAPSULE, NULL)
 
     def __init__(
         self, uint32_t kind, uint64_t seed, uint64_t seed_hi, tuple nodes, counts, tokens=None
@@ -385,7 +387,7 @@ cdef class Table:
         self._view.id_bound = <size_t>self._ranks.shape[0]
         self._view.ranks = &self._ranks[0]
         self._view.ids_are_positions = self._ids_are_positions
-        return PyCapsule_New(&self._view, RL_RING_CAPSULE, NULL)
+        return self._capsule
 
     @property
     def nbytes(self):

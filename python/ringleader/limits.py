@@ -46,6 +46,8 @@ POLICIES_KEPT_MAX: Final = 8
 #: The successors of all points of a ring, for one policy.  Rings for which they would take more
 #: are walked for every key.
 SUCCESSORS_BYTES_MAX: Final = 2**28
+#: For so many replicas that are any distinct nodes, long columns are looked up by successors, too.
+WALK_ROWS_MAX: Final = 8
 
 #: How many times its fair share a node may get under bounded loads.
 BOUND_MAX: Final = 2**20

@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parent.parent
 CSRC = TESTS.parent / "csrc"
 SOURCES = [
     TESTS / "c" / "ring_harness.c",
-    *(CSRC / f"{c}.c" for c in ("ring", "hash", "xxh3", "simd")),
+    *(CSRC / f"{c}.c" for c in ("ring", "hash", "xxh3", "md5", "crc", "simd")),
 ]
 CC = shutil.which("cc") or shutil.which("gcc")
 FLAGS = ["-std=c11", "-g", "-O1", "-UNDEBUG", f"-I{CSRC}"]

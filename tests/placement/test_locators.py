@@ -50,7 +50,7 @@ KINDS = [
     Kind("TokenRing", placement.TokenRing),
     Kind("RedisSlots", placement.RedisSlots),
     Kind("Maglev", placement.Maglev),
-    Kind("JumpHash", placement.JumpHash),
+    Kind("JumpHash", placement.JumpHash, changes=False),
     Kind("Rendezvous", placement.Rendezvous),
     Kind("Rendezvous skeleton", partial(placement.Rendezvous, skeleton=True)),
     Kind("Rendezvous pymemcache", partial(placement.Rendezvous, flavor="pymemcache")),

@@ -9,7 +9,7 @@ from typing import Any, assert_type
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import HashRing, Node
+from ringleader import HashRing, Node, Replicas
 from ringleader.consensus import (
     Block,
     ConfChange,
@@ -27,7 +27,21 @@ from ringleader.consensus import (
 from ringleader.consensus.driver import StateMachine, Storage, Transport
 from ringleader.consensus.raft import Config, Message, Status
 from ringleader.consensus.ready import HardState, SnapshotSource
-from ringleader.placement import KeyMovement, Locator, Movement, Plan, RingStats, load_ring, moved
+from ringleader.placement import (
+    EnvoyRing,
+    KetamaRing,
+    KeyMovement,
+    Locator,
+    Movement,
+    NginxRing,
+    Plan,
+    Ranges,
+    RedisSlots,
+    RingStats,
+    TokenRing,
+    load_ring,
+    moved,
+)
 from ringleader.sim.user import Findings, simulate
 from ringleader.storage.memory import MemoryStorage
 
@@ -41,6 +55,14 @@ assert_type(ring.get_nodes("key", 2), list[str])
 assert_type(ring.lookup(["a", b"b", 3]), NDArray[np.uint32])
 assert_type(ring.lookup(np.arange(3), threads=2), NDArray[np.uint32])
 assert_type(ring.lookup_replicas(iter(["a"]), 2), NDArray[np.uint32])
+two = Replicas(2, spread="zone")
+assert_type(ring.get_nodes("key", two), list[str])
+assert_type(ring.handoffs("key", two, limit=1), list[str])
+assert_type(ring.local_first(["a", "b"], "eu", zone="z"), list[str])
+assert_type(ring.local_first(ring.lookup_replicas([1], two), "eu"), NDArray[np.uint32])
+assert_type(ring.lookup_replicas(["a"], two, threads=2), NDArray[np.uint32])
+assert_type(ring.ranges(two), Ranges)
+assert_type(Replicas.parse("eu=2,us=1"), Replicas)
 assert_type(ring.nodes, tuple[Node, ...])
 assert_type(ring.names, tuple[str, ...])
 assert_type(ring.stats(), RingStats)
@@ -59,6 +81,22 @@ assert_type(movement.plan(bytes_per_share=10**9, max_bytes_per_s=1e6), Plan)
 assert_type(moved(ring, ring, [1, 2]).moved, NDArray[np.bool_])
 
 weighted = HashRing({"a": 1, "b": 2.5})
+
+servers: list[Locator] = [
+    KetamaRing({"10.0.0.1:11211": 2}, flavor="libmemcached"),
+    NginxRing(["10.0.0.1:80"]),
+    EnvoyRing([Node("10.0.0.1:80")], minimum_ring_size=12, hash_function="murmur_hash_2"),
+    TokenRing(tokens={"a": [-5, 7]}),
+    RedisSlots(slots={"a": [(0, 16382), 16383]}),
+]
+assert_type(KetamaRing.from_bytes(servers[0].to_bytes()), KetamaRing)
+assert_type(TokenRing.token(b"key"), int)
+assert_type(TokenRing.token_column(["a", b"b"]), NDArray[np.int64])
+assert_type(TokenRing.partition_key("a", b"b"), bytes)
+assert_type(RedisSlots.slot("{a}b"), int)
+assert_type(RedisSlots.slots(["a", "b"]), NDArray[np.uint16])
+assert_type(RedisSlots(["a"]).slot_ranges(), dict[str, list[tuple[int, int]]])
+assert_type(RedisSlots(["a"]).rebalance(), int)
 locator: Locator = weighted
 assert_type(locator.lookup(["x"]), NDArray[np.uint32])
 loader = load_ring

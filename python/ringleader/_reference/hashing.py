@@ -452,6 +452,15 @@ def crc32c(data: Any, value: int = 0) -> int:
     return _crc32c(key_bytes(data), value)
 
 
+def nginx_points(base: int, out: NDArray[np.uint64]) -> None:
+    """Fill `out` with nginx's points of a server whose name has the CRC-32 `base`."""
+    base = _setting("base", base, 32)
+    point = 0
+    for i in range(len(out)):
+        point = _crc32(point.to_bytes(4, "little"), base)
+        out[i] = point << 32
+
+
 # --- columns --------------------------------------------------------------------------------------
 
 

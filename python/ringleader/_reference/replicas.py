@@ -189,6 +189,11 @@ class PlacerReplicas(_Replicas):
         return list(table.state.replicas(table.state.hash(data), table.live_count))
 
 
+def live(placer: Any) -> list[int]:
+    """The positions that keys can be placed on, ascending."""
+    return [] if placer.state is None else [int(position) for position in placer.state.live]
+
+
 def by_rank(rows: NDArray[np.uint32], ranks: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Each row of positions in the order of their ranks 0, 1, 2, equal ones as they stood."""
     if rows.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -35,7 +36,7 @@ class State:
         if len(owners) != SLOTS:
             raise ValueError(f"{len(owners)} owners for {SLOTS} slots")
         self._owners = [int(position) for position in owners]
-        self.live = sorted(set(self._owners))
+        self.live: Sequence[int] = sorted(set(self._owners))
         if self.live[-1] >= node_count:
             raise ValueError(f"a slot belongs to node {self.live[-1]} of {node_count}")
         self.hash = hash_function(7, 0, 0)

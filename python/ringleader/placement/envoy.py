@@ -1,10 +1,11 @@
 """The ring of Envoy's `RING_HASH` load balancer.
 
-In short, with `share` a host's weight divided by the sum of weights, and `least` the smallest share:
+In short, with `share` a host's weight divided by the sum of weights, and `least` the smallest
+share:
 
     scale           = min(ceil(least * minimum_ring_size) / least, maximum_ring_size)
-    points(host)    = xxh64("<address>_<i>"), i = 0, 1, ...: as many as it takes for the points of this
-                      and all hosts before it to be at least scale * (their shares' sum)
+    points(host)    = xxh64("<address>_<i>"), i = 0, 1, ...: as many as it takes for the points of
+                      this and all hosts before it to be at least scale * (their shares' sum)
     owner(request)  = the host of the first point >= the request's hash, wrapping past the last to
                       the first
 """
@@ -54,19 +55,21 @@ class EnvoyRing(ListedRing):
     """The hosts that Envoy chooses with `lb_policy: RING_HASH`.
 
     Args:
-        nodes: names, `Node` objects, or a mapping of names to weights, in the order of the cluster's
-            endpoints.  A name is what Envoy hashes of a host: its address with the port
+        nodes: names, `Node` objects, or a mapping of names to weights, in the order of the
+            cluster's endpoints.  A name is what Envoy hashes of a host: its address with the port
             ("10.0.0.1:8080"), or its hostname or `hash_key` metadata where that is configured.  The
             order decides which hosts the last points of a rounded ring go to.
         minimum_ring_size, maximum_ring_size: as in `ring_hash_lb_config`.
         hash_function: of the points: "xx_hash" or "murmur_hash_2".
 
     A key stands for the value that a hash policy takes from the request (a header, a cookie): Envoy
-    hashes it with XXH64, seed 0.  Where several policies apply Envoy mixes their hashes, which is not
-    done here.  An int key is hashed as its 8 bytes (docs/formats.md), not as its decimal text.
+    hashes it with XXH64, seed 0.  Where several policies apply Envoy mixes their hashes, which is
+    not done here.  An int key is hashed as its 8 bytes (docs/formats.md), not as its decimal text.
 
-    Weights are whole numbers.  A change of one weight may change the scale, and with it the number of
-    points of other hosts: keys may move between hosts that have nothing to do with the change.
+    Weights are whole numbers.  Every change may change the scale, and with it the number of points
+    of other hosts: keys move between hosts that have nothing to do with it (with the sizes that
+    Envoy has unless told otherwise, a sixth host moves 26% of the keys of five, 11% of them between
+    the five).
 
     Cost: a lookup one XXH64 and O(1) on average; building, and each change, O(points).
 
@@ -152,15 +155,17 @@ class EnvoyRing(ListedRing):
         return counts
 
     def _points(self, live: Sequence[Node], counts: Sequence[int]) -> list[NDArray[np.uint64]]:
-        texts = [
+        texts = (
             f"{node.name}_{i}"
             for node, count in zip(live, counts, strict=True)
             for i in range(count)
-        ]
+        )
         if self.hash_function == "xx_hash":
             points = xxh64_column(texts)
         else:
-            points = np.array([murmur_hash_2(text.encode()) for text in texts], np.uint64)
+            points = np.fromiter(
+                (murmur_hash_2(text.encode()) for text in texts), np.uint64, sum(counts)
+            )
         return np.split(points, np.cumsum(counts)[:-1]) if live else []
 
     def _write(self, body: saved.Writer) -> None:

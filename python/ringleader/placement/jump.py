@@ -210,7 +210,7 @@ class JumpHash(PlacerLocator):
         if hasattr(nodes, "__index__"):
             self._rebuild(_Numbered(_checked_count(checked_int("nodes", nodes))))
         else:
-            self._rebuild(_named(nodes))  # type: ignore[arg-type]
+            self._rebuild(_named(nodes))
 
     def _rebuild(self, nodes: _Numbered | _Named) -> None:
         count = _checked_count(len(nodes))
@@ -224,6 +224,9 @@ class JumpHash(PlacerLocator):
         nodes: Any = self.table.nodes
         buckets: _Numbered | _Named = nodes
         return buckets
+
+    def _position(self, nodes: Any, name: str) -> int:
+        return _found(nodes, name)
 
     # --- what it is -----------------------------------------------------------------------------
 

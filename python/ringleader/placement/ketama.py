@@ -65,14 +65,15 @@ class KetamaRing(ListedRing):
             ("10.0.1.1:11211"); "libmemcached" is libmemcached (and pylibmc) with
             MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, which leaves the port out where it is 11211.
 
-    Keys are text or bytes, hashed as they are; an int key is hashed as its 8 bytes (docs/formats.md),
-    not as its decimal text, which is what a client that takes numbers sends: pass `str(number)`.
-    libketama itself reads a key up to its first zero byte.
+    Keys are text or bytes, hashed as they are; an int key is hashed as its 8 bytes
+    (docs/formats.md), not as its decimal text, which is what a client that takes numbers sends:
+    pass `str(number)`. libketama itself reads a key up to its first zero byte.
 
     Weights are whole numbers.  A change of one weight changes `total`, and with it the number of
-    points of *other* servers: weighted ketama moves keys between servers that have nothing to do with
-    the change (1.25% of them, measured, when one of ten weights changed).  Servers of equal weight
-    keep their points when one comes or goes, but for those that the rounding takes.
+    points of *other* servers: weighted ketama moves keys between servers that have nothing to do
+    with the change (of all keys 1.8% where one of ten equal weights grew by a tenth, 5.7% where it
+    doubled). Servers of equal weight keep their points when one comes or goes, but for what the
+    rounding takes.
 
     Cost: a lookup one MD5 and O(1) on average; building, and each change, O(points), one MD5 for
     four of them.
@@ -142,11 +143,11 @@ class KetamaRing(ListedRing):
 
     def _points(self, live: Sequence[Node], counts: Sequence[int]) -> list[NDArray[np.uint64]]:
         names = self._hashed_names(live)
-        texts = [
+        texts = (
             f"{name}-{i}"
             for name, count in zip(names, counts, strict=True)
             for i in range(count // 4)
-        ]
+        )
         words = md5_column(texts).view("<u4").astype(np.uint64) << np.uint64(32)
         return np.split(words.reshape(-1), np.cumsum(counts)[:-1]) if live else []
 

@@ -216,19 +216,22 @@ class ListedRing(PointRing):
     ) -> Self:
         """The ring in these bytes, whose settings `settings` reads as __init__'s arguments."""
         points_max = checked_int("points_max", points_max)
+        make: Any = cls
 
         def body(reader: saved.Reader) -> tuple[dict[str, Any], list[Node], int]:
             reader.version(LISTED_VERSION)
             arguments = settings(reader)
+            empty: Self = make(**arguments)
             nodes = reader.nodes()
             order = reader.array(np.uint32, len(nodes))
             if not np.array_equal(np.sort(order), np.arange(len(nodes))):
                 raise FormatError(f"the saved {reader.what} does not list each of its nodes once")
             listed = [nodes[position] for position in order]
             live = [node for node in listed if node.weight > 0]
-            return arguments, listed, sum(cls(**arguments)._counts(live)) if live else 0
+            return arguments, listed, sum(empty._counts(live)) if live else 0
 
         arguments, listed, total = saved.unframe(data, cls._saved_kind, body)
         if total > points_max:
             raise LimitError(f"the saved ring has {total} points; points_max={points_max}")
-        return cls(listed, **arguments)
+        made: Self = make(listed, **arguments)
+        return made

@@ -18,7 +18,7 @@ from ringleader.errors import (
     SettingError,
     SettingTypeError,
 )
-from ringleader.keys import Column, Key, KeyColumn, compute
+from ringleader.keys import Column, Kernel, Key, KeyColumn, compute
 from ringleader.placement.node import Node
 from ringleader.placement.topology import Replicas, closeness
 
@@ -81,7 +81,8 @@ class Located:
     def nbytes(self) -> int:
         """Bytes that the lookup tables take, those made for policies included."""
         table = self.table
-        return table.nbytes + sum(placing.nbytes for placing in list(table.policies.values()))
+        kept: list[Placing] = list(table.policies.values())
+        return table.nbytes + sum(placing.nbytes for placing in kept)
 
     def __len__(self) -> int:
         return len(self.table.nodes)
@@ -154,7 +155,7 @@ class Located:
             kernel = partial(placing.lookup, table)
             return compute(keys, kernel, np.uint32, n.total, out, threads)
         n = table.check_wanted(n)
-        return compute(keys, table.lookup_replicas, np.uint32, n, out, threads)
+        return compute(keys, self._walks(table, n, keys), np.uint32, n, out, threads)
 
     def handoffs(self, key: Key, n: int | Replicas, limit: int | None = None) -> list[str]:
         """Who stands in for the replicas of `key`, in order: the next nodes that `n` would choose.
@@ -222,31 +223,47 @@ class Located:
                 raise NodeTypeError(
                     f"positions of nodes are uint32, as lookup_replicas gives, not {replicas.dtype}"
                 )
+            if replicas.ndim == 0:
+                raise NodeTypeError("local_first takes rows of positions, not one position")
             ranks = closeness(nodes, dc, zone)
             if replicas.size and (most := int(replicas.max())) >= len(nodes):
                 raise NodeNotFound(f"there is no position {most}; there are {len(nodes)} nodes")
-            rows = np.ascontiguousarray(replicas).reshape(-1, replicas.shape[-1])
+            if replicas.size == 0:
+                return np.empty_like(replicas)
+            rows = np.array(replicas, order="C").reshape(-1, replicas.shape[-1])
             return kernels.replicas.by_rank(rows, ranks).reshape(replicas.shape)
         if isinstance(replicas, str):
             raise NodeTypeError("local_first takes a list of names, not one name")
         names = list(replicas)
-        some = [nodes[found_position(nodes, name)] for name in names]
+        some = [nodes[self._position(nodes, name)] for name in names]
         return [names[at] for at in np.argsort(closeness(some, dc, zone), kind="stable").tolist()]
+
+    def _position(self, nodes: Any, name: str) -> int:
+        """Where the node of this name stands in a table's nodes; NodeNotFound if there is none."""
+        return found_position(nodes, name)
 
     def _replicas(self, table: Any, policy: Any) -> Placing:
         """What places by a policy on a table; made once for each state of the locator."""
         if not isinstance(policy, Replicas):
             table.check_wanted(policy)  # says what is wrong with it
+        placing: Placing | None = table.policies.get(policy)
+        return self._keep(table, policy, policy) if placing is None else placing
+
+    def _keep(self, table: Any, key: Any, policy: Replicas) -> Placing:
+        placing = self._placing(table, policy)
         policies: dict[Any, Placing] = table.policies
-        placing = policies.get(policy)
-        if placing is None:
-            placing = self._placing(table, policy)
-            while len(policies) >= limits.POLICIES_KEPT_MAX:
-                policies.pop(next(iter(list(policies)), None), None)
-            policies[policy] = placing
+        while len(policies) >= limits.POLICIES_KEPT_MAX:
+            policies.pop(next(iter(list(policies)), None), None)
+        policies[key] = placing
         return placing
 
+    def _walks(self, table: Any, n: int, keys: KeyColumn) -> Kernel:
+        """What fills in the first `n` distinct nodes of such a column."""
+        kernel: Kernel = table.lookup_replicas
+        return kernel
+
     def _placing(self, table: Any, policy: Replicas) -> Placing:
+        """What places by a policy on a table, made anew."""
         raise NotImplementedError
 
     def diff(
@@ -306,8 +323,9 @@ class PlacerLocator(Located, kernels.placer.PlacerBase):
         return [names[position] for position in placer.walk(key, n)]
 
     def _placing(self, table: Any, policy: Replicas) -> Placing:
-        rule = policy.rule(table.nodes, (node.weight > 0 for node in table.nodes))
-        table.check_wanted(policy.total)
+        table.check_wanted(1)
+        live = set(kernels.replicas.live(table))
+        rule = policy.rule(table.nodes, (at in live for at in range(len(table.nodes))))
         return kernels.replicas.PlacerReplicas(table, rule)
 
 

@@ -4,21 +4,20 @@ In short:
 
     points(server)  160 * weight of them, each crc32(host, 0, port, the point before it as a
                     little-endian u32, which is 0 before the first)
-    owner(key)      the server of the first point >= crc32(key), wrapping past the last to the first;
-                    of equal points only the first server's stays
+    owner(key)      the server of the first point >= crc32(key), wrapping past the last to the
+                    first; of equal points only the first server's stays
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ringleader import limits
+from ringleader import kernels, limits
+from ringleader.hashing import crc32
 from ringleader.placement import saved
 from ringleader.placement.listed import ListedRing, in_order, whole_weight
 from ringleader.placement.node import Node
@@ -50,14 +49,14 @@ class NginxRing(ListedRing):
             "unix:/run/app.sock").  The order decides between servers whose points are equal.
 
     `get_nodes(key, n)` are the servers in the order in which nginx goes on when one is down (it
-    gives up after 20 points and takes turns instead).  nginx also takes turns for an empty key, which
-    here belongs to the owner of hash 0.
+    gives up after 20 points and takes turns instead).  nginx also takes turns for an empty key,
+    which here belongs to the owner of hash 0.
 
-    Keys are the text of the `hash` directive; an int key is hashed as its 8 bytes (docs/formats.md),
-    not as its decimal text, which is what nginx would see: pass `str(number)`.
+    Keys are the text of the `hash` directive; an int key is hashed as its 8 bytes
+    (docs/formats.md), not as its decimal text, which is what nginx would see: pass `str(number)`.
 
-    Weights are whole numbers, as in nginx.  Points depend on a server's own name and weight only, so
-    that a change moves only keys from or to the server concerned.
+    Weights are whole numbers, as in nginx.  Points depend on a server's own name and weight only,
+    so that a change moves only keys from or to the server concerned.
 
     Cost: a lookup one CRC and O(1) on average; building, and each change, O(points).
 
@@ -85,12 +84,9 @@ class NginxRing(ListedRing):
         made = []
         for node, count in zip(live, counts, strict=True):
             host, port = host_and_port(node.name)
-            base = crc32(f"{host}\0{port}".encode())
-            points = array("Q", bytes(8 * count))
-            point = 0
-            for i in range(count):
-                points[i] = point = crc32(point.to_bytes(4, "little"), base)
-            made.append(np.frombuffer(points, np.uint64) << np.uint64(32))
+            points = np.empty(count, np.uint64)
+            kernels.hashing.nginx_points(crc32(f"{host}\0{port}"), points)
+            made.append(points)
         return made
 
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from ringleader import kernels, limits
 from ringleader.errors import PolicyError
-from ringleader.keys import Key
+from ringleader.keys import Kernel, Key, KeyColumn
 from ringleader.placement.located import Located
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
@@ -87,6 +89,18 @@ class PointRing(Located, kernels.ring.RingBase):
             tokens, owners = tokens[first], owners[first]
         nodes: tuple[Node, ...] = table.nodes  # type: ignore[assignment]
         return Ranges(self.space, nodes, tokens, owners)
+
+    def _walks(self, table: Any, n: int, keys: KeyColumn) -> Kernel:
+        # Neighbours on a ring mostly differ, so a walk is short; rows are only a third faster, and
+        # are made for a column that is longer than they are.
+        placing = table.policies.get(n)
+        if placing is None:
+            worth = 2 <= n <= limits.WALK_ROWS_MAX and isinstance(keys, Sized)
+            if not worth or len(keys) < table.point_count:  # type: ignore[arg-type]
+                kernel: Kernel = table.lookup_replicas
+                return kernel
+            placing = self._keep(table, n, Replicas(n))
+        return partial(placing.lookup, table)
 
     def _rows(self, table: kernels.ring.Table, policy: Replicas) -> NDArray[np.uint32]:
         return self._placing(table, policy).rows(table)

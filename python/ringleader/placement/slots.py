@@ -2,8 +2,8 @@
 
 In short (https://redis.io/docs/reference/cluster-spec):
 
-    slot(key)   = CRC-16/XMODEM of the key's hash tag, modulo 16384; the hash tag is what stands between
-                  the first "{" and the next "}", unless that is nothing; else the whole key
+    slot(key)   = CRC-16/XMODEM of the key's hash tag, modulo 16384; the hash tag is what stands
+                  between the first "{" and the next "}", unless that is nothing; else the whole key
     owner(key)  = the node that the table names for the slot
 
 The table is a state of its own: it may be built evenly, or read from a cluster, and a change of the
@@ -55,22 +55,24 @@ class RedisSlots(PlacerLocator):
     """Which node of a Redis Cluster a key lives on.
 
     Args:
-        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left out
-            where `slots` names all of them.
-        slots: which slots belong to which node, as `{"a": [(0, 5460)], "b": [(5461, 16383)]}`: ranges
-            with both ends, or single slots.  Each slot exactly once.  Without it the slots are dealt
-            out in the order of the nodes' names, in one range each, by weight.
+        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left
+            out where `slots` names all of them.
+        slots: which slots belong to which node, as `{"a": [(0, 5460)], "b": [(5461, 16383)]}`:
+            ranges with both ends, or single slots.  Each slot exactly once.  Without it the slots
+            are dealt out in the order of the nodes' names, in one range each, by weight.
 
-    Keys are what Redis is sent: text or bytes.  An int key is hashed as its 8 bytes (docs/formats.md),
-    not as its decimal text, which is what a Redis client makes of a number: pass `str(number)`.
+    Keys are what Redis is sent: text or bytes.  An int key is hashed as its 8 bytes
+    (docs/formats.md), not as its decimal text, which is what a Redis client makes of a number: pass
+    `str(number)`.
 
-    `add_node`, `remove_node` and `set_weight` leave every node within one slot of its due, its share of
-    the 16384 by weight, and move the fewest slots that allow it, as does `rebalance()`; `assign()` gives
-    particular slots to a node and moves nothing else.  A node of weight 0 has no slots.
+    `add_node`, `remove_node` and `set_weight` leave every node within one slot of its due, its
+    share of the 16384 by weight, and move the fewest slots that allow it, as does `rebalance()`;
+    `assign()` gives particular slots to a node and moves nothing else.  A node of weight 0 has no
+    slots.
 
-    `get_nodes(key, n)` are the owner and n - 1 other nodes with slots, drawn by the slot in proportion
-    to their slots: a hand-off order of ringleader's own.  The replicas of a Redis master are not
-    nodes of this table.
+    `get_nodes(key, n)` are the owner and n - 1 other nodes with slots, drawn by the slot in
+    proportion to their slots: a hand-off order of ringleader's own.  The replicas of a Redis master
+    are not nodes of this table.
 
     Any number of threads may look up while others change the table, as in a `HashRing`.
 
@@ -171,9 +173,14 @@ class RedisSlots(PlacerLocator):
     # --- what the table is ----------------------------------------------------------------------
 
     def _state(self) -> tuple[tuple[Node, ...], Owners]:
-        """Nodes and owners of one moment."""
+        """Nodes and owners of one moment; owners is empty when nobody has a slot."""
         with self._changing:
-            return self.table.nodes, self._owners  # type: ignore[return-value]
+            return self.nodes, self._owners
+
+    def _full_state(self) -> tuple[tuple[Node, ...], Owners]:
+        with self._changing:
+            self.table.check_wanted(1)
+            return self.nodes, self._owners
 
     @property
     def slot_owners(self) -> NDArray[np.uint32]:
@@ -182,8 +189,7 @@ class RedisSlots(PlacerLocator):
         Raises:
             EmptyRingError: no node has a positive weight.
         """
-        self.table.check_wanted(1)
-        return self._owners.astype(np.uint32)
+        return self._full_state()[1].astype(np.uint32)
 
     @property
     def slot_counts(self) -> NDArray[np.uint32]:
@@ -212,8 +218,7 @@ class RedisSlots(PlacerLocator):
         Raises:
             EmptyRingError: no node has a positive weight.
         """
-        nodes, owners = self._state()
-        self.table.check_wanted(1)
+        nodes, owners = self._full_state()
         ends = np.array(_run_ends(owners), np.uint64)
         return Ranges(
             self.space,
@@ -494,8 +499,9 @@ def _resharded(members: Sequence[Node], old: NDArray[np.int64]) -> Owners:
     slots; -1 there is nobody.
 
     A node's new count is its due, rounded up or down.  Rounding up saves a move where the node has
-    more slots than its due now, so those nodes come first, then the larger fractions.  Each node gives
-    its last slots away; they go, ascending, to the nodes that lack some, in the order of names.
+    more slots than its due now, so those nodes come first, then the larger fractions.  Each node
+    gives its last slots away; they go, ascending, to the nodes that lack some, in the order of
+    names.
     """
     dues = _dues(members)
     if not dues:

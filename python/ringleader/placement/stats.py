@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class RingStats:
     arcs: tuple[int, ...]
     share: NDArray[np.float64]
     ideal: NDArray[np.float64]
-    is_exact: bool = True
+    is_exact: bool = field(default=True, kw_only=True)
 
     @classmethod
     def of(

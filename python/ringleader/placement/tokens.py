@@ -2,8 +2,8 @@
 
 In short:
 
-    token(key)   = MurmurHash3_x64_128's first half of the serialized partition key, signed, with the
-                   last bytes sign-extended; -2**63 becomes 2**63 - 1
+    token(key)   = MurmurHash3_x64_128's first half of the serialized partition key, signed, with
+                   the last bytes sign-extended; -2**63 becomes 2**63 - 1
     owner(key)   = the node of the first token >= token(key), wrapping past the last to the first
 """
 
@@ -84,7 +84,7 @@ def checked_tokens(name: str, tokens: object) -> Tokens:
 
 def generated_tokens(node: Node, vnodes: int) -> Tokens:
     """The tokens of a node that has none of its own: of the keys "<name>-0", "<name>-1", ..."""
-    texts = [f"{node.name}-{i}" for i in range(points_of(node, vnodes))]
+    texts = (f"{node.name}-{i}" for i in range(points_of(node, vnodes)))
     return np.sort(hashing.cassandra_token_column(texts))
 
 
@@ -92,16 +92,17 @@ class TokenRing(PointRing):
     """A ring of Cassandra's tokens: which node is a partition's first replica.
 
     Args:
-        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left out
-            where `tokens` names all of them.
+        nodes: names, `Node` objects, or a mapping of names to weights, in any order; may be left
+            out where `tokens` names all of them.
         tokens: of each node, as `nodetool ring` or `system.peers` shows them; a node without gets
             generated ones.
         vnodes: generated tokens of a node of weight 1.
 
-    Keys are partition keys as Cassandra serializes them: text as UTF-8 and blobs as they are, so `str`
-    and `bytes` fit; numbers are big-endian there (`number.to_bytes(8, "big", signed=True)` for a
-    bigint), whereas an int key is hashed here as everywhere in ringleader, as its 8 little-endian
-    bytes; `partition_key()` puts composite keys together.  Cassandra refuses an empty key.
+    Keys are partition keys as Cassandra serializes them: text as UTF-8 and blobs as they are, so
+    `str` and `bytes` fit; numbers are big-endian there (`number.to_bytes(8, "big", signed=True)`
+    for a bigint), whereas an int key is hashed here as everywhere in ringleader, as its 8
+    little-endian bytes; `partition_key()` puts composite keys together.  Cassandra refuses an empty
+    key.
 
     A node's own tokens stay as they are whatever its weight, which then only says what `stats()`
     compares with; weight 0 drains the node.  Generated tokens are as many as `HashRing` would make.
@@ -246,7 +247,7 @@ class TokenRing(PointRing):
 
     def _state(self) -> tuple[tuple[Node, ...], dict[str, Tokens]]:
         with self._changing:
-            return self.table.nodes, self._given  # type: ignore[return-value]
+            return self.nodes, self._given
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TokenRing):

@@ -1,0 +1,29 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+def simd_supported() -> int: ...
+def simd() -> int: ...
+def simd_force(level: int) -> None: ...
+
+@final
+class State:
+    def __init__(
+        self,
+        kind: int,
+        seed: int,
+        seed_hi: int,
+        skip_seed: int,
+        skip_seed_hi: int,
+        slot_count: int,
+        names: tuple[str, ...],
+        weights: NDArray[np.float64],
+    ) -> None: ...
+    @property
+    def capsule(self) -> object: ...
+    @property
+    def nbytes(self) -> int: ...
+    def slots(self) -> NDArray[np.uint32]: ...
+    def counts(self) -> NDArray[np.uint32]: ...
+    def slot(self, value: int) -> int: ...

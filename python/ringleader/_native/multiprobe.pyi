@@ -1,0 +1,26 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+def simd_supported() -> int: ...
+def simd() -> int: ...
+def simd_force(level: int) -> None: ...
+
+@final
+class State:
+    def __init__(
+        self,
+        kind: int,
+        seed: int,
+        seed_hi: int,
+        probes: int,
+        names: tuple[str, ...],
+        counts: NDArray[np.uint32],
+    ) -> None: ...
+    @property
+    def capsule(self) -> object: ...
+    @property
+    def nbytes(self) -> int: ...
+    def tokens(self) -> NDArray[np.uint64]: ...
+    def owners(self) -> NDArray[np.uint32]: ...
