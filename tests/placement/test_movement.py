@@ -176,6 +176,8 @@ def test_it_is_a_picture_of_the_moment() -> None:
     new.remove_node("d")
     assert movement.of(KEYS).moved.tolist() == expected
     assert set(movement.names) == set("abcd")
+    with pytest.raises(ValueError, match="read-only"):
+        movement.starts[0] = 0
 
 
 # --- keys, for any two locators -------------------------------------------------------------------
@@ -296,6 +298,12 @@ def test_replicas_against_lookups(a: HashRing, b: HashRing, count: int) -> None:
         gain = movement.incoming[at] - movement.given_up[at]
         assert gain == movement.after[at] - movement.before[at]
     assert movement.needed <= movement.length == sum(movement.outgoing)
+
+
+def test_a_number_of_replicas_is_a_policy() -> None:
+    old, new = fleet("abc"), fleet("abcd")
+    told = [old.diff(new, n).starts.tolist() for n in (2, np.int64(2), Replicas(2))]
+    assert told[0] == told[1] == told[2] != old.diff(new).starts.tolist()
 
 
 def test_sources_are_near() -> None:

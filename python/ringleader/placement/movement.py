@@ -15,6 +15,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
+from operator import index
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -243,10 +244,11 @@ def diff(
     if isinstance(policy, Replicas):
         checked = policy
     elif policy is not None:
-        if isinstance(policy, bool) or not isinstance(policy, int):
+        if isinstance(policy, bool) or not hasattr(policy, "__index__"):
             raise PolicyTypeError(
                 "a policy is a Replicas, or a number of replicas, not " + type(policy).__name__
             )
+        policy = index(policy)
         checked = Replicas(policy)
     for locator in (a, b):
         if not hasattr(locator, "lookup") or not hasattr(locator, "names"):
@@ -285,6 +287,9 @@ class Movement:
         space: the hash space.
         old, new: who owns which range (`Ranges`) before and after.
         down: the names of nodes that nothing can be copied from.
+        piece_starts, piece_ends: the pieces whose owner, or set of replicas, changes.
+        add_pieces, add_sources, add_targets: of each copy its piece, and from and to whom.
+        drop_pieces, drop_nodes: of each copy that is dropped its piece, and by whom.
     """
 
     def __init__(
@@ -326,6 +331,12 @@ class Movement:
             ) = kernels.movement.replicas(*cuts, *_places(self.nodes, down))
             if down:
                 self._set_lost_apart()
+        for column in (
+            *(self.piece_starts, self.piece_ends),
+            *(self.add_pieces, self.add_sources, self.add_targets),
+            *(self.drop_pieces, self.drop_nodes),
+        ):
+            column.flags.writeable = False
 
     def _set_lost_apart(self) -> None:
         """What nobody has who could give it is neither copied nor dropped."""
