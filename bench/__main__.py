@@ -26,6 +26,7 @@ RESULTS = ROOT / "bench" / "results"
 #: In the order of the tables.
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
+    *("movement", "threads", "churn", "hashing", "curve"),
     *("threads", "churn", "hashing", "curve", "bounded"),
     *("placers",),
     *("quorum", "log", "raft", "groups", "sim"),

@@ -33,6 +33,7 @@ TITLES = {
     "scalar": "One key at a time",
     "replicas": "Replicas",
     "change": "Building and changing a ring",
+    "movement": "What moves between two rings",
     "tables": "Maglev, jump hash, multi-probe hashing",
     "threads": "Two threads",
     "hashing": "Hash functions",

@@ -55,9 +55,11 @@ size_t rl_movement_owners(const rl_cut *a, const rl_cut *b, uint64_t *starts, ui
 
 /* --- replicas ------------------------------------------------------------------------------- */
 
-static int same_row(const rl_cut *cut, size_t i, size_t j) {
-    return i == j || memcmp(cut->owners + i * cut->width, cut->owners + j * cut->width,
-                            cut->width * sizeof *cut->owners) == 0;
+RL_INLINE int same_row(const rl_cut *cut, size_t i, size_t j) {
+    const uint32_t *one = cut->owners + i * cut->width, *other = cut->owners + j * cut->width;
+    uint32_t differ = 0;
+    for (size_t k = 0; k < cut->width; k++) differ |= one[k] ^ other[k];
+    return differ == 0;
 }
 
 /* Add the piece (start, end], on which range i of a gives way to range j of b. */
@@ -65,6 +67,11 @@ static void add_piece(const rl_cut *a, const rl_cut *b, size_t i, size_t j, uint
                       uint64_t end, const uint32_t *zones, const uint32_t *dcs, uint32_t *marks,
                       uint64_t *sent, rl_replica_moves *moves) {
     const uint32_t *olds = a->owners + i * a->width, *news = b->owners + j * b->width;
+    if (a->width == b->width) { /* nearly every piece, when little changes */
+        uint32_t differ = 0;
+        for (size_t k = 0; k < a->width; k++) differ |= a->ids[olds[k]] ^ b->ids[news[k]];
+        if (differ == 0) return;
+    }
     /* Every piece has two marks of its own: an old replica, and one that stays. */
     const uint32_t piece = (uint32_t)moves->piece_count;
     const uint32_t is_old = 2 * piece + 1, stays = 2 * piece + 2;
@@ -76,10 +83,11 @@ static void add_piece(const rl_cut *a, const rl_cut *b, size_t i, size_t j, uint
             marks[target] = stays;
             continue;
         }
-        uint32_t source = 0;
+        uint32_t source = RL_NOWHERE;
         int closest = 3;
         for (size_t m = 0; m < a->width; m++) {
             uint32_t id = a->ids[olds[m]];
+            if (zones[id] == RL_NOWHERE) continue;
             int distance = zones[id] == zones[target] ? 0 : dcs[id] == dcs[target] ? 1 : 2;
             if (distance < closest || (distance == closest && sent[id] < sent[source])) {
                 source = id;
@@ -87,7 +95,8 @@ static void add_piece(const rl_cut *a, const rl_cut *b, size_t i, size_t j, uint
             }
         }
         /* Scaled, so that 255 replicas of the whole circle fit; the whole circle has width 0. */
-        sent[source] += start == end ? UINT64_C(1) << 56 : (end - start) >> 8;
+        if (source != RL_NOWHERE)
+            sent[source] += start == end ? UINT64_C(1) << 56 : (end - start) >> 8;
         moves->add_piece[moves->add_count] = piece;
         moves->add_from[moves->add_count] = source;
         moves->add_to[moves->add_count] = target;

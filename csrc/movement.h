@@ -13,6 +13,9 @@
 
 #include "base.h"
 
+/* A node that is down has this for a zone, and what only such nodes have this for a source. */
+#define RL_NOWHERE 0xFFFFFFFFu
+
 typedef struct rl_cut {
     size_t count;           /* ranges; Invariant: 1 <= count < 2**28 */
     size_t width;           /* replicas of each; Invariant: 1 <= width */
@@ -47,7 +50,8 @@ typedef struct rl_replica_moves {
 
 /* A source stands in the zone of the replica it feeds if there is one there, else in its
  * datacenter, else anywhere; of equally close ones that which has sent least so far, and of those
- * the first.
+ * the first.  A node in the zone RL_NOWHERE is no source; where all old replicas are such, the
+ * source is RL_NOWHERE.
  *
  * zones, dcs: of each id; zones of different datacenters differ.
  * marks, sent: [number of ids], zeroed. */

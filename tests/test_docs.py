@@ -53,8 +53,9 @@ def test_the_python_of_a_page(page: str) -> None:
     assert tried > 5
 
 
-def test_the_python_of_the_page_on_availability() -> None:
-    path = str(DOCS / "availability.md")
+@pytest.mark.parametrize("page", ["availability.md", "movement.md"])
+def test_the_python_of_a_page_on_placement(page: str) -> None:
+    path = str(DOCS / page)
     failed, tried = doctest.testfile(path, module_relative=False, encoding="utf-8")
     assert failed == 0
     assert tried > 5

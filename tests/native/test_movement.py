@@ -17,6 +17,7 @@ CIRCLE = 1 << 64
 #: A small circle, spread over the large one: so that whoever mistakes wrapping is seen.
 SMALL = 24
 UNIT = CIRCLE // SMALL
+NOWHERE = 2**32 - 1
 
 Cut = tuple[Any, Any, Any]
 
@@ -98,6 +99,9 @@ def test_owners(a: Cut, b: Cut) -> None:
 def test_replicas(a: Cut, b: Cut, data: st.DataObject) -> None:
     zones = np.array(data.draw(st.lists(st.integers(0, 3), min_size=7, max_size=7)), np.uint32)
     dcs = zones // np.uint32(2)
+    down = data.draw(st.sets(st.integers(0, 6), max_size=3))
+    for node in down:
+        zones[node] = NOWHERE
     found = native.replicas(*a, *b, zones, dcs)
     assert listed(found) == listed(reference.replicas(*a, *b, zones, dcs))
     assert dtypes(found) == dtypes(reference.replicas(*a, *b, zones, dcs))
@@ -125,8 +129,12 @@ def test_replicas(a: Cut, b: Cut, data: st.DataObject) -> None:
             return 0 if zones[node] == zones[target] else 1 if dcs[node] == dcs[target] else 2
 
         for i in added:
-            assert sources[i] in before
-            near = min(distance(node, targets[i]) for node in before)
+            live = [node for node in before if node not in down]
+            assert (sources[i] == NOWHERE) == (not live)
+            if not live:
+                continue
+            assert sources[i] in live
+            near = min(distance(node, targets[i]) for node in live)
             assert distance(sources[i], targets[i]) == near
 
 

@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringleader import HashRing, Node, errors
-from ringleader.placement import Movement, moved
+from ringleader.placement import (
+    EnvoyRing,
+    KetamaRing,
+    Movement,
+    NginxRing,
+    RedisSlots,
+    Replicas,
+    TokenRing,
+    moved,
+)
 from ringleader.placement.located import Located
+from ringleader.placement.movement import due_shares
 
 CIRCLE = 1 << 64
 
@@ -166,6 +176,8 @@ def test_it_is_a_picture_of_the_moment() -> None:
     new.remove_node("d")
     assert movement.of(KEYS).moved.tolist() == expected
     assert set(movement.names) == set("abcd")
+    with pytest.raises(ValueError, match="read-only"):
+        movement.starts[0] = 0
 
 
 # --- keys, for any two locators -------------------------------------------------------------------
@@ -244,3 +256,141 @@ def test_repr() -> None:
     assert isinstance(movement, Movement)
     assert "of the key space in" in repr(movement)
     assert "300 keys move" in repr(movement.of(KEYS))
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+@given(rings(), rings(), st.integers(1, 3))
+@settings(max_examples=40)
+def test_replicas_against_lookups(a: HashRing, b: HashRing, count: int) -> None:
+    count = min(count, len(a), len(b))
+    movement = a.diff(b, count)
+    of = movement.of(KEYS)
+    assert of.before.shape == (len(KEYS), count)
+    from ringleader.hashing import xxh3_64
+
+    def holding(columns: list[list[int]], value: int) -> list[list[int]]:
+        starts, ends, *rest = columns
+        return [
+            list(row)
+            for start, end, *row in zip(starts, ends, *rest, strict=True)
+            if start == end or 0 < (value - start) % CIRCLE <= (end - start) % CIRCLE
+        ]
+
+    added = [
+        column.tolist()
+        for column in (movement.starts, movement.ends, movement.sources, movement.targets)
+    ]
+    dropped = [column.tolist() for column in movement.dropped]
+    for number, key in enumerate(KEYS[:60]):
+        before, after = set(a.get_nodes(key, count)), set(b.get_nodes(key, count))
+        assert {movement.names[at] for at in of.before[number]} == before
+        assert {movement.names[at] for at in of.after[number]} == after
+        assert of.moved[number] == (before != after)
+        rows = holding(added, xxh3_64(key))
+        assert sorted(movement.names[row[1]] for row in rows) == sorted(after - before)
+        assert all(movement.names[row[0]] in before for row in rows)
+        gone = holding(dropped, xxh3_64(key))
+        assert sorted(movement.names[row[0]] for row in gone) == sorted(before - after)
+    assert sum(movement.before) == sum(movement.after) == count * CIRCLE
+    for at in range(len(movement.names)):
+        gain = movement.incoming[at] - movement.given_up[at]
+        assert gain == movement.after[at] - movement.before[at]
+    assert movement.needed <= movement.length == sum(movement.outgoing)
+
+
+def test_a_number_of_replicas_is_a_policy() -> None:
+    old, new = fleet("abc"), fleet("abcd")
+    told = [old.diff(new, n).starts.tolist() for n in (2, np.int64(2), Replicas(2))]
+    assert told[0] == told[1] == told[2] != old.diff(new).starts.tolist()
+
+
+def test_sources_are_near() -> None:
+    nodes = [
+        Node(f"{dc}{number}", dc=dc, zone=f"z{number % 2}") for dc in "ab" for number in range(4)
+    ]
+    old = HashRing(nodes)
+    new = HashRing([*nodes, Node("a9", dc="a", zone="z1"), Node("b9", dc="b", zone="z0")])
+    policy = Replicas({"a": 2, "b": 2}, spread="zone")
+    movement = old.diff(new, policy)
+    zones = {node.name: (node.dc, node.zone) for node in new.nodes}
+    near = sum(length for (x, y), length in movement.pairs.items() if zones[x] == zones[y])
+    # A replica in each zone of the datacenter: there is one in the same zone for each.
+    assert near == movement.length > 0
+    assert set(movement.datacenters) == {("a", "a"), ("b", "b")}
+    assert movement.ideal_share == pytest.approx(2 * 2 / 5)
+
+
+def test_nodes_that_are_down() -> None:
+    old, new = fleet("abcde"), fleet("abcd")
+    alone = old.diff(new, down=["e"])
+    assert alone
+    assert len(alone) == alone.length == len(alone.dropped[0]) == 0
+    assert alone.lost_length == alone.needed == old.stats().arcs[4]
+    assert alone.lost[0].tolist() == old.diff(new).dropped[0].tolist()
+    pair = old.diff(new, 2, down=["e"])
+    assert pair.lost_length == 0
+    assert pair.outgoing[4] == 0
+    assert pair.length == pair.given_up[4] == pair.before[4]
+    both = old.diff(new, 2, down=["e", "a"])
+    assert 0 < both.lost_length < pair.length
+    assert both.outgoing[0] == both.outgoing[4] == 0
+    assert both.length + both.lost_length == pair.length
+    told = both.plan().to_dict()
+    assert told["down"] == ["a", "e"]
+    assert len(told["lost"]) == len(both.lost[0]) > 0
+    assert sum(step.length for step in both.plan().steps) == both.length
+    assert old.diff(new, down=["d"]).length == old.diff(new).length
+    with pytest.raises(errors.NodeNotFound, match="'x'"):
+        old.diff(new, down=["x"])
+    with pytest.raises(errors.NodeTypeError, match="one name"):
+        old.diff(new, down="a")
+
+
+def test_due_shares() -> None:
+    nodes = [Node("a", 8, dc="x"), Node("b", 1, dc="x"), Node("c", 1, dc="x"), Node("d", 0, dc="x")]
+    assert due_shares(nodes, None) == pytest.approx({"a": 0.8, "b": 0.1, "c": 0.1, "d": 0})
+    assert due_shares(nodes, Replicas(2)) == {"a": 1, "b": 0.5, "c": 0.5, "d": 0}
+    assert due_shares(nodes, Replicas(3)) == {"a": 1, "b": 1, "c": 1, "d": 0}
+    more = [*nodes, Node("e", 3, dc="y")]
+    assert due_shares(more, Replicas({"x": 2, "y": 1}))["e"] == 1
+    assert due_shares(more, Replicas({"x": 2}))["e"] == 0
+
+
+def test_policies_that_cannot_be() -> None:
+    a, b = fleet("abc"), fleet("ab")
+    with pytest.raises(errors.TooFewNodes):
+        a.diff(b, 3)
+    with pytest.raises(errors.PolicyError, match="only 2"):
+        a.diff(b, Replicas(3))
+    with pytest.raises(errors.PolicyError, match="'eu'"):
+        a.diff(b, Replicas({"eu": 1}))
+    slots = RedisSlots(["a", "b"])
+    with pytest.raises(errors.PolicyError, match="RedisSlots has one owner"):
+        slots.diff(slots, 2)
+
+
+# --- other locators -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (KetamaRing(list("abc")), KetamaRing(list("abcd"))),
+        (NginxRing(list("abc")), NginxRing(list("bcd"))),
+        (EnvoyRing(list("abc")), EnvoyRing(list("abcd"))),
+        (EnvoyRing(list("abc")), HashRing(list("abc"), hash="xxh64")),
+        (RedisSlots(list("abc")), RedisSlots(list("abcd"))),
+        (TokenRing(list("abc")), TokenRing(list("abcd"))),
+    ],
+    ids=lambda locator: type(locator).__name__,
+)
+def test_any_locator_with_ranges(old: Any, new: Any) -> None:
+    movement = old.diff(new)
+    of = movement.of(KEYS)
+    assert [of.names[at] for at in of.after] == [new[key] for key in KEYS]
+    assert sum(movement.before) == sum(movement.after) == CIRCLE
+    assert movement.share == pytest.approx(of.share, abs=0.1)
+    replay_length = sum(step.length for step in movement.plan().steps)
+    assert replay_length == movement.length

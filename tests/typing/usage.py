@@ -30,13 +30,17 @@ from ringleader.consensus.ready import HardState, SnapshotSource
 from ringleader.placement import (
     EnvoyRing,
     KetamaRing,
+    KeyMovement,
     Locator,
+    Movement,
     NginxRing,
+    Plan,
     Ranges,
     RedisSlots,
     RingStats,
     TokenRing,
     load_ring,
+    moved,
 )
 from ringleader.sim.user import Findings, simulate
 from ringleader.storage.memory import MemoryStorage
@@ -67,6 +71,14 @@ assert_type(HashRing.from_bytes(ring.to_bytes()), HashRing)
 assert_type("a" in ring, bool)
 assert_type(list(ring), list[str])
 assert_type(ring.nodes[0].weight, float)
+
+movement = ring.diff(ring, 2)
+assert_type(movement, Movement)
+assert_type(movement.starts, NDArray[np.uint64])
+assert_type(movement.pairs, dict[tuple[str, str], int])
+assert_type(movement.of(["key"]), KeyMovement)
+assert_type(movement.plan(bytes_per_share=10**9, max_bytes_per_s=1e6), Plan)
+assert_type(moved(ring, ring, [1, 2]).moved, NDArray[np.bool_])
 
 weighted = HashRing({"a": 1, "b": 2.5})
 

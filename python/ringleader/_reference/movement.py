@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CIRCLE = 1 << 64
+#: The zone of a node that is down, and the source of what only such nodes have.
+NOWHERE = 2**32 - 1
 
 Row = tuple[int, ...]
 #: start, end, the ids of the owners before and after.
@@ -106,8 +108,10 @@ def replicas(
                     return 0, sent[node]
                 return (1 if dcs[node] == dcs[target] else 2), sent[node]
 
-            source = min(before, key=distance)  # the first of several
-            sent[source] += ((end - start) % CIRCLE or CIRCLE) >> 8
+            live = [node for node in before if zones[node] != NOWHERE]
+            source = min(live, key=distance, default=NOWHERE)  # the first of several
+            if source != NOWHERE:
+                sent[source] += ((end - start) % CIRCLE or CIRCLE) >> 8
             adds.append((len(kept), source, target))
         drops += [(len(kept), node) for node in dropped]
         if added or dropped:

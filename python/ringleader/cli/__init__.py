@@ -2,6 +2,9 @@
 
     ringleader assign KEYS --nodes a,b,c -o OUT     a file of keys -> the node(s) of each
     ringleader ring show|plot RING                  a ring's shares as a table, or as a picture
+    ringleader balance RING                         how many nodes have which load
+    ringleader plan OLD NEW                         what moves from one ring to another, in steps
+    ringleader plot RING [NEW] -o OUT               a ring, or what moves to another, as a picture
     ringleader simulate --seeds N                   consensus under faults, in virtual time
     ringleader demo                                 load, movement and speed, on this machine
 

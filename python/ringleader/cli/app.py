@@ -15,6 +15,8 @@ from ringleader.cli.assign import assign
 from ringleader.cli.availability import availability
 from ringleader.cli.compare import compare
 from ringleader.cli.demo import demo
+from ringleader.cli.look import balance, plot
+from ringleader.cli.plan import plan
 from ringleader.cli.ring import ring
 from ringleader.cli.simulate import simulate
 from ringleader.errors import RingleaderError
@@ -68,6 +70,9 @@ def app() -> None:
 
 app.add_command(assign)
 app.add_command(ring)
+app.add_command(balance)
+app.add_command(plot)
+app.add_command(plan)
 app.add_command(demo)
 app.add_command(compare)
 app.add_command(availability)

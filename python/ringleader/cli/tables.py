@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,6 +19,12 @@ from ringleader.placement import HashRing
 #: Columns of output that goes to a file or a pipe, where nothing needs to be cut to a window.
 PLAIN_WIDTH = 160
 BAR_WIDTH = 18
+TABLE_STYLE: dict[str, Any] = {
+    "box": SIMPLE_HEAD,
+    "pad_edge": False,
+    "padding": (0, 1),
+    "show_edge": False,
+}
 
 
 class _Console(Console):
@@ -125,7 +132,7 @@ def load_table(
         ascii_only: draw the bars with ASCII.
         rows_max: with more nodes than that, show the fullest and the emptiest.
     """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(**TABLE_STYLE)
     has_dcs = any(load.dc for load in loads)
     table.add_column("node", overflow="fold", max_width=40)
     if has_dcs:

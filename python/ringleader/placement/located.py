@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -267,25 +267,30 @@ class Located:
         """What places by a policy on a table, made anew."""
         raise NotImplementedError
 
-    def diff(self, other: Any, policy: Replicas | int | None = None) -> Movement:
+    def diff(
+        self, other: Any, policy: Replicas | int | None = None, *, down: Iterable[str] = ()
+    ) -> Movement:
         """What moves when this locator gives way to `other`: exact ranges, from whom to whom.
 
         Args:
             other: a locator that cuts the same hash space into ranges.
             policy: replicas instead of owners: which are copied from whom, and which are dropped.
+            down: the names of nodes of this locator that nothing can be copied from any more.
 
         Raises:
+            NodeNotFound: `down` names no node of this locator.
             SpaceError: the two place keys by different hashes, or one has no ranges; for such
                 locators `moved(a, b, keys)` tells which of your keys move.
             EmptyRingError: one of them has no node of positive weight.
-            PolicyError, PolicyTypeError: a policy that is none, or that the nodes cannot satisfy.
+            PolicyError, PolicyTypeError, TooFewNodes: a policy that is none, or that the nodes of
+                either cannot satisfy.
             NodeTypeError: `other` is no locator.
 
         Cost: O(ranges of both); a few milliseconds for two rings of 160,000 points.
         """
         from ringleader.placement.movement import diff
 
-        return diff(self, other, policy)
+        return diff(self, other, policy, down)
 
     def __reduce__(self) -> tuple[Any, ...]:
         kind: Any = type(self)

@@ -11,16 +11,18 @@ fills the nodes that gain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
+from operator import index
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels
-from ringleader.errors import NodeTypeError, PolicyTypeError, SpaceError
+from ringleader.errors import NodeNotFound, NodeTypeError, PolicyError, PolicyTypeError, SpaceError
 from ringleader.keys import KeyColumn, as_column
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from ringleader.placement.plan import Plan
 
 CIRCLE = 1 << 64
-#: Stands for "no node" in a column of positions.
-NONE = 2**32 - 1
+#: For the kernel: the zone of a node that is down, and the source of what only such nodes have.
+_NOWHERE = 2**32 - 1
 #: Sums of 32-bit halves stay exact in a float64 for so many rows.
 _EXACT_ROWS = 2**20
 
@@ -67,7 +69,7 @@ def exact_sums(
     return sums
 
 
-def _held(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
+def held_by(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
     """How much of the circle each node holds, all its replicas together."""
     width = ranges.owners.shape[1]
     lengths = np.repeat(ranges.widths, width)
@@ -75,7 +77,7 @@ def _held(ranges: Ranges, ids: NDArray[np.uint32], size: int) -> list[int]:
     return exact_sums(ids[ranges.owners.ravel()], lengths, whole, size)
 
 
-def _due(nodes: Sequence[Node], policy: Replicas | None) -> dict[str, float]:
+def due_shares(nodes: Sequence[Node], policy: Replicas | None) -> dict[str, float]:
     """The share of the circle that each node is due for its weight, all replicas together.
 
     A datacenter with a number of its own shares that among its nodes.  No node can hold more than
@@ -201,15 +203,17 @@ def _united(
 # --- ranges ---------------------------------------------------------------------------------------
 
 
-def _ranges_of(locator: Any, policy: Replicas | None) -> Ranges:
+def _ranges_of(locator: Any, wanted: Replicas | int | None) -> Ranges:
+    kind = type(locator).__name__
     if not hasattr(locator, "ranges"):
-        kind = type(locator).__name__
         raise SpaceError(
             f"{kind} does not cut a hash space into ranges, so there are none to compare; "
             "moved(a, b, keys) of ringleader.placement tells which of your keys move between "
             "any two locators"
         )
-    ranges: Ranges = locator.ranges() if policy is None else locator.ranges(policy)
+    if wanted is not None and not signature(locator.ranges).parameters:
+        raise PolicyError(f"{kind} has one owner for each range, and no replicas; leave policy out")
+    ranges: Ranges = locator.ranges() if wanted is None else locator.ranges(wanted)
     return ranges
 
 
@@ -232,21 +236,36 @@ def _check_spaces(a: Space, b: Space) -> None:
         )
 
 
-def diff(a: Any, b: Any, policy: Replicas | int | None = None) -> Movement:
+def diff(
+    a: Any, b: Any, policy: Replicas | int | None = None, down: Iterable[str] = ()
+) -> Movement:
     """What moves when `a` gives way to `b`; `Located.diff` is the same."""
-    if policy is not None and not isinstance(policy, Replicas):
-        if isinstance(policy, bool) or not isinstance(policy, int):
+    checked: Replicas | None = None
+    if isinstance(policy, Replicas):
+        checked = policy
+    elif policy is not None:
+        if isinstance(policy, bool) or not hasattr(policy, "__index__"):
             raise PolicyTypeError(
                 "a policy is a Replicas, or a number of replicas, not " + type(policy).__name__
             )
-        policy = Replicas(policy)
+        policy = index(policy)
+        checked = Replicas(policy)
     for locator in (a, b):
         if not hasattr(locator, "lookup") or not hasattr(locator, "names"):
             raise NodeTypeError(f"movement is between locators, not {type(locator).__name__}")
     a, b = _still(a), _still(b)
     old, new = _ranges_of(a, policy), _ranges_of(b, policy)
     _check_spaces(old.space, new.space)
-    return Movement(a, b, old, new, policy)
+    if isinstance(down, str):
+        raise NodeTypeError(f"down is one name; pass a list of them, such as [{down!r}]")
+    names = frozenset(down)
+    for name in names:
+        if name not in a:
+            raise NodeNotFound(
+                f"down names {name!r}, which is no node of the old locator; its {len(a)} names are "
+                "in .names"
+            )
+    return Movement(a, b, old, new, checked, policy, names)
 
 
 class Movement:
@@ -266,19 +285,34 @@ class Movement:
         names: their names; columns hold positions in it.
         policy: the replica policy, or None.
         space: the hash space.
+        old, new: who owns which range (`Ranges`) before and after.
+        down: the names of nodes that nothing can be copied from.
+        piece_starts, piece_ends: the pieces whose owner, or set of replicas, changes.
+        add_pieces, add_sources, add_targets: of each copy its piece, and from and to whom.
+        drop_pieces, drop_nodes: of each copy that is dropped its piece, and by whom.
     """
 
     def __init__(
-        self, a: Any, b: Any, old: Ranges, new: Ranges, policy: Replicas | None = None
+        self,
+        a: Any,
+        b: Any,
+        old: Ranges,
+        new: Ranges,
+        policy: Replicas | None = None,
+        wanted: Replicas | int | None = None,
+        down: frozenset[str] = frozenset(),
     ) -> None:
         self._a, self._b = a, b
-        self._old, self._new = old, new
+        self._wanted = wanted  # the policy as the two locators take it
+        self.old, self.new = old, new
         self.policy = policy
+        self.down = down
         self.space = old.space
         self.nodes, self._a_ids, self._b_ids = _united(old.nodes, new.nodes)
         self.names = tuple(node.name for node in self.nodes)
         cuts = (*_cut(old), self._a_ids, *_cut(new), self._b_ids)
-        self._single = old.owners.shape[1] == new.owners.shape[1] == 1
+        self._single = old.owners.shape[1] == new.owners.shape[1] == 1 and not down
+        self._lost = np.empty(0, dtype=np.uint32)  # pieces
         if self._single:
             self.piece_starts, self.piece_ends, self.add_sources, self.add_targets = (
                 kernels.movement.owners(*cuts)
@@ -294,7 +328,25 @@ class Movement:
                 self.add_targets,
                 self.drop_pieces,
                 self.drop_nodes,
-            ) = kernels.movement.replicas(*cuts, *_places(self.nodes))
+            ) = kernels.movement.replicas(*cuts, *_places(self.nodes, down))
+            if down:
+                self._set_lost_apart()
+        for column in (
+            *(self.piece_starts, self.piece_ends),
+            *(self.add_pieces, self.add_sources, self.add_targets),
+            *(self.drop_pieces, self.drop_nodes),
+        ):
+            column.flags.writeable = False
+
+    def _set_lost_apart(self) -> None:
+        """What nobody has who could give it is neither copied nor dropped."""
+        lost = self.add_sources == _NOWHERE
+        self._lost = np.unique(self.add_pieces[lost])
+        self.add_pieces, self.add_sources, self.add_targets = (
+            column[~lost] for column in (self.add_pieces, self.add_sources, self.add_targets)
+        )
+        safe = ~np.isin(self.drop_pieces, self._lost)
+        self.drop_pieces, self.drop_nodes = self.drop_pieces[safe], self.drop_nodes[safe]
 
     # --- columns ---------------------------------------------------------------------------------
 
@@ -334,6 +386,19 @@ class Movement:
         rows = joined(starts, ends, self.drop_nodes, self.drop_nodes)
         return rows[0], rows[1], rows[2]
 
+    @cached_property
+    def lost(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Ranges to be copied that only nodes have that are `down`: starts, ends.  They are not
+        among the rows, and nobody drops them; bring one of those nodes back, or a backup."""
+        none = np.zeros(len(self._lost), dtype=np.uint32)
+        rows = joined(self.piece_starts[self._lost], self.piece_ends[self._lost], none, none)
+        return rows[0], rows[1]
+
+    @cached_property
+    def lost_length(self) -> int:
+        """How many of the 2**64 numbers `lost` holds; exact."""
+        return self._sums(np.zeros(len(self._lost), dtype=np.int64), self._lost, 1)[0]
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -365,12 +430,12 @@ class Movement:
     @cached_property
     def before(self) -> tuple[int, ...]:
         """How many of the 2**64 numbers each node holds in the old locator; exact."""
-        return tuple(_held(self._old, self._a_ids, len(self.nodes)))
+        return tuple(held_by(self.old, self._a_ids, len(self.nodes)))
 
     @cached_property
     def after(self) -> tuple[int, ...]:
         """How many of the 2**64 numbers each node holds in the new locator; exact."""
-        return tuple(_held(self._new, self._b_ids, len(self.nodes)))
+        return tuple(held_by(self.new, self._b_ids, len(self.nodes)))
 
     @property
     def length(self) -> int:
@@ -401,7 +466,7 @@ class Movement:
         With a policy a node's due is its part by weight of its datacenter's replicas (of all, if
         the policy names no datacenters), at most one of each key; zones are not considered.
         """
-        old, new = _due(self._old.nodes, self.policy), _due(self._new.nodes, self.policy)
+        old, new = due_shares(self.old.nodes, self.policy), due_shares(self.new.nodes, self.policy)
         return sum(max(0.0, share - old.get(name, 0.0)) for name, share in new.items())
 
     @cached_property
@@ -411,7 +476,7 @@ class Movement:
         When nodes only come or only go, at unchanged weights, all of that is unneeded.
         """
         kept = np.zeros(len(self.nodes), dtype=np.int64)
-        for ids, weights in ((self._a_ids, self._old.nodes), (self._b_ids, self._new.nodes)):
+        for ids, weights in ((self._a_ids, self.old.nodes), (self._b_ids, self.new.nodes)):
             kept[ids] += [node.weight > 0 for node in weights]
         both = (kept[self.add_sources] == 2) & (kept[self.add_targets] == 2)
         return self._sums(both.astype(np.int64), self.add_pieces, 2)[1]
@@ -452,7 +517,7 @@ class Movement:
 
         Cost: two lookups for each key.
         """
-        return moved(self._a, self._b, keys, self.policy, threads=threads)
+        return moved(self._a, self._b, keys, self._wanted, threads=threads)
 
     def plan(
         self,
@@ -490,14 +555,18 @@ def _cut(ranges: Ranges) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     return np.ascontiguousarray(ranges.ends), np.ascontiguousarray(ranges.owners)
 
 
-def _places(nodes: Sequence[Node]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def _places(
+    nodes: Sequence[Node], down: Container[str]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Numbers for the zone (within its datacenter) and the datacenter of each node."""
     zones: dict[tuple[str, str], int] = {}
     dcs: dict[str, int] = {}
-    return (
-        np.array([zones.setdefault((n.dc, n.zone), len(zones)) for n in nodes], dtype=np.uint32),
-        np.array([dcs.setdefault(n.dc, len(dcs)) for n in nodes], dtype=np.uint32),
-    )
+    zone_numbers = [
+        _NOWHERE if node.name in down else zones.setdefault((node.dc, node.zone), len(zones))
+        for node in nodes
+    ]
+    dc_numbers = [dcs.setdefault(node.dc, len(dcs)) for node in nodes]
+    return np.array(zone_numbers, dtype=np.uint32), np.array(dc_numbers, dtype=np.uint32)
 
 
 Rows = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]

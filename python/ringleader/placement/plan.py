@@ -159,6 +159,8 @@ class Plan:
             "share_needed": movement.needed_share,
             "share_ideal": movement.ideal_share,
             "share_between_kept": movement.between_kept / CIRCLE,
+            "down": sorted(movement.down),
+            "lost": _told(*movement.lost),
             "bytes": self.bytes,
             "seconds": self.seconds,
             "bound_seconds": self.bound_s,
