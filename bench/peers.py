@@ -28,7 +28,6 @@ Owners = NDArray[np.uint32]
 
 #: Distribution -> the module to import.
 MODULES = {
-    "cassandra-driver": "cassandra",
     "cassandra-driver": "cassandra.cmurmur3",
     "duckdb": "duckdb",
     "fastring": "fastring",

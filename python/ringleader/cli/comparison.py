@@ -105,18 +105,23 @@ def _plain(name: str, summary: str, make: Callable[[Sequence[str]], Any]) -> Alg
     return Algorithm(name, summary, make, _add, _remove)
 
 
+def _of(kind: str, **settings: Any) -> Callable[[Sequence[str]], Any]:
+    """Makes a locator of this class, which is imported only then."""
+    return lambda names: getattr(placement, kind)(names, **settings)
+
+
 def _partitions(names: Sequence[str]) -> Any:
     return placement.Partitions(PARTITION_POWER, 1, names, min_move_seconds=0)
 
 
 def _add_partitioned(locator: Any, name: str) -> None:
     locator.add_node(name)
-    locator.rebalance(now=0)
+    locator.rebalance(now=1)
 
 
 def _remove_partitioned(locator: Any, name: str) -> None:
     locator.remove_node(name)
-    locator.rebalance(now=0)
+    locator.rebalance(now=1)
 
 
 def _pop(locator: Any, name: str) -> None:
@@ -130,22 +135,22 @@ def _append(locator: Any, name: str) -> None:
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
-        _plain("ring", "HashRing, 160 virtual nodes", placement.HashRing),
+        _plain("ring", "HashRing, 160 virtual nodes", _of("HashRing")),
         _plain(
             "balanced",
             "HashRing, 160 virtual nodes placed to be even",
-            lambda names: placement.HashRing(names, placement="balanced"),
+            _of("HashRing", placement="balanced"),
         ),
         _plain(
             "balanced-16",
             "the same with 16",
-            lambda names: placement.HashRing(names, placement="balanced", vnodes=16),
+            _of("HashRing", placement="balanced", vnodes=16),
         ),
-        _plain("ketama", "KetamaRing, as libketama", placement.KetamaRing),
-        _plain("nginx", "NginxRing", placement.NginxRing),
-        _plain("envoy", "EnvoyRing", placement.EnvoyRing),
-        _plain("tokens", "TokenRing, 16 random tokens", placement.TokenRing),
-        _plain("redis", "RedisSlots", placement.RedisSlots),
+        _plain("ketama", "KetamaRing, as libketama", _of("KetamaRing")),
+        _plain("nginx", "NginxRing", _of("NginxRing")),
+        _plain("envoy", "EnvoyRing", _of("EnvoyRing")),
+        _plain("tokens", "TokenRing, 16 random tokens", _of("TokenRing")),
+        _plain("redis", "RedisSlots", _of("RedisSlots")),
         Algorithm(
             "partitions",
             f"Partitions, 2^{PARTITION_POWER}",
@@ -153,26 +158,26 @@ ALGORITHMS: dict[str, Algorithm] = {
             _add_partitioned,
             _remove_partitioned,
         ),
-        _plain("maglev", "Maglev, 65,537 entries", placement.Maglev),
+        _plain("maglev", "Maglev, 65,537 entries", _of("Maglev")),
         _plain(
             "maglev-655373",
             "Maglev, 655,373 entries",
-            lambda names: placement.Maglev(names, table_size=655_373),
+            _of("Maglev", table_size=655_373),
         ),
-        Algorithm("jump", "JumpHash", placement.JumpHash, _append, _pop, True),
-        _plain("rendezvous", "Rendezvous", placement.Rendezvous),
+        Algorithm("jump", "JumpHash", _of("JumpHash"), _append, _pop, True),
+        _plain("rendezvous", "Rendezvous", _of("Rendezvous")),
         _plain(
             "skeleton",
             "Rendezvous over a skeleton",
-            lambda names: placement.Rendezvous(names, skeleton=True),
+            _of("Rendezvous", skeleton=True),
         ),
         _plain(
             "anchor",
             "AnchorHash, room for twice the nodes",
             lambda names: placement.AnchorHash(names, capacity=2 * len(names)),
         ),
-        _plain("memento", "MementoHash", placement.MementoHash),
-        _plain("multiprobe", "MultiProbe, 21 probes", placement.MultiProbe),
+        _plain("memento", "MementoHash", _of("MementoHash")),
+        _plain("multiprobe", "MultiProbe, 21 probes", _of("MultiProbe")),
     )
 }
 
@@ -249,7 +254,7 @@ def _by_name(locator: Any, keys: NDArray[np.uint64], names: Sequence[str]) -> ND
 
 def _peak_to_mean(locator: Any, node_count: int) -> tuple[float, bool]:
     stats = locator.stats()
-    if getattr(stats, "is_exact", True):
+    if getattr(stats, "is_exact", False):
         return float(stats.peak_to_mean), True
     counts = np.zeros(node_count, np.int64)
     random = np.random.default_rng(KEY_SEED + 1)

@@ -173,8 +173,8 @@ def _summary(plan: Plan) -> str:
     lines.append(f"between old nodes  {percent(kept)}" if kept else "between old nodes  nothing")
     if movement.lost_length:
         lines.append(
-            f"lost               {percent(movement.lost_length / CIRCLE)}: only nodes that are down "
-            "have it"
+            f"lost               {percent(movement.lost_length / CIRCLE)}: only nodes that are "
+            "down have it"
         )
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from ringleader.placement.topology import Replicas
 if TYPE_CHECKING:
     from ringleader.placement.anchor import AnchorHash
     from ringleader.placement.bounded import BoundedLoads, assign_bounded
+    from ringleader.placement.bounded_keys import BoundedKeys
     from ringleader.placement.envoy import EnvoyRing
     from ringleader.placement.jump import JumpHash
     from ringleader.placement.ketama import KetamaRing
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
     from ringleader.placement.movement import KeyMovement, Movement, moved
     from ringleader.placement.multiprobe import MultiProbe
     from ringleader.placement.nginx import NginxRing
-    from ringleader.placement.partitions import PartitionStats, Partitions, Rebalance
-    from ringleader.placement.plan import Plan, Step, Transfer
+    from ringleader.placement.partitions import Moves, Partitions, PartitionStats, Rebalance
+    from ringleader.placement.plan import Drop, Plan, Step, Transfer
     from ringleader.placement.rendezvous import Rendezvous
     from ringleader.placement.slots import RedisSlots
+    from ringleader.placement.stats import SampledStats
     from ringleader.placement.tokens import TokenRing
 
 #: What is imported when it is asked for, not with the ring.
 _HOMES = {
     "AnchorHash": "anchor",
+    "BoundedKeys": "bounded_keys",
     "BoundedLoads": "bounded",
+    "Drop": "plan",
     "EnvoyRing": "envoy",
     "JumpHash": "jump",
     "KetamaRing": "ketama",
@@ -38,6 +42,7 @@ _HOMES = {
     "Maglev": "maglev",
     "MementoHash": "memento",
     "Movement": "movement",
+    "Moves": "partitions",
     "MultiProbe": "multiprobe",
     "NginxRing": "nginx",
     "PartitionStats": "partitions",
@@ -46,6 +51,7 @@ _HOMES = {
     "Rebalance": "partitions",
     "RedisSlots": "slots",
     "Rendezvous": "rendezvous",
+    "SampledStats": "stats",
     "Step": "plan",
     "TokenRing": "tokens",
     "Transfer": "plan",
@@ -55,7 +61,9 @@ _HOMES = {
 
 __all__ = [
     "AnchorHash",
+    "BoundedKeys",
     "BoundedLoads",
+    "Drop",
     "EnvoyRing",
     "HashRing",
     "JumpHash",
@@ -65,6 +73,7 @@ __all__ = [
     "Maglev",
     "MementoHash",
     "Movement",
+    "Moves",
     "MultiProbe",
     "NginxRing",
     "Node",
@@ -77,6 +86,7 @@ __all__ = [
     "Rendezvous",
     "Replicas",
     "RingStats",
+    "SampledStats",
     "Space",
     "Step",
     "TokenRing",
