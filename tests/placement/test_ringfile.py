@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ringleader import HashRing, Node, errors
-from ringleader.placement import load_ring
+from ringleader import HashRing, Node, errors, placement
+from ringleader.placement import load_locator, load_ring, locator_from_bytes
+from ringleader.placement.ringfile import ALGORITHMS
 
 FULL = """
 [ring]
@@ -77,3 +80,65 @@ def test_other_failures(path: Path) -> None:
     path.write_bytes(b"RLRG" + struct.pack("<HHQ", 2, 1, 20) + bytes(4))
     with pytest.raises(errors.VersionError, match="upgrade"):
         load_ring(path)
+
+
+# --- other algorithms -----------------------------------------------------------------------------
+
+SETTINGS: dict[str, tuple[str, Callable[[list[Node]], object]]] = {
+    "ketama": ("flavor = 'libmemcached'", partial(placement.KetamaRing, flavor="libmemcached")),
+    "maglev": ("table_size = 1009", partial(placement.Maglev, table_size=1009)),
+    "anchor": ("capacity = 10", partial(placement.AnchorHash, capacity=10)),
+    "multiprobe": (
+        "hash = 'xxh64'\nprobes = 7",
+        partial(placement.MultiProbe, hash="xxh64", probes=7),
+    ),
+    "partitions": ("power = 6\nreplicas = 2", partial(placement.Partitions, 6, 2)),
+    "rendezvous": ("skeleton = true", partial(placement.Rendezvous, skeleton=True)),
+}
+NODES = [Node("a:1", dc="eu"), Node("b:1"), Node("c:1")]
+TABLES = "[[node]]\nname = 'a:1'\ndc = 'eu'\n[[node]]\nname = 'b:1'\n[[node]]\nname = 'c:1'\n"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_has_a_file(path: Path, algorithm: str) -> None:
+    _, name, _ = ALGORITHMS[algorithm]
+    settings, make = SETTINGS.get(algorithm, ("", getattr(placement, name)))
+    path.write_text(f"[ring]\nalgorithm = '{algorithm}'\n{settings}\n{TABLES}")
+    loaded = load_locator(path)
+    assert type(loaded).__name__ == name
+    if algorithm != "partitions":  # which remembers when it was made
+        assert loaded == make(NODES)
+    assert loaded.names == ("a:1", "b:1", "c:1")
+    path.write_bytes(loaded.to_bytes())
+    assert load_locator(path) == loaded
+    assert locator_from_bytes(loaded.to_bytes()) == loaded
+    if algorithm != "ring":
+        with pytest.raises(errors.FormatError, match=f"is a {name}, but a HashRing is wanted"):
+            load_ring(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("algorithm = 'kettle'", "unknown algorithm 'kettle'; known are ring, ketama"),
+        ("algorithm = 5", "unknown algorithm 5"),
+        ("algorithm = 'maglev'\nvnodes = 5", "unknown field 'vnodes'"),
+        ("algorithm = 'maglev'\ntable_size = 10", "prime"),
+        ("algorithm = 'maglev'\ntable_size = '10'", "table_size"),
+        ("algorithm = 'partitions'", "power"),
+        ("algorithm = 'maglev'\nspread = 'zone'", "unknown field 'spread'"),
+    ],
+)
+def test_algorithms_that_cannot_be(path: Path, text: str, words: str) -> None:
+    path.write_text(f"[ring]\n{text}\n{TABLES}")
+    with pytest.raises(errors.FormatError, match=words):
+        load_locator(path)
+
+
+def test_bytes_that_are_no_locator() -> None:
+    data = bytearray(HashRing(["a"]).to_bytes())
+    data[6] = 77
+    with pytest.raises(errors.FormatError, match="kind 77"):
+        locator_from_bytes(data)
+    with pytest.raises(errors.FormatTypeError):
+        locator_from_bytes("text")  # type: ignore[arg-type]

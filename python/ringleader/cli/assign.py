@@ -20,7 +20,7 @@ from ringleader.cli.sources import KEY_TYPES, Source, open_source
 from ringleader.errors import SettingError, WeightError
 from ringleader.hashing import HASHES
 from ringleader.limits import THREADS_MAX
-from ringleader.placement import HashRing, Node, load_ring
+from ringleader.placement import HashRing, Locator, Node, load_locator
 
 #: With more nodes than this, the closing table shows the fullest and the emptiest only.
 TABLE_ROWS_MAX = 40
@@ -62,7 +62,7 @@ def ring_of(
     vnodes: int | None,
     hash: str | None,
     seed: int | None,
-) -> HashRing:
+) -> Locator:
     """The ring that the options describe: either `nodes` with settings, or a file.
 
     Raises:
@@ -81,7 +81,7 @@ def ring_of(
     if (vnodes, hash, seed) != (None, None, None):
         raise click.UsageError("--vnodes, --hash and --seed go with --nodes; FILE has its own.")
     assert ring is not None
-    return load_ring(ring)
+    return load_locator(ring)
 
 
 class Progress(Protocol):
@@ -91,7 +91,7 @@ class Progress(Protocol):
 
 
 def place(
-    ring: HashRing,
+    ring: Locator,
     source: Source,
     sink: Sink,
     *,
@@ -153,8 +153,8 @@ def progress_bar() -> Iterator[Progress]:
         yield progress
 
 
-def _report(ring: HashRing, counts: NDArray[np.int64], seconds: float, *, stderr: bool) -> None:
-    from ringleader.cli.tables import ascii_only, console, load_table, loads_of
+def _report(ring: Locator, counts: NDArray[np.int64], seconds: float, *, stderr: bool) -> None:
+    from ringleader.cli.tables import ascii_only, console, dues_of, load_table
 
     total = int(counts[:, 0].sum())
     copies = counts.sum(axis=1)
@@ -165,7 +165,7 @@ def _report(ring: HashRing, counts: NDArray[np.int64], seconds: float, *, stderr
             keys=int(counts[position, 0]),
             copies=int(copies[position]),
         )
-        for position, load in enumerate(loads_of(ring))
+        for position, load in enumerate(dues_of(ring.nodes))
     ]
     columns = ["weight", "keys", "share", "ideal", "load"]
     if counts.shape[1] > 1:

@@ -12,7 +12,7 @@ import click
 from ringleader.cli.amounts import bytes_in_words, parse_bytes, parse_rate, seconds_in_words
 from ringleader.cli.look import parsed_policy, policy_options
 from ringleader.errors import OutputExists, SettingError
-from ringleader.placement import Movement, Plan, load_ring
+from ringleader.placement import Movement, Plan, load_locator
 from ringleader.placement.movement import CIRCLE
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan(
         check_output(plot_path, force)
     if json_path not in (None, "-") and not force and Path(str(json_path)).exists():
         raise OutputExists(f"{json_path} exists already; --force replaces it")
-    movement = load_ring(old).diff(load_ring(new), replicas, down=_names(down))
+    movement = load_locator(old).diff(load_locator(new), replicas, down=_names(down))
     made = movement.plan(
         max_concurrent_per_node=concurrent, link_bytes_per_s=given_links or None, **amounts
     )

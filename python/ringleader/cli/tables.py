@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ringleader.placement import HashRing
+from ringleader.placement import HashRing, Node
+from ringleader.placement.stats import ideal_shares
 
 #: Columns of output that goes to a file or a pipe, where nothing needs to be cut to a window.
 PLAIN_WIDTH = 160
@@ -74,6 +76,15 @@ def loads_of(ring: HashRing) -> list[Load]:
             ideal=float(stats.ideal[position]),
         )
         for position, node in enumerate(ring.nodes)
+    ]
+
+
+def dues_of(nodes: Sequence[Node]) -> list[Load]:
+    """What is due to each node by its weight, whatever it has."""
+    ideal = ideal_shares(np.array([node.weight for node in nodes], dtype=np.float64))
+    return [
+        Load(node.name, node.dc, node.weight, float(due), math.nan, node.zone)
+        for node, due in zip(nodes, ideal, strict=True)
     ]
 
 

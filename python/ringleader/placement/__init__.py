@@ -6,7 +6,7 @@ from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.ring import HashRing
-from ringleader.placement.ringfile import load_ring
+from ringleader.placement.ringfile import load_locator, load_ring, locator_from_bytes
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
@@ -92,7 +92,9 @@ __all__ = [
     "TokenRing",
     "Transfer",
     "assign_bounded",
+    "load_locator",
     "load_ring",
+    "locator_from_bytes",
     "moved",
 ]
 

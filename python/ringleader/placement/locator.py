@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,9 @@ class Locator(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Their names, in the same order."""
+
+    def __len__(self) -> int:
+        """How many nodes."""
 
     def __getitem__(self, key: Key) -> str:
         """The name of the node that owns `key`."""
@@ -46,6 +50,11 @@ class Locator(Protocol):
         threads: int = 1,
     ) -> NDArray[np.uint32]:
         """The positions of each key's `n` distinct nodes, shape (len(keys), n or n.total)."""
+
+    def diff(
+        self, other: Any, policy: Replicas | int | None = None, *, down: Iterable[str] = ()
+    ) -> Any:
+        """What moves from this locator to `other`, where both cut one hash space into ranges."""
 
     def stats(self) -> Any:
         """How evenly the key space is spread, exact where the algorithm allows it."""
