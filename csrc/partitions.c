@@ -1,7 +1,5 @@
 #include "partitions.h"
 
-#include <assert.h>
-
 #include "simd.h"
 #include "xxh3_words.h"
 
@@ -196,8 +194,8 @@ static void replicas(const rl_placer *placer, const uint64_t *hashes, size_t cou
         memcpy(to, few, held * sizeof(uint32_t));
         for (size_t k = 0; k < held; k++) set_seen(seen, to[k]);
         size_t found = rl_partitions_handoffs(table, part, held, wanted, to, seen);
-        assert(found == wanted);
         for (size_t k = 0; k < found; k++) clear_seen(seen, to[k]);
+        for (size_t k = found; k < wanted; k++) to[k] = to[0]; /* only beyond live_count */
     }
 }
 

@@ -9,7 +9,10 @@
 #include "rebalance.h"
 
 typedef struct rl_partitions {
-    rl_placer placer;   /* live: the nodes that replicas are handed off to */
+    /* live: the nodes that replicas are handed off to.  As drained nodes keep cells for a while,
+     * `replicas` may be asked for more than live_count; it repeats the first where there are not
+     * as many. */
+    rl_placer placer;
     uint32_t power;     /* Invariant: <= RL_PARTS_POWER_MAX */
     uint32_t rows;      /* Invariant: 1 <= rows <= RL_PARTS_ROWS_MAX */
     uint32_t full_rows; /* rows without absent cells */

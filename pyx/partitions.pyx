@@ -68,6 +68,8 @@ cdef class State:
     cdef uint32_t[::1] _live
     cdef uint8_t[::1] _takes
     cdef readonly object capsule
+    # Nodes that are live or have a cell: the most that a key can meet.
+    cdef readonly size_t met_max
 
     def __init__(
         self, uint32_t kind, uint64_t seed, uint64_t seed_hi, const uint32_t[:, ::1] cells not None,
@@ -106,6 +108,7 @@ cdef class State:
                 raise ValueError(f"live position {live[i]}")
             self._takes[live[i]] |= 1
         for i in range(count):
+            self.met_max += self._takes[i] != 0
             self._takes[i] = self._takes[i] == 3
         if count < UINT16_MAX:
             self._narrow = np.full(rows * parts + 1, UINT16_MAX, dtype=np.uint16)

@@ -405,17 +405,19 @@ cdef class PlacerReplicas:
         cdef uint32_t row[RL_REPLICAS_MAX]
         cdef uint64_t *seen = NULL
         cdef uint32_t *candidates = NULL
-        cdef size_t total = self.rule._rule.total, i
+        cdef size_t total = self.rule._rule.total, most = _met_max(table, placer), i
         cdef bint done
         rl_key_span(key, -1, &span, &room)
         try:
             if placer.span_replicas == NULL:
                 value = rl_hash_bytes(&placer.hasher, span.data, span.size)
             seen = <uint64_t *>calloc(placer.node_count // 64 + 1, sizeof(uint64_t))
-            candidates = <uint32_t *>malloc(placer.live_count * sizeof(uint32_t))
+            candidates = <uint32_t *>malloc(most * sizeof(uint32_t))
             if seen == NULL or candidates == NULL:
                 raise MemoryError()
-            done = _more(placer, &self.rule._rule, value, &span, total, candidates, seen, row)
+            done = _more(
+                placer, &self.rule._rule, value, &span, total, most, candidates, seen, row
+            )
         finally:
             rl_key_release(&room)
             free(seen)
@@ -426,7 +428,7 @@ cdef class PlacerReplicas:
 
     def names(self, table, key):
         """The names of the replicas of one key, as a list."""
-        cdef tuple names = table.names
+        names = table.names
         return [names[position] for position in self.walk(table, key)]
 
     def lookup(
@@ -443,7 +445,8 @@ cdef class PlacerReplicas:
         cdef const rl_keys *keys = <const rl_keys *>PyCapsule_GetPointer(
             column.capsule, RL_KEYS_CAPSULE
         )
-        cdef size_t width_max = min(placer.live_count, 4 * self.rule._rule.total)
+        cdef size_t most = _met_max(table, placer)
+        cdef size_t width_max = min(most, 4 * self.rule._rule.total)
         cdef rl_scratch scratch
         cdef uint64_t *seen = NULL
         cdef uint32_t *few = NULL
@@ -456,19 +459,19 @@ cdef class PlacerReplicas:
         try:
             seen = <uint64_t *>calloc(placer.node_count // 64 + 1, sizeof(uint64_t))
             few = <uint32_t *>malloc(RL_BLOCK_KEYS * width_max * sizeof(uint32_t))
-            many = <uint32_t *>malloc(placer.live_count * sizeof(uint32_t))
+            many = <uint32_t *>malloc(most * sizeof(uint32_t))
             if seen == NULL or few == NULL or many == NULL:
                 raise MemoryError()
             if keys.needs_gil:
                 done = _placer_blocks(
                     keys, placer, &self.rule._rule, &out[0, 0], <size_t>lo, <size_t>hi, &scratch,
-                    few, width_max, many, seen,
+                    few, width_max, most, many, seen,
                 )
             else:
                 with nogil:
                     done = _placer_blocks(
                         keys, placer, &self.rule._rule, &out[0, 0], <size_t>lo, <size_t>hi,
-                        &scratch, few, width_max, many, seen,
+                        &scratch, few, width_max, most, many, seen,
                     )
         finally:
             free(seen)
@@ -492,6 +495,12 @@ cdef const rl_placer *_placer(object table, Rule rule) except NULL:
     return placer
 
 
+cdef size_t _met_max(table, const rl_placer *placer) except 0:
+    """How many distinct positions a key can meet: in a table of partitions not live ones, too."""
+    most = getattr(table.state, "met_max", None)
+    return placer.live_count if most is None else <size_t>most
+
+
 def live(placer):
     """The positions that keys can be placed on, ascending, as a list."""
     cdef const rl_placer *state
@@ -506,25 +515,25 @@ def live(placer):
 
 cdef bint _more(
     const rl_placer *placer, const rl_rule *rule, uint64_t value, const rl_span *span,
-    size_t width, uint32_t *candidates, uint64_t *seen, uint32_t *row,
+    size_t width, size_t most, uint32_t *candidates, uint64_t *seen, uint32_t *row,
 ) noexcept nogil:
-    """One key's replicas, out of `width` candidates or as many more as it takes."""
+    """One key's replicas, out of `width` candidates or as many more as it takes, up to `most`."""
     while True:
-        width = min(width, placer.live_count)
+        width = min(width, most)
         if placer.span_replicas != NULL:
             placer.span_replicas(placer, span, 1, width, candidates, seen)
         else:
             placer.replicas(placer, &value, 1, width, candidates, seen)
         if rl_rule_select(rule, candidates, width, row) == rule.total:
             return True
-        if width == placer.live_count:
+        if width == most:
             return False
         width *= 2
 
 
 cdef int _placer_blocks(
     const rl_keys *keys, const rl_placer *placer, const rl_rule *rule, uint32_t *out, size_t lo,
-    size_t hi, rl_scratch *scratch, uint32_t *few, size_t width_max, uint32_t *many,
+    size_t hi, rl_scratch *scratch, uint32_t *few, size_t width_max, size_t most, uint32_t *many,
     uint64_t *seen,
 ) noexcept nogil:
     """The line from keys to replicas; 0 when a key cannot be decoded, -1 when the rule fails."""
@@ -559,7 +568,7 @@ cdef int _placer_blocks(
             if rl_rule_select(rule, few + i * width, width, to) < rule.total:
                 short += 1
                 if not _more(
-                    placer, rule, buffer[i], &spans[i], 2 * width, many, seen, to
+                    placer, rule, buffer[i], &spans[i], 2 * width, most, many, seen, to
                 ):
                     return -1
         if short > size // 8:  # wider at once is cheaper than twice

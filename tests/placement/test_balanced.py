@@ -603,3 +603,9 @@ def test_ring_files(tmp_path: Path) -> None:
             load_ring(path)
     path.write_bytes(DATA)
     assert load_ring(path) == RING
+
+
+def test_bytes_with_gaps_between_them_are_read() -> None:
+    data = HashRing(["a", "b"], placement="balanced").to_bytes()
+    spaced = memoryview(bytes(byte for pair in zip(data, data, strict=True) for byte in pair))[::2]
+    assert HashRing.from_bytes(spaced) == HashRing.from_bytes(data)

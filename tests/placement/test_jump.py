@@ -45,6 +45,15 @@ def test_more_buckets_than_memory() -> None:
         JumpHash(2**31)
 
 
+def test_policies_over_numbered_buckets() -> None:
+    numbered, named = JumpHash(5), JumpHash(["0", "1", "2", "3", "4"])
+    policy = Replicas(3, "zone")
+    for key in range(50):
+        found = numbered.get_nodes(key, policy)
+        assert found == named.get_nodes(key, policy)
+        assert [int(name) for name in found] == numbered.lookup_replicas([key], policy)[0].tolist()
+
+
 def test_positions_are_buckets_in_the_order_given() -> None:
     names = ["z", "a", "m", "b"]
     jump, numbered = JumpHash(names), JumpHash(4)

@@ -97,6 +97,9 @@ def test_weights_are_whole_numbers_of_points() -> None:
     with pytest.raises(errors.WeightError, match=r"points=7 or more"):
         MultiProbe({"a": 1.5})
     assert len(MultiProbe({"a": 1.5}, points=7)) == 1
+    for weight in (1e-12, 5e-324):  # no number of points is enough
+        with pytest.raises(errors.WeightError, match=r"take whole weights$"):
+            MultiProbe({"a": weight})
     multi = MultiProbe(NAMES)
     before = multi.to_bytes()
     with pytest.raises(errors.WeightError):

@@ -583,6 +583,21 @@ def test_ranges_are_the_partitions(power: int) -> None:
     assert index.tolist() == table.partitions(keys).tolist()
 
 
+@pytest.mark.parametrize("weights", [(1e308, 5e-324), (1e308, 1.0, 1e-300), (3.0, 5e-324, 5e-324)])
+def test_weights_that_vanish_beside_others(weights: tuple[float, ...]) -> None:
+    nodes = [Node(f"n{i}", weight) for i, weight in enumerate(weights)]
+    table = Partitions(4, 2, nodes)
+    table.set_weight("n0", 1e307 if weights[0] > 3 else 4)
+    done = table.rebalance(now=10_000)
+    assert done.balance > 0
+    assert not done.waiting
+    held = np.bincount(table.cells.ravel(), minlength=len(nodes))
+    assert held.sum() == 32
+    assert held[0] == 16
+    full = Partitions(4, len(nodes), nodes)
+    assert (np.bincount(full.cells.ravel()) == 16).all()
+
+
 def test_ranges_beyond_the_table_and_by_policy() -> None:
     nodes = [Node(f"n{i}", 0 if i == 7 else 1, f"r{i % 2}", f"z{i % 3}") for i in range(10)]
     keys = np.arange(300)
@@ -592,6 +607,24 @@ def test_ranges_beyond_the_table_and_by_policy() -> None:
             owners = table.ranges(n).owners
             assert (owners[parts] == table.lookup_replicas(keys, n)).all()
         assert len(table.diff(table, 2)) == 0
+
+
+def test_policies_while_drained_nodes_hold_partitions() -> None:
+    """They fill places in the order met, but no replicas: so more nodes have to be met."""
+    nodes = [Node(f"n{i}", dc=f"r{i % 2}", zone=f"z{i % 3}") for i in range(5)]
+    table = Partitions(4, 3, nodes)
+    for name in ("n0", "n1"):
+        table.set_weight(name, 0)
+    table.rebalance(now=10_000)
+    assert math.isinf(table.stats().balance)  # one replica of a partition moves at a time
+    keys = np.arange(300)
+    parts = table.partitions(keys)
+    for policy in (Replicas(3), Replicas(3, "zone"), Replicas(2, "dc"), Replicas({"r0": 2})):
+        rows = table.lookup_replicas(keys, policy)
+        assert (table.ranges(policy).owners[parts] == rows).all()
+        for key in range(20):
+            names = [table.names[position] for position in rows[key].tolist()]
+            assert table.get_nodes(key, policy) == names
 
 
 # --- copies, bytes, threads ---------------------------------------------------------------------
@@ -715,6 +748,7 @@ def test_saved_tables_that_make_no_sense() -> None:
         (patched(settings_at + 4, struct.pack("<d", math.nan)), "replicas=nan"),
         (patched(settings_at + 12, struct.pack("<d", -1.0)), "overload=-1"),
         (patched(settings_at + 24, b"\0" * 8), "version 0"),
+        (patched(settings_at + 24, b"\xff" * 8), f"version {2**64 - 1}"),
         (data[:-1], "says it has"),
     ):
         with pytest.raises(errors.FormatError, match=match):

@@ -99,6 +99,7 @@ class State:
         self.full_rows = full_rows
         held = {position for row in self.rows for position in row}
         self.takes = held & set(self.live)
+        self.met_max = len((held | set(self.live)) - {NO_POSITION})
 
     @property
     def nbytes(self) -> int:

@@ -186,7 +186,8 @@ class PlacerReplicas(_Replicas):
             raise unsatisfied()
 
     def order(self, table: Any, data: bytes) -> list[int]:
-        return list(table.state.replicas(table.state.hash(data), table.live_count))
+        most = getattr(table.state, "met_max", table.live_count)
+        return list(table.state.replicas(table.state.hash(data), most))
 
 
 def live(placer: Any) -> list[int]:

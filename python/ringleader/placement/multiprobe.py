@@ -55,10 +55,11 @@ def points_of(node: Node, points: int) -> int:
         )
     count = max(1, math.floor(exact + 0.5))
     if abs(count - exact) > ROUNDING_MAX * exact:
-        enough = math.ceil(0.5 / ROUNDING_MAX / node.weight)
+        enough = min(0.5 / ROUNDING_MAX / node.weight, 2.0 * limits.VNODES_MAX)  # never infinite
+        more = f", or points={math.ceil(enough)} or more" if enough <= limits.VNODES_MAX else ""
         raise WeightError(
             f"node {node.name!r} of weight {node.weight} would have {count} points where "
-            f"{exact:g} are due: take whole weights, or points={enough} or more"
+            f"{exact:g} are due: take whole weights{more}"
         )
     return count
 

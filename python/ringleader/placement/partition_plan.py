@@ -95,7 +95,10 @@ class Topology:
         self.leaf_of[self.position_of] = np.arange(self.leaf_first, self.tier_count)
         weights = np.array([nodes[position].weight for _, position in named], dtype=np.float64)
         largest = weights.max(initial=0.0)
-        self.weights = weights / largest if largest > 0 else weights  # sums must not overflow
+        if largest > 0:  # sums must not overflow, and no weight vanish beside a much larger one
+            least = np.where(weights > 0, np.finfo(np.float64).tiny, 0.0)
+            weights = np.maximum(weights / largest, least)
+        self.weights = weights
 
     def children(self, tier: int) -> range:
         """The tiers below one that is no leaf."""
@@ -224,6 +227,8 @@ def cells(
     wanted = [0] * topology.tier_count
     wanted[0] = total
     most = topology.summed([parts if share > 0 else 0 for share in due[topology.leaf_first :]])
+    if most[0] < total:  # shares so small that they were rounded to nothing are needed after all
+        most = topology.summed([parts if weight > 0 else 0 for weight in topology.weights])
     for tier in range(topology.leaf_first):
         children = [child for child in topology.children(tier) if most[child]]
         exact = {child: due[child] * parts for child in children}

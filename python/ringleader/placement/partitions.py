@@ -141,12 +141,13 @@ class _Built:
 
     def balance(self) -> float:
         weights = np.array([node.weight for node in self.nodes], dtype=np.float64)
-        weights /= weights.max()
         counts, live = self.counts(), weights > 0
         if counts[~live].any():
             return math.inf
-        ideal = weights[live] * (self.total / weights.sum())
-        return float(np.abs(counts[live] / ideal - 1).max() * 100)
+        weights = np.maximum(weights[live] / weights.max(), np.finfo(np.float64).tiny)
+        with np.errstate(over="ignore"):  # by as much as a double holds, or infinitely
+            ideal = weights * (self.total / weights.sum())
+            return float(np.abs(counts[live] / ideal - 1).max() * 100)
 
     def dispersion(self) -> float:
         topology = self.topology
@@ -1214,8 +1215,8 @@ def _read_built(
     replicas, overload, rows = reader.take(_BUILT)
     _checked_replicas(replicas, power)
     _checked_overload(overload)
-    if version < 1:
-        raise FormatError("the saved table of partitions has version 0")
+    if not 1 <= version < 2**63:  # there is room for more rebalances than there can be
+        raise FormatError(f"the saved table of partitions has version {version}")
     parts = 1 << power
     nodes = reader.nodes()
     if not any(node.weight > 0 for node in nodes):

@@ -243,7 +243,9 @@ def kind_of(source: bytes | bytearray | memoryview) -> int:
     """
     if not isinstance(source, (bytes, bytearray, memoryview)):
         raise FormatTypeError(f"a saved ring is bytes, not {type(source).__name__}")
-    head = bytes(memoryview(source).cast("B")[: _HEADER.size])
+    view = memoryview(source)
+    plain = view.cast("B") if view.c_contiguous else view.tobytes()
+    head = bytes(plain[: _HEADER.size])
     if head[:4] != MAGIC:
         raise FormatError("these bytes are not a saved ring: they do not begin with RLRG")
     if len(head) < _HEADER.size:
