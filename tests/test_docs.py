@@ -61,6 +61,22 @@ def test_the_python_of_a_page_on_placement(page: str) -> None:
     assert tried > 5
 
 
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_a_page_is_whole(path: Path) -> None:
+    """Blocks of code end, begin on lines of their own, and hold no headings; pictures are there."""
+    text = path.read_text(encoding="utf-8")
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            assert inside == (line == "```"), line
+            inside = not inside
+        else:
+            assert not (inside and line.startswith("### ")), line
+    assert not inside
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (DOCS / picture).exists(), picture
+
+
 def functions(path: Path) -> set[str]:
     return {
         node.name
