@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ringleader import kernels
+from ringleader import kernels, placement
 from ringleader.consensus.raft import core
 from ringleader.consensus.raft.config import Config
 
@@ -75,6 +75,12 @@ def test_a_page_is_whole(path: Path) -> None:
     assert not inside
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (DOCS / picture).exists(), picture
+
+
+def test_every_public_name_of_placement_is_in_the_reference() -> None:
+    reference = (DOCS / "api.md").read_text(encoding="utf-8")
+    for name in placement.__all__:
+        assert re.search(rf"^\.\. auto\w+:: ringleader\.(\w+\.)*{name}\b", reference, re.M), name
 
 
 def functions(path: Path) -> set[str]:

@@ -215,9 +215,9 @@ def test_stats_and_ranges_are_asked_in_one_way(locator: Any) -> None:
             locator.ranges(wrong)
     if isinstance(locator, (placement.Maglev, placement.RedisSlots)):
         for refused in (2, Replicas(2)):
-            with pytest.raises(errors.SpaceError, match="not their replicas.*moved"):
+            with pytest.raises(errors.SpaceError, match=r"not their replicas.*moved"):
                 locator.ranges(refused)
-            with pytest.raises(errors.SpaceError, match="not their replicas.*moved"):
+            with pytest.raises(errors.SpaceError, match=r"not their replicas.*moved"):
                 locator.diff(locator.copy(), refused)
     else:
         assert locator.ranges(2).owners.shape[1] == 2
