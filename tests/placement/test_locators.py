@@ -181,6 +181,21 @@ def test_what_is_no_key(locator: Any, key: Any) -> None:
         locator.get_nodes(key, 2)
 
 
+def test_loads_are_bounded(locator: Any) -> None:
+    some = keys(900)
+    assert np.bincount(locator.assign_bounded(some, 1.1), minlength=9).max() <= 110
+    assert (locator.assign_bounded(some) == placement.assign_bounded(locator, some)).all()
+    with pytest.raises(errors.SettingTypeError, match="a locator is wanted"):
+        placement.assign_bounded(5, some)  # type: ignore[arg-type]
+
+
+def test_no_secret_is_shown() -> None:
+    secret = 0x1234567890ABCDEF
+    ring = HashRing(["a"], hash="siphash13", seed=secret)
+    for shown in (ring, ring.space, ring.ranges(), ring.diff(ring)):
+        assert str(secret) not in repr(shown)
+
+
 def test_policies(locator: Any) -> None:
     policy = Replicas({"eu": 2, "us": 1}, spread="zone")
     some = keys(200)
@@ -208,6 +223,7 @@ def test_stats_and_ranges_are_asked_in_one_way(locator: Any) -> None:
             locator.diff(locator.copy())
         return
     ranges = locator.ranges(n=1)
+    assert len(repr(ranges)) < 160
     assert ranges.owners.shape[1] == 1
     assert (ranges.ends == locator.ranges().ends).all()
     for wrong in (None, "2", 1.5):

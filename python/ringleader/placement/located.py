@@ -295,6 +295,22 @@ class Located:
 
         return diff(self, other, policy, down)
 
+    def assign_bounded(
+        self,
+        keys: KeyColumn,
+        c: float = 1.25,
+        out: NDArray[np.uint32] | None = None,
+        threads: int = 1,
+    ) -> NDArray[np.uint32]:
+        """The position of each key's node, none of which gets more than c times its fair share.
+
+        `ringleader.placement.assign_bounded` says how, and what it raises.
+        """
+        from ringleader.placement.bounded import assign_bounded
+
+        locator: Any = self  # a subclass has the rest of the protocol
+        return assign_bounded(locator, keys, c, out, threads)
+
     def __reduce__(self) -> tuple[Any, ...]:
         kind: Any = type(self)
         return (kind.from_bytes, (kind.to_bytes(self),))
