@@ -26,11 +26,10 @@ RESULTS = ROOT / "bench" / "results"
 #: In the order of the tables.
 SUITES = (
     *("bulk_u64", "strings", "scalar", "replicas", "change"),
-    *("movement", "threads", "churn", "hashing", "curve"),
-    *("threads", "churn", "hashing", "curve", "bounded"),
-    *("placers",),
+    *("policy", "movement", "balance", "partitions", "bounded"),
+    *("tables", "placers", "formats"),
+    *("threads", "churn", "hashing", "curve"),
     *("quorum", "log", "raft", "groups", "sim"),
-    "tables",
 )
 
 

@@ -68,6 +68,9 @@ class Plain:
         seed = key if isinstance(key, bytes) else key.to_bytes(8, "little")
         return random.Random(seed).sample(live, len(live))[:n]
 
+    def __len__(self) -> int:
+        return len(self._nodes)
+
     def get_node(self, key: Any) -> str:
         return self.get_nodes(key, 1)[0]
 
@@ -82,6 +85,9 @@ class Plain:
         raise NotImplementedError
 
     def stats(self) -> Any:
+        raise NotImplementedError
+
+    def diff(self, other: Any, policy: Any = None, *, down: Any = ()) -> Any:
         raise NotImplementedError
 
     def to_bytes(self) -> bytes:

@@ -95,7 +95,10 @@ def _draw(
     axes.set_yscale("log")
     values = [value(row) for row in rows]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
+    least = 10.0**low
+    if low < 0 <= high and min(values) > 0.5:  # about 1, mostly: no empty decade below
+        least = 0.5
+    axes.set_ylim(least, 10.0 ** max(high, low + 1))
     counts = sorted({row.nodes for row in rows})
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
