@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ringleader import kernels
+from ringleader import kernels, placement
 from ringleader.consensus.raft import core
 from ringleader.consensus.raft.config import Config
 
@@ -59,6 +59,28 @@ def test_the_python_of_a_page_on_placement(page: str) -> None:
     failed, tried = doctest.testfile(path, module_relative=False, encoding="utf-8")
     assert failed == 0
     assert tried > 5
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_a_page_is_whole(path: Path) -> None:
+    """Blocks of code end, begin on lines of their own, and hold no headings; pictures are there."""
+    text = path.read_text(encoding="utf-8")
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            assert inside == (line == "```"), line
+            inside = not inside
+        else:
+            assert not (inside and line.startswith("### ")), line
+    assert not inside
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (DOCS / picture).exists(), picture
+
+
+def test_every_public_name_of_placement_is_in_the_reference() -> None:
+    reference = (DOCS / "api.md").read_text(encoding="utf-8")
+    for name in placement.__all__:
+        assert re.search(rf"^\.\. auto\w+:: ringleader\.(\w+\.)*{name}\b", reference, re.M), name
 
 
 def functions(path: Path) -> set[str]:

@@ -62,6 +62,17 @@ def test_tables_for_people(run: Run) -> None:
     assert "never" in shown
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_placement_is_broken_over_lines(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run(*BASE).stdout
+    assert "eu=2,us=2,ap=1 (yours)" in shown
+    assert ("write needs" in shown) == (columns == 120)
+    assert max(map(len, shown.splitlines())) <= columns
+
+
 def test_a_better_placement_is_named_and_yours_is_shown(run: Run) -> None:
     result = run(
         "availability", "--policy", "eu=4,us=1", "--node", "0.999", "--dc", "0.9995",

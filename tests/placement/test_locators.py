@@ -181,6 +181,21 @@ def test_what_is_no_key(locator: Any, key: Any) -> None:
         locator.get_nodes(key, 2)
 
 
+def test_loads_are_bounded(locator: Any) -> None:
+    some = keys(900)
+    assert np.bincount(locator.assign_bounded(some, 1.1), minlength=9).max() <= 110
+    assert (locator.assign_bounded(some) == placement.assign_bounded(locator, some)).all()
+    with pytest.raises(errors.SettingTypeError, match="a locator is wanted"):
+        placement.assign_bounded(5, some)  # type: ignore[arg-type]
+
+
+def test_no_secret_is_shown() -> None:
+    secret = 0x1234567890ABCDEF
+    ring = HashRing(["a"], hash="siphash13", seed=secret)
+    for shown in (ring, ring.space, ring.ranges(), ring.diff(ring)):
+        assert str(secret) not in repr(shown)
+
+
 def test_policies(locator: Any) -> None:
     policy = Replicas({"eu": 2, "us": 1}, spread="zone")
     some = keys(200)
@@ -195,6 +210,34 @@ def test_policies(locator: Any) -> None:
         locator.get_nodes("k", Replicas({"mars": 1}))
     with pytest.raises(errors.PolicyError, match="'eu'"):
         locator.lookup_replicas(some, Replicas({"eu": 4}))
+
+
+def test_stats_and_ranges_are_asked_in_one_way(locator: Any) -> None:
+    stats = locator.stats()
+    assert stats.names == locator.names
+    assert stats.is_exact in (True, False)
+    assert stats.share.sum() == pytest.approx(1)
+    assert stats.load.max() == stats.peak_to_mean >= 1 - 1e-9
+    if not hasattr(locator, "ranges"):
+        with pytest.raises(errors.SpaceError, match="moved"):
+            locator.diff(locator.copy())
+        return
+    ranges = locator.ranges(n=1)
+    assert len(repr(ranges)) < 160
+    assert ranges.owners.shape[1] == 1
+    assert (ranges.ends == locator.ranges().ends).all()
+    for wrong in (None, "2", 1.5):
+        with pytest.raises(errors.SettingTypeError):
+            locator.ranges(wrong)
+    if isinstance(locator, (placement.Maglev, placement.RedisSlots)):
+        for refused in (2, Replicas(2)):
+            with pytest.raises(errors.SpaceError, match=r"not their replicas.*moved"):
+                locator.ranges(refused)
+            with pytest.raises(errors.SpaceError, match=r"not their replicas.*moved"):
+                locator.diff(locator.copy(), refused)
+    else:
+        assert locator.ranges(2).owners.shape[1] == 2
+        assert locator.diff(locator.copy(), Replicas(2)).share == 0
 
 
 # --- saved, copied ------------------------------------------------------------------------------
@@ -294,6 +337,103 @@ def test_nodes_come_and_go(kind: Kind, locator: Any) -> None:
         locator.remove_node(5)
     after = locator.lookup(some)
     assert (before == after).mean() > 0.9
+
+
+COMING = [Node("10.0.0.80:11211", dc="eu"), Node("10.0.0.70:11211"), Node("10.0.0.05:11211")]
+
+
+def test_nodes_come_and_go_together(kind: Kind, locator: Any) -> None:
+    if not kind.changes:
+        pytest.skip("nodes come and go otherwise")
+    locator.add_nodes(COMING)
+    assert len(locator) == 12
+    owned = {locator[int(key)] for key in keys(20_000)}
+    assert {node.name for node in COMING} < owned
+    locator.remove_nodes(node.name for node in COMING)
+    assert locator.names == tuple(NAMES)
+    before = locator.copy()
+    for wrong, error in (
+        (["x:1", "x:1"], errors.DuplicateNode),
+        (["x:1", NAMES[0]], errors.DuplicateNode),
+        (["x:1", 5], errors.NodeTypeError),
+        ("x:1", errors.NodeTypeError),
+    ):
+        with pytest.raises(error):
+            locator.add_nodes(wrong)
+    for wrong, error in (
+        ([NAMES[0], "x:1"], errors.NodeNotFound),
+        ([NAMES[0], 5], errors.NodeTypeError),
+        (NAMES[0], errors.NodeTypeError),
+        (5, errors.NodeTypeError),
+    ):
+        with pytest.raises(error):
+            locator.remove_nodes(wrong)
+    assert locator == before
+    locator.add_nodes([])
+    locator.remove_nodes([])
+    assert locator == before
+    locator.remove_nodes(NAMES)
+    assert len(locator) == 0
+    locator.add_nodes(NODES)
+    assert locator.nodes == tuple(NODES)
+    assert locator["k"] in NAMES
+
+
+HISTORIES = {"EnvoyRing", "KetamaRing", "NginxRing", "RedisSlots"}  # all at once, or another list
+
+
+def test_together_is_as_one_by_one(kind: Kind, locator: Any) -> None:
+    if not kind.changes or type(locator).__name__ in HISTORIES:
+        pytest.skip("together is not one by one")
+    single = locator.copy()
+    locator.add_nodes(COMING)
+    for node in sorted(COMING, key=lambda node: node.name):
+        single.add_node(node)
+    assert locator == single
+    assert (locator.lookup(keys()) == single.lookup(keys())).all()
+    going = [NAMES[6], NAMES[2], NAMES[3]]
+    locator.remove_nodes(going)
+    for name in going:
+        single.remove_node(name)
+    assert locator == single
+    assert locator.to_bytes() == single.to_bytes()
+    assert (locator.lookup(keys()) == single.lookup(keys())).all()
+
+
+def test_buckets_of_jump_hash_come_and_go_at_the_end() -> None:
+    jump = placement.JumpHash(["a", "b"])
+    jump.add_nodes(["z", "c"])
+    assert jump.names == ("a", "b", "z", "c")
+    with pytest.raises(errors.NodeError, match="bucket 1"):
+        jump.remove_nodes(["b", "c"])
+    with pytest.raises(errors.DuplicateNode):
+        jump.add_nodes(["d", "a"])
+    jump.remove_nodes(["z", "c"])
+    assert jump == placement.JumpHash(["a", "b"])
+    jump.set_weight("a", 1)
+    with pytest.raises(errors.WeightError):
+        jump.set_weight("a", 0)
+    with pytest.raises(errors.NodeNotFound):
+        jump.set_weight("x", 1)
+    numbered = placement.JumpHash(2)
+    numbered.add_nodes(["2", "3"])
+    assert numbered == placement.JumpHash(4)
+    with pytest.raises(errors.NodeError, match="next is '4'"):
+        numbered.add_nodes(["5"])
+    assert numbered.is_numbered
+
+
+def test_partitions_stage_nodes_together() -> None:
+    table = placement.Partitions(6, 2, ["a", "b", "c"], min_move_seconds=0)
+    table.add_nodes(["d", "e"])
+    table.remove_nodes(["a", "b"])
+    with pytest.raises(errors.NodeNotFound):
+        table.remove_nodes(["c", "x"])
+    with pytest.raises(errors.DuplicateNode):
+        table.add_nodes(["f", "c"])
+    assert [node.name for node in table.staged_nodes] == ["c", "d", "e"]
+    table.rebalance(now=1)
+    assert table.names == ("c", "d", "e")
 
 
 def test_a_node_without_keys_any_more(kind: Kind, locator: Any) -> None:

@@ -138,7 +138,7 @@ def test_refused_changes_change_nothing() -> None:
         (errors.DuplicateNode, lambda: maglev.add_nodes(["x", NAMES[0]])),
         (errors.DuplicateNode, lambda: maglev.add_nodes(["x", "x"])),
         (errors.NodeNotFound, lambda: maglev.remove_nodes([NAMES[0], "x"])),
-        (errors.NodeNotFound, lambda: maglev.remove_nodes("x")),
+        (errors.NodeNotFound, lambda: maglev.remove_nodes(["x"])),
         (errors.NodeNotFound, lambda: maglev.set_weight("x", 1)),
         (errors.WeightError, lambda: maglev.set_weight(NAMES[0], -1)),
         (errors.WeightError, lambda: maglev.add_node("x", float("nan"))),

@@ -367,7 +367,7 @@ def test_policies_that_cannot_be() -> None:
     with pytest.raises(errors.PolicyError, match="'eu'"):
         a.diff(b, Replicas({"eu": 1}))
     slots = RedisSlots(["a", "b"])
-    with pytest.raises(errors.PolicyError, match="RedisSlots has one owner"):
+    with pytest.raises(errors.SpaceError, match="a Redis slot share their owner"):
         slots.diff(slots, 2)
 
 

@@ -260,6 +260,10 @@ def describe(
 # --- for people ---------------------------------------------------------------------------------
 
 
+#: Below so many columns of a terminal, tables have fewer of their own.
+NARROW = 110
+
+
 def _nines(value: Availability) -> str:
     return f"{value.nines:.2f}" if value.unavailable else "-"
 
@@ -279,7 +283,12 @@ def _show(
     def table(*columns: tuple[str, bool]) -> Table:
         made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
         for name, is_number in columns:
-            made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+            made.add_column(
+                name,
+                justify="right" if is_number else "left",
+                overflow="fold",
+                no_wrap=is_number or name == "placement",
+            )
         return made
 
     model, total = choice.model, choice.model.total
@@ -325,21 +334,28 @@ def _show(
     if not top:
         return
     out.print()
-    made = table(
+    columns = [
         ("", True), ("placement", False), ("write needs", False), ("write", True), ("nines", True),
         ("down a year", True), ("read", True), ("nines", True), ("survives any", False),
-    )  # fmt: skip
+    ]  # fmt: skip
+    # What else the first table says, and what follows from other columns, gives way to the rest.
+    kept = [
+        at
+        for at, (name, _) in enumerate(columns)
+        if out.width >= NARROW or name not in ("write needs", "nines")
+    ]
+    made = table(*(columns[at] for at in kept))
     ranks = list(enumerate(others, 1))
     shown = [(rank, other) for rank, other in ranks if rank <= top or other.given]
     for rank, other in shown:
         if rank > top:
             made.add_section()
-        made.add_row(
+        cells = (
             str(rank), other.policy + (" (yours)" if other.given else ""), other.write_quorum.words,
             other.write.percent, _nines(other.write), other.write.downtime, other.read.percent,
             _nines(other.read), other.write_quorum.survives(other.counts),
-            style="bold" if other.given else "",
         )  # fmt: skip
+        made.add_row(*(cells[at] for at in kept), style="bold" if other.given else "")
     out.print(made)
     out.print(_verdict(others, by))
 

@@ -254,7 +254,7 @@ def _by_name(locator: Any, keys: NDArray[np.uint64], names: Sequence[str]) -> ND
 
 def _peak_to_mean(locator: Any, node_count: int) -> tuple[float, bool]:
     stats = locator.stats()
-    if getattr(stats, "is_exact", False):
+    if stats.is_exact:
         return float(stats.peak_to_mean), True
     counts = np.zeros(node_count, np.int64)
     random = np.random.default_rng(KEY_SEED + 1)

@@ -290,7 +290,7 @@ def _draw_bars(axes: Axes, movement: Movement, colours: Sequence[Colour]) -> Non
     limit = max(max(going[at], coming[at]) for at in order)
     left = max((going[at] for at in order), default=0.0)
     right = max((coming[at] for at in order), default=0.0)
-    small = limit * 0.30
+    small = max(limit * 0.30, (left + right) * 0.24)  # room for the figures, in a narrow panel
     size = 9 if count <= 24 else 7.5
     for place, at in zip(places, order, strict=True):
         if going[at]:

@@ -126,6 +126,12 @@ def weights_of(nodes: Sequence[Node]) -> list[float]:
 # --- a whole column -----------------------------------------------------------------------------
 
 
+def check_locator(locator: object) -> None:
+    """Refuse what cannot place keys; bounded loads need only these of the protocol."""
+    if not all(hasattr(locator, name) for name in ("nodes", "lookup", "get_nodes")):
+        raise SettingTypeError(f"a locator is wanted, not {type(locator).__name__}")
+
+
 def assign_bounded(
     locator: Locator,
     keys: KeyColumn,
@@ -167,11 +173,13 @@ def assign_bounded(
         KeyTypeError, KeyRangeError, KeyEncodingError, ColumnError: as for `lookup`.
         OutputError, OutputTypeError: `out` does not fit; nothing was written.
         EmptyRingError: no node has a positive weight.
+        SettingTypeError: `locator` is none.
 
     Cost: for a ring O(1) a key, and amortised O(1) more for one that is diverted; for other
     locators a diverted key costs calls of `get_nodes`.  Memory: 8 bytes a key for its hash, 16 for
     each one owned by a node that is full.
     """
+    check_locator(locator)
     bound = checked_bound(c)
     if isinstance(locator, PointRing):
         table = locator.table
@@ -285,8 +293,7 @@ class BoundedLoads(kernels.bounded.LoadsBase):
 
     def __init__(self, locator: Locator, c: float | Fraction = 1.25) -> None:
         self._c = checked_bound(c)
-        if not isinstance(locator, Locator):
-            raise SettingTypeError(f"a locator is wanted, not {type(locator).__name__}")
+        check_locator(locator)
         self._nodes_seen: tuple[Node, ...] = ()
         self._ring = locator
         self._open(locator, isinstance(locator, Located))

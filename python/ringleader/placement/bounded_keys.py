@@ -30,9 +30,9 @@ from fractions import Fraction
 from heapq import heappop, heappush
 from typing import Any
 
-from ringleader.errors import EmptyRingError, KeyNotHeld, SettingTypeError
+from ringleader.errors import EmptyRingError, KeyNotHeld
 from ringleader.keys import Key, key_bytes
-from ringleader.placement.bounded import checked_bound, shares_of, walk, weights_of
+from ringleader.placement.bounded import check_locator, checked_bound, shares_of, walk, weights_of
 from ringleader.placement.located import Located
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -113,8 +113,7 @@ class BoundedKeys:
 
     def __init__(self, locator: Locator, c: float | Fraction = 1.25) -> None:
         self._c = checked_bound(c)
-        if not isinstance(locator, Locator):
-            raise SettingTypeError(f"a locator is wanted, not {type(locator).__name__}")
+        check_locator(locator)
         self._locator = locator
         self._lock = threading.Lock()
         self._seen: object = None  # the state of the locator that the rest is about

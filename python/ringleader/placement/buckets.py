@@ -16,10 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels, limits
-from ringleader.errors import DuplicateNode, FormatError, LimitError, VersionError, WeightError
+from ringleader.errors import FormatError, VersionError, WeightError
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
-from ringleader.placement.located import SampledLocator, found_position, position_of
+from ringleader.placement.located import (
+    SampledLocator,
+    checked_names,
+    found_position,
+    joined,
+    position_of,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 
 Self = TypeVar("Self", bound="BucketLocator")
@@ -196,18 +202,23 @@ class BucketLocator(SampledLocator):
         added = as_node(node, weight)
         self._check_weight(added)
         with self._changing:
+            self._adopt(self._with(self._now, added))
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes, all of them in one step, or none; as one by one in the order of their names.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `add_node`.
+
+        Cost: O(buckets) of plain copying for each, and one build.
+        """
+        added = self._members(nodes)
+        with self._changing:
             now = self._now
-            position, found = position_of(now.nodes, added.name)
-            if found:
-                raise DuplicateNode(f"there is a node {added.name!r} already")
-            if len(now.nodes) >= limits.NODES_MAX:
-                raise LimitError(f"there are {len(now.nodes)} nodes, as many as there may be")
-            bucket, count, removed = NO_BUCKET, now.bucket_count, now.removed
-            if added.weight:
-                bucket, count, removed = self._taken(now)
-            nodes = (*now.nodes[:position], added, *now.nodes[position:])
-            of = np.insert(now.of, position, np.uint32(bucket))
-            self._adopt(Buckets(nodes, of, count, removed))
+            for node in added:
+                now = self._with(now, node)
+            self._adopt(now)
 
     def remove_node(self, name: str) -> None:
         """Remove a node.  Only the keys it owned move, to all others alike.
@@ -217,12 +228,23 @@ class BucketLocator(SampledLocator):
 
         Cost: O(buckets) of plain copying.
         """
+        self.remove_nodes([name])
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes, all of them in one step, or none; as one by one in the order given.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+
+        Cost: O(buckets) of plain copying for each, and one build.
+        """
+        names = checked_names(names)
         with self._changing:
             now = self._now
-            position = found_position(now.nodes, name)
-            count, removed = self._freed(now, position)
-            nodes = (*now.nodes[:position], *now.nodes[position + 1 :])
-            self._adopt(Buckets(nodes, np.delete(now.of, position), count, removed))
+            for name in names:
+                now = self._without(now, name)
+            self._adopt(now)
 
     def set_weight(self, name: str, weight: float) -> None:
         """Drain a node (weight 0), or take it back (weight 1): it gets the bucket removed last.
@@ -247,6 +269,20 @@ class BucketLocator(SampledLocator):
                 of[position] = NO_BUCKET
             nodes = (*now.nodes[:position], node, *now.nodes[position + 1 :])
             self._adopt(Buckets(nodes, of, count, removed))
+
+    def _with(self, now: Buckets, added: Node) -> Buckets:
+        nodes = joined(now.nodes, [added])
+        bucket, count, removed = NO_BUCKET, now.bucket_count, now.removed
+        if added.weight:
+            bucket, count, removed = self._taken(now)
+        of = np.insert(now.of, position_of(now.nodes, added.name)[0], np.uint32(bucket))
+        return Buckets(nodes, of, count, removed)
+
+    def _without(self, now: Buckets, name: str) -> Buckets:
+        position = found_position(now.nodes, name)
+        count, removed = self._freed(now, position)
+        nodes = (*now.nodes[:position], *now.nodes[position + 1 :])
+        return Buckets(nodes, np.delete(now.of, position), count, removed)
 
     def _freed(self, now: Buckets, position: int) -> tuple[int, NDArray[np.uint32]]:
         bucket = int(now.of[position])

@@ -38,7 +38,7 @@ from ringleader.errors import (
 )
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
-from ringleader.placement.located import PlacerLocator, checked_int
+from ringleader.placement.located import PlacerLocator, checked_int, checked_names
 from ringleader.placement.node import Node, as_node
 from ringleader.placement.stats import RingStats
 
@@ -150,6 +150,14 @@ def _named(nodes: Iterable[str | Node] | Mapping[str, float]) -> _Named:
             f"buckets, not {type(nodes).__name__}"
         ) from None
     return _Named(_as_bucket(node) for node in members)
+
+
+def _check_number(number: int, node: Node) -> None:
+    if node != Node(str(number)):
+        raise NodeError(
+            f"buckets given by their number have numbers for names: the next is "
+            f"'{number}', not {node.name!r}; make a JumpHash of a list of nodes"
+        )
 
 
 def _checked_count(count: int) -> int:
@@ -378,12 +386,8 @@ class JumpHash(PlacerLocator):
         with self._changing:
             buckets = self._buckets
             if isinstance(buckets, _Numbered):
-                number = str(len(buckets))
-                if added is not None and added != Node(number):
-                    raise NodeError(
-                        f"buckets given by their number have numbers for names: the next is "
-                        f"{number!r}, not {added.name!r}; make a JumpHash of a list of nodes"
-                    )
+                if added is not None:
+                    _check_number(len(buckets), added)
                 self._rebuild(_Numbered(len(buckets) + 1))
                 return
             if added is None:
@@ -439,6 +443,27 @@ class JumpHash(PlacerLocator):
         """The same as `append`: the new node's bucket is the last."""
         self.append(_as_bucket(node, weight))
 
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Append buckets for nodes, in the order given: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `append`.
+        """
+        added = _named(nodes)
+        with self._changing:
+            buckets = self._buckets
+            if isinstance(buckets, _Numbered):
+                count = len(buckets)
+                for number, node in enumerate(added, count):
+                    _check_number(number, node)
+                self._rebuild(_Numbered(count + len(added)))
+                return
+            for node in added:
+                if buckets.position(node.name) is not None:
+                    raise DuplicateNode(f"there already is a node {node.name!r}")
+            self._rebuild(_Named((*buckets, *added)))
+
     def remove_node(self, name: str) -> None:
         """Remove the node of the last bucket.
 
@@ -456,6 +481,37 @@ class JumpHash(PlacerLocator):
                     "node into the bucket, and AnchorHash and MementoHash remove any node"
                 )
             self._shrink(buckets, place)
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove the nodes of the last buckets: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeError: they are not the last.
+            NodeTypeError: `names` is no list of names.
+        """
+        names = checked_names(names)
+        with self._changing:
+            buckets = self._buckets
+            going = {_found(buckets, name) for name in names}
+            staying = len(buckets) - len(going)
+            if going and min(going) < staying:
+                raise NodeError(
+                    f"node {buckets[min(going)].name!r} is in bucket {min(going)}, but only the "
+                    "last ones can be removed from jump hash; replace() puts another node into "
+                    "the bucket, and AnchorHash and MementoHash remove any node"
+                )
+            self._shrink(buckets, staying)
+
+    def set_weight(self, name: str, weight: float) -> None:
+        """Refuse any weight but 1: all buckets are alike, and none can be drained.
+
+        Raises:
+            NodeNotFound: there is no node of this name.
+            WeightError, NodeTypeError: the weight is not 1.
+        """
+        buckets = self._buckets
+        _as_bucket(buckets[_found(buckets, name)].with_weight(weight))
 
     def replace(self, name: str, node: str | Node) -> None:
         """Put another node into the bucket of the node `name`, to which all its keys go.

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import limits
-from ringleader.errors import DuplicateNode, FormatError, LimitError, WeightError
+from ringleader.errors import FormatError, LimitError, WeightError
 from ringleader.placement import saved
-from ringleader.placement.located import checked_int, found_position, position_of
+from ringleader.placement.located import checked_int, checked_names, found_position, joined
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.points import PointRing
 
@@ -155,11 +155,22 @@ class ListedRing(PointRing):
         """
         added = as_node(node, weight)
         with self._changing:
-            if position_of(self.nodes, added.name)[1]:
-                raise DuplicateNode(
-                    f"the ring already has a node {added.name!r}; set_weight() changes its weight"
-                )
+            joined(self.nodes, [added])
             self._settle([*self._listed(), added])
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes at the end of the list, in the order given: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as for the class.
+
+        Cost: that of building the ring.
+        """
+        added = in_order(nodes)
+        with self._changing:
+            joined(self.nodes, added)
+            self._settle([*self._listed(), *added])
 
     def remove_node(self, name: str) -> None:
         """Remove a node.
@@ -172,6 +183,21 @@ class ListedRing(PointRing):
         with self._changing:
             removed = self.nodes[found_position(self.nodes, name)].name
             self._settle([node for node in self._listed() if node.name != removed])
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+
+        Cost: that of building the ring.
+        """
+        names = checked_names(names)
+        with self._changing:
+            nodes = self.nodes
+            going = {nodes[found_position(nodes, name)].name for name in names}
+            self._settle([node for node in self._listed() if node.name not in going])
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight; 0 drains it.

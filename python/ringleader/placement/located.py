@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from ringleader import kernels, limits
 from ringleader.errors import (
+    DuplicateNode,
+    LimitError,
     NodeNotFound,
     NodeTypeError,
     SettingError,
     SettingTypeError,
+    SpaceError,
 )
 from ringleader.keys import Column, Kernel, Key, KeyColumn, compute
 from ringleader.placement.node import Node
@@ -292,6 +295,22 @@ class Located:
 
         return diff(self, other, policy, down)
 
+    def assign_bounded(
+        self,
+        keys: KeyColumn,
+        c: float = 1.25,
+        out: NDArray[np.uint32] | None = None,
+        threads: int = 1,
+    ) -> NDArray[np.uint32]:
+        """The position of each key's node, none of which gets more than c times its fair share.
+
+        `ringleader.placement.assign_bounded` says how, and what it raises.
+        """
+        from ringleader.placement.bounded import assign_bounded
+
+        locator: Any = self  # a subclass has the rest of the protocol
+        return assign_bounded(locator, keys, c, out, threads)
+
     def __reduce__(self) -> tuple[Any, ...]:
         kind: Any = type(self)
         return (kind.from_bytes, (kind.to_bytes(self),))
@@ -363,6 +382,60 @@ def checked_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise SettingTypeError(f"{name} must be an int, not {type(value).__name__}")
     return operator.index(value)
+
+
+def joined(nodes: Iterable[Any], added: Iterable[Node]) -> tuple[Node, ...]:
+    """Nodes and those added to them, in the order of their names.
+
+    Raises:
+        DuplicateNode: one of them is there already.
+        LimitError: there would be too many.
+    """
+    there = tuple(nodes)
+    coming = list(added)
+    for node in coming:
+        if position_of(there, node.name)[1]:
+            raise DuplicateNode(
+                f"there already is a node {node.name!r}; set_weight() changes its weight"
+            )
+    if len(there) + len(coming) > limits.NODES_MAX:
+        raise LimitError(
+            f"there are {len(there)} nodes, and {len(coming)} more are too many; at most "
+            f"{limits.NODES_MAX} are possible"
+        )
+    if len(coming) == 1:
+        position = position_of(there, coming[0].name)[0]
+        return (*there[:position], coming[0], *there[position:])
+    return tuple(sorted((*there, *coming), key=lambda node: node.name))
+
+
+def checked_names(names: object) -> list[Any]:
+    """Names of nodes that go, as a list; `found_position` checks each.
+
+    Raises:
+        NodeTypeError: it is one name, or no iterable.
+    """
+    if isinstance(names, (str, bytes)):
+        raise NodeTypeError(
+            f"names is one {type(names).__name__}; pass a list of names, such as [{names!r}]"
+        )
+    if not isinstance(names, Iterable):
+        raise NodeTypeError(f"names must be an iterable of names, not {type(names).__name__}")
+    return list(names)
+
+
+def check_owners_only(n: object, what: str) -> None:
+    """Refuse ranges of replicas, where they follow from a key's hash and not from its range.
+
+    Raises:
+        SpaceError: `n` asks for more than the owner.
+        SettingTypeError: `n` is neither int nor policy.
+    """
+    if isinstance(n, Replicas) or checked_int("n", n) != 1:
+        raise SpaceError(
+            f"keys of {what} share their owner, but not their replicas, so these have no ranges; "
+            "moved(a, b, keys, policy) of ringleader.placement tells which of your keys move"
+        )
 
 
 def position_of(nodes: tuple[Any, ...], name: str) -> tuple[int, bool]:

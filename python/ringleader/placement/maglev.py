@@ -31,12 +31,11 @@ from ringleader.errors import (
     LimitError,
     SettingError,
     SettingTypeError,
-    SpaceError,
     VersionError,
 )
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
-from ringleader.placement.located import checked_int
+from ringleader.placement.located import check_owners_only, checked_int
 from ringleader.placement.members import MemberPlacer
 from ringleader.placement.node import Node
 from ringleader.placement.ranges import Ranges, Space
@@ -248,7 +247,7 @@ class Maglev(MemberPlacer):
         """The space of slots, which only Maglev tables of one size, hash and seed share."""
         return Space(f"maglev-{self.table_size}", self._hash, self._seed)
 
-    def ranges(self, policy: Replicas | None = None) -> Ranges:
+    def ranges(self, n: int | Replicas = 1) -> Ranges:
         """Who owns which slots, as ranges of a circle of 2**64 numbers.
 
         A slot is no range of hashes: it has every M-th of them.  So the circle here is that of the
@@ -256,21 +255,17 @@ class Maglev(MemberPlacer):
         shares of the keys as they are elsewhere, exact to 2**-64.
 
         Args:
-            policy: refused.  The replicas of a key follow from all bits of its hash, so that keys
-                of one slot differ in them.
+            n: 1.  The replicas of a key follow from all bits of its hash, so that keys of one slot
+                differ in them.
 
         Raises:
             EmptyRingError: no node has a positive weight.
-            SpaceError: with a policy.
+            SpaceError: replicas were asked for.
+            SettingTypeError: `n` is neither int nor policy.
 
         Cost: O(table_size).
         """
-        if policy is not None:
-            raise SpaceError(
-                "keys of one slot of a Maglev table share their owner, but not their replicas, so "
-                "these have no ranges; moved(a, b, keys, policy) of ringleader.placement tells "
-                "which of your keys move"
-            )
+        check_owners_only(n, "a slot of a Maglev table")
         table = self.table
         slots, size = self.slots, self.table_size
         last = np.flatnonzero(np.append(slots[1:] != slots[:-1], True)).tolist()

@@ -8,10 +8,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from ringleader import kernels, limits
-from ringleader.errors import DuplicateNode, LimitError
+from ringleader import kernels
 from ringleader.hashing import resolve_hash
-from ringleader.placement.located import PlacerLocator, found_position, position_of
+from ringleader.placement.located import PlacerLocator, checked_names, found_position, joined
 from ringleader.placement.node import Node, as_node, sorted_nodes
 
 Self = TypeVar("Self", bound="MemberPlacer")
@@ -123,8 +122,9 @@ class MemberPlacer(PlacerLocator):
 
         Raises:
             NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
         """
-        going = [names] if isinstance(names, str) else list(names)
+        going = checked_names(names)
         with self._changing:
             nodes = self.nodes
             positions = {found_position(nodes, name) for name in going}
@@ -145,17 +145,7 @@ class MemberPlacer(PlacerLocator):
 
     def _add(self, added: Iterable[Node]) -> None:
         with self._changing:
-            nodes = self.nodes
-            added = list(added)
-            for node in added:
-                if position_of(nodes, node.name)[1]:
-                    raise DuplicateNode(
-                        f"there already is a node {node.name!r}; set_weight() changes its weight"
-                    )
-            if len(nodes) + len(added) > limits.NODES_MAX:
-                raise LimitError(f"there are {len(nodes)} nodes, as many as may be")
-            together = sorted((*nodes, *added), key=lambda node: node.name)
-            self._rebuild(tuple(together))
+            self._rebuild(joined(self.nodes, added))
 
     # --- copies ---------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from inspect import signature
 from operator import index
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader import kernels
-from ringleader.errors import NodeNotFound, NodeTypeError, PolicyError, PolicyTypeError, SpaceError
+from ringleader.errors import NodeNotFound, NodeTypeError, PolicyTypeError, SpaceError
 from ringleader.keys import KeyColumn, as_column
 from ringleader.placement.locator import Locator
 from ringleader.placement.node import Node
@@ -211,8 +210,6 @@ def _ranges_of(locator: Any, wanted: Replicas | int | None) -> Ranges:
             "moved(a, b, keys) of ringleader.placement tells which of your keys move between "
             "any two locators"
         )
-    if wanted is not None and not signature(locator.ranges).parameters:
-        raise PolicyError(f"{kind} has one owner for each range, and no replicas; leave policy out")
     ranges: Ranges = locator.ranges() if wanted is None else locator.ranges(wanted)
     return ranges
 

@@ -55,7 +55,13 @@ from ringleader.errors import (
 from ringleader.hashing import hash_column, resolve_hash
 from ringleader.keys import Key, KeyColumn
 from ringleader.placement import partition_plan, saved
-from ringleader.placement.located import PlacerLocator, checked_int, found_position, position_of
+from ringleader.placement.located import (
+    PlacerLocator,
+    checked_int,
+    checked_names,
+    found_position,
+    position_of,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.partition_plan import Topology
 from ringleader.placement.ranges import Ranges, Space
@@ -581,6 +587,20 @@ class Partitions(PlacerLocator):
         with self._changing:
             self._staged = _with_node(self._staged, as_node(node, weight))
 
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Stage nodes: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
+        """
+        added = sorted_nodes(nodes)
+        with self._changing:
+            staged = self._staged
+            for node in added:
+                staged = _with_node(staged, node)
+            self._staged = staged
+
     def remove_node(self, name: str) -> None:
         """Stage a node's removal: at the next rebalance its replicas move at once, whatever else
         holds.  For a node that still works, `set_weight(name, 0)` first drains it with care.
@@ -590,6 +610,20 @@ class Partitions(PlacerLocator):
         """
         with self._changing:
             self._staged = _without_node(self._staged, name)
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Stage the removal of nodes: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+        """
+        names = checked_names(names)
+        with self._changing:
+            staged = self._staged
+            for name in names:
+                staged = _without_node(staged, name)
+            self._staged = staged
 
     def set_weight(self, name: str, weight: float) -> None:
         """Stage another weight for a node; 0 drains it.

@@ -134,21 +134,6 @@ class PointRing(Located, kernels.ring.RingBase):
             return RingStats.of_replicas(ranges, weights, table.counts(), policy)
         return RingStats.of(table.names, weights, table.counts(), table.arcs())
 
-    def assign_bounded(
-        self,
-        keys: KeyColumn,
-        c: float = 1.25,
-        out: NDArray[np.uint32] | None = None,
-        threads: int = 1,
-    ) -> NDArray[np.uint32]:
-        """The position of each key's node, none of which gets more than c times its fair share.
-
-        `ringleader.placement.assign_bounded` says how, and what it raises.
-        """
-        from ringleader.placement.bounded import assign_bounded
-
-        return assign_bounded(self, keys, c, out, threads)
-
     def __copy__(self: Self) -> Self:
         return self.copy()
 

@@ -26,6 +26,10 @@ class Space:
     seed: int = 0
     bits: int = 64
 
+    def __repr__(self) -> str:
+        seed = self.seed if self.hash != "siphash13" else "(secret)"
+        return f"Space(name={self.name!r}, hash={self.hash!r}, seed={seed}, bits={self.bits})"
+
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
@@ -46,6 +50,12 @@ class Ranges:
     nodes: tuple[Node, ...]
     ends: NDArray[np.uint64]
     owners: NDArray[np.uint32]
+
+    def __repr__(self) -> str:
+        count, replicas = self.owners.shape
+        return (
+            f"<Ranges: {count:,} of {len(self.nodes)} nodes, {replicas} owners each, {self.space}>"
+        )
 
     @property
     def widths(self) -> NDArray[np.uint64]:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from ringleader import kernels, limits
 from ringleader.errors import (
-    DuplicateNode,
     FormatError,
     LimitError,
     SettingError,
@@ -35,7 +34,9 @@ from ringleader.placement import saved
 from ringleader.placement.located import (
     SampledLocator,
     checked_int,
+    checked_names,
     found_position,
+    joined,
     position_of,
 )
 from ringleader.placement.node import Node, as_node, sorted_nodes
@@ -274,22 +275,26 @@ class Rendezvous(SampledLocator):
 
         Cost: O(nodes).
         """
-        added = as_node(node, weight)
-        self._check_weight(added)
+        self.add_nodes([as_node(node, weight)])
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
+
+        Cost: O(nodes).
+        """
+        added = sorted_nodes(nodes)
+        for node in added:
+            self._check_weight(node)
         with self._changing:
-            nodes = self.nodes
-            position, found = position_of(nodes, added.name)
-            if found:
-                raise DuplicateNode(
-                    f"there is a node {added.name!r} already; set_weight() changes its weight"
-                )
-            if len(nodes) >= limits.NODES_MAX:
-                raise LimitError(f"there are {len(nodes)} nodes, as many as there may be")
-            (salt,) = self._salts_of([added.name.encode()])
-            self._adopt(
-                (*nodes[:position], added, *nodes[position:]),
-                np.insert(self._salts, position, salt),
-            )
+            there = self.nodes
+            together = joined(there, added)
+            places = [position_of(there, node.name)[0] for node in added]
+            salts = self._salts_of([node.name.encode() for node in added])
+            self._adopt(together, np.insert(self._salts, places, salts))
 
     def remove_node(self, name: str) -> None:
         """Remove a node.  Only the keys it owned move (see the class on skeletons).
@@ -303,6 +308,22 @@ class Rendezvous(SampledLocator):
             nodes = self.nodes
             at = found_position(nodes, name)
             self._adopt((*nodes[:at], *nodes[at + 1 :]), np.delete(self._salts, at))
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+
+        Cost: O(nodes).
+        """
+        names = checked_names(names)
+        with self._changing:
+            nodes = self.nodes
+            going = {found_position(nodes, name) for name in names}
+            staying = tuple(node for at, node in enumerate(nodes) if at not in going)
+            self._adopt(staying, np.delete(self._salts, list(going)))
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight; 0 drains it.  Only keys to or from this node move.

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from ringleader import limits
 from ringleader.errors import (
-    DuplicateNode,
     LimitError,
     PolicyTypeError,
     SettingError,
@@ -35,7 +34,13 @@ from ringleader.errors import (
 )
 from ringleader.hashing import resolve_hash
 from ringleader.placement import balanced, saved
-from ringleader.placement.located import checked_int, found_position, position_of
+from ringleader.placement.located import (
+    checked_int,
+    checked_names,
+    found_position,
+    joined,
+    position_of,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.points import PointRing
 from ringleader.placement.ranges import Space
@@ -81,6 +86,13 @@ def _check_placement(placement: object, replicas: object) -> None:
         raise SettingError(
             'replicas is for placement="balanced": hashed points do not depend on a policy'
         )
+
+
+def _circle(points: balanced.Points) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """Tokens, ascending, and their owners."""
+    owners = np.repeat(np.arange(len(points.counts), dtype=np.uint32), points.counts)
+    order = np.argsort(points.tokens, kind="stable")
+    return points.tokens[order], owners[order]
 
 
 class HashRing(PointRing):
@@ -235,21 +247,46 @@ class HashRing(PointRing):
         count = points_of(added, self.vnodes)
         with self._changing:
             table = self.table
-            position, found = position_of(table.nodes, added.name)
-            if found:
-                raise DuplicateNode(
-                    f"the ring already has a node {added.name!r}; set_weight() changes its weight"
-                )
-            if len(table.nodes) >= limits.NODES_MAX:
-                raise LimitError(f"the ring has {len(table.nodes)} nodes, as many as it may")
+            nodes = joined(table.nodes, [added])
+            position = position_of(table.nodes, added.name)[0]
             _checked_points(table.point_count + count)
             if self._placement == "hashed":
                 self._add(position, added, count)
             else:
-                nodes = (*table.nodes[:position], added, *table.nodes[position:])
                 owners = table.owners()
                 owners[owners >= position] += np.uint32(1)
                 self._put(nodes, self._balanced(table.tokens(), owners, nodes, position))
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
+
+        Cost: where hashed, that of building the ring; where balanced, that of adding each, in the
+            order of their names.
+        """
+        added = sorted_nodes(nodes)
+        if not added:
+            return
+        with self._changing:
+            table = self.table
+            together = joined(table.nodes, added)
+            counts = [points_of(node, self.vnodes) for node in together]
+            _checked_points(sum(counts))
+            if self._placement == "hashed":
+                self._build(*resolve_hash(self.hash, self.seed), together, counts)
+                return
+            members: tuple[Any, ...] = table.nodes
+            tokens, owners = table.tokens(), table.owners()
+            for node in added:
+                position = position_of(members, node.name)[0]
+                members = (*members[:position], node, *members[position:])
+                owners[owners >= position] += np.uint32(1)
+                points = self._balanced(tokens, owners, members, position)
+                tokens, owners = _circle(points)
+            self._put(members, points)
 
     def remove_node(self, name: str) -> None:
         """Remove a node.  Only the keys it owned move.
@@ -268,6 +305,39 @@ class HashRing(PointRing):
             points = self._balanced(table.tokens(), table.owners(), tuple(nodes), position)
             del nodes[position]
             self._put(tuple(nodes), points._replace(counts=np.delete(points.counts, position)))
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+
+        Cost: where hashed, that of building the ring; where balanced, that of removing each, in
+            the order given.
+        """
+        names = checked_names(names)
+        with self._changing:
+            table = self.table
+            nodes: tuple[Any, ...] = table.nodes
+            going = dict.fromkeys(nodes[found_position(nodes, name)].name for name in names)
+            if not going:
+                return
+            if self._placement == "hashed":
+                staying = tuple(node for node in nodes if node.name not in going)
+                counts = [points_of(node, self.vnodes) for node in staying]
+                self._build(*resolve_hash(self.hash, self.seed), staying, counts)
+                return
+            tokens, owners = table.tokens(), table.owners()
+            for name in going:
+                position = found_position(nodes, name)
+                drained = nodes[position].with_weight(0)
+                members = (*nodes[:position], drained, *nodes[position + 1 :])
+                points = self._balanced(tokens, owners, members, position)
+                points = points._replace(counts=np.delete(points.counts, position))
+                tokens, owners = _circle(points)
+                nodes = (*nodes[:position], *nodes[position + 1 :])
+            self._put(nodes, points)
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight; 0 drains it.  Only keys to or from this node move.

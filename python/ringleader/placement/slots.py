@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from ringleader import hashing, kernels
 from ringleader.errors import (
-    DuplicateNode,
     FormatError,
     LimitError,
     NodeNotFound,
@@ -31,10 +30,18 @@ from ringleader.errors import (
 )
 from ringleader.keys import KeyColumn
 from ringleader.placement import saved
-from ringleader.placement.located import PlacerLocator, found_position, position_of
+from ringleader.placement.located import (
+    PlacerLocator,
+    check_owners_only,
+    checked_names,
+    found_position,
+    joined,
+    position_of,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import RingStats
+from ringleader.placement.topology import Replicas
 
 Self = TypeVar("Self", bound="RedisSlots")
 
@@ -212,12 +219,18 @@ class RedisSlots(PlacerLocator):
         """Which numbers the table cuts into ranges: slots."""
         return Space("redis-slots", "redis", bits=14)
 
-    def ranges(self) -> Ranges:
+    def ranges(self, n: int | Replicas = 1) -> Ranges:
         """Who owns which range of slots, shifted to the top of 64 bits.
+
+        Args:
+            n: 1.  The replicas of a key follow from its hash, and keys of one slot differ in them.
 
         Raises:
             EmptyRingError: no node has a positive weight.
+            SpaceError: replicas were asked for.
+            SettingTypeError: `n` is neither int nor policy.
         """
+        check_owners_only(n, "a Redis slot")
         nodes, owners = self._full_state()
         ends = np.array(_run_ends(owners), np.uint64)
         return Ranges(
@@ -273,16 +286,20 @@ class RedisSlots(PlacerLocator):
             DuplicateNode: the table has a node of this name.
             NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
         """
-        added = as_node(node, weight)
+        self.add_nodes([as_node(node, weight)])
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes, which get their due of the slots: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
+        """
+        added = sorted_nodes(nodes)
         with self._changing:
-            nodes, old = self.nodes, self._owners.astype(np.int64)
-            position, found = position_of(nodes, added.name)
-            if found:
-                raise DuplicateNode(
-                    f"the table already has a node {added.name!r}; set_weight() changes its weight"
-                )
-            old[old >= position] += 1
-            self._reshard((*nodes[:position], added, *nodes[position:]), old)
+            members = joined(self.nodes, added)
+            places = np.array([position_of(members, name)[0] for name in self.names], np.int64)
+            self._reshard(members, places[self._owners.astype(np.int64)])
 
     def remove_node(self, name: str) -> None:
         """Remove a node; the others take its slots over.
@@ -290,12 +307,23 @@ class RedisSlots(PlacerLocator):
         Raises:
             NodeNotFound: the table has no node of this name.
         """
+        self.remove_nodes([name])
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes; the others take their slots over: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+        """
+        names = checked_names(names)
         with self._changing:
-            nodes, old = self.nodes, self._owners.astype(np.int64)
-            position = found_position(nodes, name)
-            old[old == position] = -1
-            old[old > position] -= 1
-            self._reshard((*nodes[:position], *nodes[position + 1 :]), old)
+            nodes = self.nodes
+            stays = np.ones(len(nodes), bool)
+            stays[[found_position(nodes, name) for name in names]] = False
+            places = np.where(stays, np.cumsum(stays) - 1, -1)
+            members = tuple(node for node, kept in zip(nodes, stays, strict=True) if kept)
+            self._reshard(members, places[self._owners.astype(np.int64)])
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight, and with it its due of the slots; 0 drains it.

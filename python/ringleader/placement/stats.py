@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,10 @@ class SampledStats(Loads):
         samples: how many keys were looked up.
         share: the part of them that each node owns, float64.
         ideal: weight / total weight, float64: the share that each node should have.
+        is_exact: never: chance alone makes `peak_to_mean` of a sample larger.
     """
+
+    is_exact: ClassVar[bool] = False
 
     names: tuple[str, ...]
     weights: NDArray[np.float64]

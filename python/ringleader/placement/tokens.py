@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ringleader import hashing, limits
 from ringleader.errors import (
-    DuplicateNode,
     FormatError,
     LimitError,
     NodeNotFound,
@@ -30,7 +29,13 @@ from ringleader.errors import (
 )
 from ringleader.keys import Key, KeyColumn, key_bytes
 from ringleader.placement import saved
-from ringleader.placement.located import checked_int, found_position, position_of
+from ringleader.placement.located import (
+    checked_int,
+    checked_names,
+    found_position,
+    joined,
+    position_of,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.points import PointRing
 from ringleader.placement.ranges import Space
@@ -292,14 +297,22 @@ class TokenRing(PointRing):
         added = as_node(node, weight)
         own = None if tokens is None else checked_tokens(added.name, tokens)
         with self._changing:
-            position, found = position_of(self.nodes, added.name)
-            if found:
-                raise DuplicateNode(
-                    f"the ring already has a node {added.name!r}; set_weight() changes its weight"
-                )
+            together = joined(self.nodes, [added])
             given = self._given if own is None else {**self._given, added.name: own}
-            nodes = self.nodes
-            self._settle([*nodes[:position], added, *nodes[position:]], given)
+            self._settle(list(together), given)
+
+    def add_nodes(self, nodes: Iterable[str | Node] | Mapping[str, float]) -> None:
+        """Add nodes, whose tokens are generated: all of them in one step, or none.
+
+        Raises:
+            DuplicateNode: a name stands twice, or is there already.
+            NodeError, NodeTypeError, WeightError, LimitError: as `Node`.
+
+        Cost: that of building the ring.
+        """
+        added = sorted_nodes(nodes)
+        with self._changing:
+            self._settle(list(joined(self.nodes, added)), self._given)
 
     def remove_node(self, name: str) -> None:
         """Remove a node.  Only the keys it owned move.
@@ -315,6 +328,22 @@ class TokenRing(PointRing):
             gone = nodes[position].name
             given = {other: tokens for other, tokens in self._given.items() if other != gone}
             self._settle([*nodes[:position], *nodes[position + 1 :]], given)
+
+    def remove_nodes(self, names: Iterable[str]) -> None:
+        """Remove nodes: all of them in one step, or none.
+
+        Raises:
+            NodeNotFound: there is no node of one of these names.
+            NodeTypeError: `names` is no list of names.
+
+        Cost: that of building the ring.
+        """
+        names = checked_names(names)
+        with self._changing:
+            nodes = self.nodes
+            going = {nodes[found_position(nodes, name)].name for name in names}
+            given = {name: tokens for name, tokens in self._given.items() if name not in going}
+            self._settle([node for node in nodes if node.name not in going], given)
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a node's weight: the number of its tokens, unless they are its own; 0 drains it.
