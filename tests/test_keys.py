@@ -147,7 +147,7 @@ def test_no_keys(container: Any) -> None:
         (np.zeros(3), "^an array of float64"),
         (object(), "^object is not a column of keys"),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x\w+", "", repr(value)),
 )
 def test_what_is_no_column_is_refused(container: Any, words: str) -> None:
     with pytest.raises(KeyTypeError, match=words):
