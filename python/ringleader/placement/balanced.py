@@ -58,6 +58,23 @@ def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[tuple[str, .
     return keys
 
 
+def feasible(nodes: Sequence[Node], policy: Replicas) -> list[int]:
+    """What each node should hold of all replicas, as near to its weight as the policy allows.
+
+    Returns:
+        For each node, of `spreading.CIRCLE` for each key; 0 where the policy names others.
+    """
+    units = [units_of(node) for node in nodes]
+    if policy.by_dc is None:
+        return spreading.dues_of(nodes, units, policy)
+    dues = [0] * len(nodes)
+    for dc, count in policy.by_dc.items():
+        own = [unit if node.dc == dc else 0 for node, unit in zip(nodes, units, strict=True)]
+        part = spreading.dues_of(nodes, own, Replicas({dc: count}, policy.spread))
+        dues = [max(pair) for pair in zip(dues, part, strict=True)]
+    return dues
+
+
 def _offset(node: Node) -> int:
     """Where the first node of a circle has its first point."""
     return xxh3_64(node.name)
@@ -127,20 +144,22 @@ def changed(
         others[np.flatnonzero(ours)[twice]] = True
         ours = ~others
     within = None if policy is None else several(nodes, keys, policy, position)
-    spread = None
-    if within is not None and ours.any():
-        spread = spreading.changed(
-            tokens[ours], owners[ours], nodes, units, counts, within, position
-        )
-    if spread is not None:
-        found = by_node(*spread, len(nodes))
-    else:
-        found = Points(
+
+    def plain() -> Points:
+        return Points(
             *kernels.balance.change(
                 tokens[ours], owners[ours], units, counts, position, _offset(nodes[position]),
                 limits.POINTS_MAX - int(others.sum()),
             )
         )  # fmt: skip
+
+    spread = None
+    if within is not None and ours.any():
+        spread = spreading.changed(
+            tokens[ours], owners[ours], nodes, units, counts, within, position,
+            lambda: in_order(plain()),
+        )  # fmt: skip
+    found = plain() if spread is None else by_node(*spread, len(nodes))
     others &= owners != position
     if not others.any():
         return found

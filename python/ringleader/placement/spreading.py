@@ -17,7 +17,7 @@ All of it is integer arithmetic: loads are sums below 2**53, exact in float64.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ WINDOW = 16
 TURNS = 6
 #: A ring may have so many times the points that its weights ask for, so that some can be given on.
 ROOM = 4
+#: With up to so many points each range is looked at for each point.
+SEARCHED = 1 << 13
+#: A peak that needs no other try: 1.002 of the due.
+ENOUGH = (1 << 20) + (1 << 11)
 
 
 class Circle:
@@ -66,10 +70,71 @@ class Circle:
         self.loads = total.astype(np.int64)
 
 
-def dues_of(units: Sequence[int], replicas: int) -> list[int]:
-    """What each node should hold; a node holds no key twice."""
-    whole = sum(units)
-    return [min(CIRCLE, max(1, replicas * CIRCLE * unit // whole)) if unit else 0 for unit in units]
+def _filled(units: Sequence[int], total: int) -> list[int]:
+    """The total by weight, but no more than the circle to each: what that leaves, to the others."""
+    dues = [0] * len(units)
+    open_ = [at for at, unit in enumerate(units) if unit]
+    while open_:
+        whole = sum(units[at] for at in open_)
+        full = [at for at in open_ if total * units[at] >= CIRCLE * whole]
+        if not full:
+            for at in open_:
+                dues[at] = max(1, total * units[at] // whole)
+            break
+        for at in full:
+            dues[at] = CIRCLE
+        total -= CIRCLE * len(full)
+        open_ = [at for at in open_ if not dues[at]]
+    return dues
+
+
+def dues_of(nodes: Sequence[Node], units: Sequence[int], policy: Replicas) -> list[int]:
+    """What each node should hold: its weight's part, as far as the policy lets it.
+
+    No node holds a key twice, no place (zone, or datacenter) does while there are others, and each
+    has one where there are no more of them than replicas.  What one cannot take, others do.
+
+    Args:
+        units: the nodes' weights; 0 for one that is not on the circle.
+    """
+    count = policy.total
+    dues = _filled(units, count * CIRCLE)
+    if policy.spread == "node":
+        return dues
+    members: dict[tuple[str, str], list[int]] = {}
+    for at, node in enumerate(nodes):
+        if units[at]:
+            place = (node.dc, node.zone if policy.spread == "zone" else "")
+            members.setdefault(place, []).append(at)
+    several = len(members) >= count
+    low = 0 if several else CIRCLE
+    high = CIRCLE if several else (count - len(members) + 1) * CIRCLE
+    bounds = [(low, min(high, len(own) * CIRCLE)) for own in members.values()]
+    sums = [sum(dues[at] for at in own) for own in members.values()]
+    if all(lo <= part <= hi for part, (lo, hi) in zip(sums, bounds, strict=True)):
+        return dues
+    weights = [[units[at] for at in own] for own in members.values()]
+
+    def parts(level: int) -> list[int]:
+        return [
+            max(lo, min(hi, sum(min(CIRCLE, level * unit >> 64) for unit in own)))
+            for own, (lo, hi) in zip(weights, bounds, strict=True)
+        ]
+
+    under, over = 0, CIRCLE << 64
+    while over - under > 1:
+        level = (under + over) // 2
+        under, over = (level, over) if sum(parts(level)) <= count * CIRCLE else (under, level)
+    for own, part, of in zip(members.values(), parts(under), weights, strict=True):
+        for at, due in zip(own, _filled(of, part), strict=True):
+            dues[at] = due
+    return dues
+
+
+def peak_of(circle: Circle, dues: Sequence[int]) -> int:
+    """The fullest node's level."""
+    loads = circle.loads.tolist()
+    return max(_level(load, due) for load, due in zip(loads, dues, strict=True) if due)
 
 
 def changed(
@@ -80,22 +145,42 @@ def changed(
     asked: Sequence[int],
     policy: Replicas,
     position: int,
+    plain: Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]],
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]] | None:
     """The circle's points, in order, after a change of one node; arguments as of `balanced`.
 
+    Args:
+        plain: gives the points that would be chosen without the policy.
+
     Returns None where there are too few nodes for a choice: then the policy decides nothing.
     """
-    dues = dues_of(units, policy.total)
     live = len({*owners.tolist()} | {position})
-    if live <= policy.total + 1:
+    if live <= policy.total:
         return None
+    dues = dues_of(nodes, units, policy)
     try:
         circle = Circle(tokens, owners, nodes, policy)
     except PolicyError:
         return None
-    if dues[position] > circle.loads[position]:
-        return _grown(circle, nodes, dues, asked, policy, position)
-    return _shrunk(circle, nodes, units, dues, asked, policy, position)
+    if dues[position] <= circle.loads[position]:
+        if live <= policy.total + 1:
+            return None
+        return _shrunk(circle, nodes, units, dues, asked, policy, position)
+    ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [
+        lambda: _grown(circle, nodes, dues, asked, policy, position), plain
+    ]  # fmt: skip
+    if len(tokens) <= SEARCHED:
+        ways.insert(0, lambda: _searched(circle, nodes, dues, asked, policy, position))
+    best = None
+    least = 0
+    for way in ways:
+        found = way()
+        peak = peak_of(Circle(*found, nodes, policy), dues)
+        if best is None or peak < least:
+            best, least = found, peak
+        if least <= ENOUGH:
+            break
+    return best
 
 
 # --- more ---------------------------------------------------------------------------------------
@@ -198,6 +283,134 @@ def _grown(
         sites.append(best)
         heapq.heappush(heap, (-_level(loads[giver], dues[giver]), giver))
     return _reached(circle, nodes, dues, policy, position, sites, losers)
+
+
+def _ends(circle: Circle, lost: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """For each range, up to which a point would get it: that of the loser's next point."""
+    points = len(lost)
+    ends = np.empty(points, dtype=np.int64)
+    order = np.argsort(lost, kind="stable")
+    losers, begins = np.unique(lost[order], return_index=True)
+    for loser, own in zip(losers.tolist(), np.split(order, begins[1:]), strict=True):
+        at = np.flatnonzero(circle.owners == loser)
+        next_ = np.searchsorted(at, own)
+        ends[own] = np.where(next_ < len(at), at[next_ % len(at)], at[0] + points)
+    return ends
+
+
+def _searched(
+    circle: Circle,
+    nodes: Sequence[Node],
+    dues: list[int],
+    asked: Sequence[int],
+    policy: Replicas,
+    position: int,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """As `_grown`, with every range tried for each point.
+
+    A point in a range takes the begin of this, up to itself, and all of the ranges before it
+    whose walk gets there.  Who loses each is known beforehand, so what points take adds up.
+    """
+    due, points = dues[position], len(circle.tokens)
+    loads = circle.loads.tolist()
+    lost = _losers(circle, nodes, policy, position)
+    held = (circle.rows == position).any(axis=1)
+    sizes = np.where(held, 0, circle.sizes)
+    ends = _ends(circle, lost)
+    # The first range before each that a point there would take, too; counted from -points on.
+    unrolled = np.maximum.accumulate(np.concatenate([ends - points, ends]))
+    here = np.arange(points)
+    firsts = np.minimum(np.searchsorted(unrolled, here) - points, here)
+    firsts = np.maximum(firsts, here - points + 1)
+    lacks = due - loads[position]
+    own_points = int((circle.owners == position).sum())
+    extra = max(asked[position] - own_points, (lacks * asked[position] + due // 2) // due, 1)
+    extra = min(extra, limits.POINTS_MAX - points)
+
+    # What has to be taken from whom, so that the fullest come down to one level.
+    fits = np.bincount(lost, sizes.astype(np.float64), minlength=len(nodes)).astype(np.int64)
+    aims = _taken(loads, dues, [0] * len(nodes), fits.tolist(), lacks)
+
+    # The whole ranges that each point takes, one after the other.
+    lengths = here - firsts
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    within = np.repeat(here, lengths)
+    taken = (firsts[within] + np.arange(starts[-1]) - starts[within]) % points
+    per_due = np.array([(1 << 40) // due if due else 0 for due in dues], dtype=np.int64)
+    room = sizes * 7 // 8
+    masses = np.concatenate([[0], np.cumsum(sizes[taken])])
+    mass = masses[starts[1:]] - masses[starts[:-1]]
+    from_same = np.where(lost[taken] == lost[within], sizes[taken], 0)
+    same = np.concatenate([[0], np.cumsum(from_same)])
+    same_mass = same[starts[1:]] - same[starts[:-1]]
+    free = ~held & (circle.sizes >= 8)
+    whole = [0] * len(nodes)
+    left = np.array(aims, dtype=np.int64)
+    rest = lacks
+    sites: list[int] = []
+
+    def value(amount: NDArray[np.int64], losers: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return (amount >> 14) * (((2 * left[losers] - amount) >> 20) * per_due[losers] >> 20)
+
+    for number in range(extra):
+        share = max(1, rest // (extra - number))
+        part = np.clip(np.minimum(share - mass, left[lost] - same_mass), 1, np.maximum(room, 1))
+        gains = np.concatenate([[0], np.cumsum(value(sizes[taken], lost[taken]))])
+        score = gains[starts[1:]] - gains[starts[:-1]] + value(part, lost)
+        score = score // (np.maximum(mass + part, share) >> 14 | 1)
+        score[~free] = -(1 << 62)
+        best = int(np.argmax(score))
+        if not free[best]:
+            break
+        sites.append(best)
+        for k in taken[starts[best] : starts[best + 1]].tolist():
+            loser, size = int(lost[k]), int(sizes[k])
+            whole[loser] += size
+            left[loser] -= size
+            rest -= size
+        left[lost[best]] -= part[best]
+        rest -= int(part[best])
+        # Points whose ranges would overlap with these would be in vain, or this one.
+        first = int(firsts[best])
+        for k in range(first, best + 1):
+            free[k % points] = False
+        k = best + 1
+        while k < first + points and firsts[k % points] + (k // points) * points <= best:
+            free[k % points] = False
+            k += 1
+    rooms = [0] * len(nodes)
+    for i in sites:
+        rooms[lost[i]] += int(room[i])
+    amounts = _taken(loads, dues, whole, rooms, lacks)
+    begins: list[int] = []
+    for i in sites:
+        loser = int(lost[i])
+        wants = amounts[loser] - whole[loser]
+        x = min(int(room[i]), wants * int(room[i]) // max(1, rooms[loser]))
+        begins.append((int(circle.tokens[i - 1]) + (max(1, x) << SHIFT)) % (1 << 64))
+    tokens = np.concatenate([circle.tokens, np.array(begins, dtype=np.uint64)])
+    owners = np.concatenate([circle.owners, np.full(len(begins), position, dtype=np.uint32)])
+    order = np.argsort(tokens, kind="stable")
+    return tokens[order], owners[order]
+
+
+def _taken(
+    loads: Sequence[int], dues: Sequence[int], least: Sequence[int], more: Sequence[int], total: int
+) -> list[int]:
+    """What to take of each, between `least` and `more` in addition, so that the fullest are level
+    and it is the total, or as near as that gets."""
+
+    def amounts(level: int) -> list[int]:
+        return [
+            max(lo, min(lo + room, load - (level * due >> 24)))
+            for load, due, lo, room in zip(loads, dues, least, more, strict=True)
+        ]
+
+    low, high = 0, 1 << 70
+    while high - low > 1:
+        level = (low + high) // 2
+        low, high = (level, high) if sum(amounts(level)) >= total else (low, level)
+    return amounts(low)
 
 
 def _reached(
