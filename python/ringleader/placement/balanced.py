@@ -23,6 +23,7 @@ from ringleader.placement.topology import Replicas
 
 #: A weight of 1 in the kernel's units.
 WEIGHT_UNIT = 1 << 32
+CIRCLE = 1 << 64
 
 
 class Points(NamedTuple):
@@ -56,6 +57,23 @@ def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[tuple[str, .
         else:
             keys.append((within,))
     return keys
+
+
+def scattered(node: Node, count: int) -> NDArray[np.uint64]:
+    """Points of a first node: one anywhere in the middle half of each of `count` equal parts.
+
+    At equal distances they would make all of a circle alike, and later nodes with several replicas
+    of a key on it could not be told apart by where a point is put.
+    """
+    part = CIRCLE // count
+    return np.array(
+        [
+            (at * part + part // 4 + (xxh3_64(f"{node.name}/{at}") * (part // 2) >> 64))
+            // spreading.UNIT * spreading.UNIT
+            for at in range(count)
+        ],
+        dtype=np.uint64,
+    )  # fmt: skip
 
 
 def feasible(nodes: Sequence[Node], policy: Replicas) -> list[int]:
@@ -159,7 +177,14 @@ def changed(
             tokens[ours], owners[ours], nodes, units, counts, within, position,
             lambda: in_order(plain()),
         )  # fmt: skip
-    found = plain() if spread is None else by_node(*spread, len(nodes))
+    if spread is not None:
+        found = by_node(*spread, len(nodes))
+    elif policy is not None and units[position] and not ours.any():
+        count = min(counts[position], limits.POINTS_MAX - int(others.sum()))
+        first = scattered(nodes[position], count)
+        found = by_node(first, np.full(count, position, dtype=np.uint32), len(nodes))
+    else:
+        found = plain()
     others &= owners != position
     if not others.any():
         return found

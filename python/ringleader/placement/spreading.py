@@ -5,11 +5,17 @@ out exactly.  Elsewhere (three replicas on any nodes, or over five zones) a poin
 ranges before it, too: its node is among the replicas of each from which the policy's walk still
 gets there.  So shares are measured by walking, and points are chosen by what they would take:
 
-grow    The fullest node is relieved at the largest ranges in which it would lose its replica to
-        the new node; of these, where those who lose the ranges before are the fullest, too.  Then
-        how far each point reaches into its range is adjusted until the new node has its due.
+grow    Several ways are tried, the most even is taken.  On a circle of not too many points, every
+        range is looked at for each point: what a point in it would take, and from whom.  On a
+        larger one the fullest node is relieved at the largest ranges in which it would lose its
+        replica to the new node; of these, where those who lose the ranges before are the fullest,
+        too.  Then how far each point reaches into its range is set so that the new node has its
+        due.  The last way is the choice without the policy.
 shrink  Points go, and where that lifts somebody above its due, a point is given to the emptiest
         node (of the same zone, where zones count) instead.
+
+Both need ranges in all orders of owners and of many sizes: where nodes take turns, no point
+relieves one and not the other.  So a circle's first node has scattered points (balanced.py).
 
 All of it is integer arithmetic: loads are sums below 2**53, exact in float64.
 """
@@ -18,6 +24,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +45,8 @@ TURNS = 6
 ROOM = 4
 #: With up to so many points each range is looked at for each point.
 SEARCHED = 1 << 13
+#: How much a point should take of an equal part, in eighths: the first that is even, or the best.
+SHARES = (8, 6, 10, 7)
 #: A peak that needs no other try: 1.002 of the due.
 ENOUGH = (1 << 20) + (1 << 11)
 
@@ -167,10 +176,12 @@ def changed(
             return None
         return _shrunk(circle, nodes, units, dues, asked, policy, position)
     ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [
-        lambda: _grown(circle, nodes, dues, asked, policy, position), plain
-    ]  # fmt: skip
+        partial(_grown, circle, nodes, dues, asked, policy, position),
+        plain,
+    ]
     if len(tokens) <= SEARCHED:
-        ways.insert(0, lambda: _searched(circle, nodes, dues, asked, policy, position))
+        ways = [partial(_searched, circle, nodes, dues, asked, policy, position, eighths)
+                for eighths in SHARES] + ways  # fmt: skip
     best = None
     least = 0
     for way in ways:
@@ -305,11 +316,16 @@ def _searched(
     asked: Sequence[int],
     policy: Replicas,
     position: int,
+    eighths: int,
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """As `_grown`, with every range tried for each point.
 
     A point in a range takes the begin of this, up to itself, and all of the ranges before it
     whose walk gets there.  Who loses each is known beforehand, so what points take adds up.
+    Chosen is what takes most from the fullest for its size; in the end each point's reach is set.
+
+    Args:
+        eighths: of an equal part of what is left, what a point should take.
     """
     due, points = dues[position], len(circle.tokens)
     loads = circle.loads.tolist()
@@ -336,7 +352,9 @@ def _searched(
     starts = np.concatenate([[0], np.cumsum(lengths)])
     within = np.repeat(here, lengths)
     taken = (firsts[within] + np.arange(starts[-1]) - starts[within]) % points
-    per_due = np.array([(1 << 40) // due if due else 0 for due in dues], dtype=np.int64)
+    per_due = np.array(
+        [min(1 << 30, (1 << 60) // due) if due else 0 for due in dues], dtype=np.int64
+    )
     room = sizes * 7 // 8
     masses = np.concatenate([[0], np.cumsum(sizes[taken])])
     mass = masses[starts[1:]] - masses[starts[:-1]]
@@ -350,10 +368,13 @@ def _searched(
     sites: list[int] = []
 
     def value(amount: NDArray[np.int64], losers: NDArray[np.uint32]) -> NDArray[np.int64]:
-        return (amount >> 14) * (((2 * left[losers] - amount) >> 20) * per_due[losers] >> 20)
+        levels: NDArray[np.int64] = ((2 * left[losers] - amount) >> 20) * per_due[losers] >> 20
+        levels = np.clip(levels, -(1 << 28), 1 << 28)
+        found: NDArray[np.int64] = (amount >> 14) * levels
+        return found
 
     for number in range(extra):
-        share = max(1, rest // (extra - number))
+        share = max(1, rest * eighths // 8 // (extra - number))
         part = np.clip(np.minimum(share - mass, left[lost] - same_mass), 1, np.maximum(room, 1))
         gains = np.concatenate([[0], np.cumsum(value(sizes[taken], lost[taken]))])
         score = gains[starts[1:]] - gains[starts[:-1]] + value(part, lost)
