@@ -60,7 +60,7 @@ def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[tuple[str, .
 
 
 def scattered(node: Node, count: int) -> NDArray[np.uint64]:
-    """Points of a first node: one anywhere in the middle half of each of `count` equal parts.
+    """Points of a first node: one anywhere in each of `count` equal parts.
 
     At equal distances they would make all of a circle alike, and later nodes with several replicas
     of a key on it could not be told apart by where a point is put.
@@ -68,7 +68,7 @@ def scattered(node: Node, count: int) -> NDArray[np.uint64]:
     part = CIRCLE // count
     return np.array(
         [
-            (at * part + part // 4 + (xxh3_64(f"{node.name}/{at}") * (part // 2) >> 64))
+            (at * part + (xxh3_64(f"{node.name}/{at}") * part >> 64))
             // spreading.UNIT * spreading.UNIT
             for at in range(count)
         ],

@@ -174,7 +174,12 @@ def changed(
     if dues[position] <= circle.loads[position]:
         if live <= policy.total + 1:
             return None
-        return _shrunk(circle, nodes, units, dues, asked, policy, position)
+        shrunk = _shrunk(circle, nodes, units, dues, asked, policy, position)
+        if shrunk is None or policy.spread == "node":
+            return shrunk
+        return min(
+            (shrunk, plain()), key=lambda found: peak_of(Circle(*found, nodes, policy), dues)
+        )
     ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [
         partial(_grown, circle, nodes, dues, asked, policy, position),
         plain,
