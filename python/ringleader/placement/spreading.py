@@ -177,16 +177,22 @@ def changed(
         shrunk = _shrunk(circle, nodes, units, dues, asked, policy, position)
         if shrunk is None or policy.spread == "node":
             return shrunk
-        return min(
-            (shrunk, plain()), key=lambda found: peak_of(Circle(*found, nodes, policy), dues)
+        otherwise = plain()
+        ours, theirs = (
+            peak_of(Circle(tokens, owners, nodes, policy), dues)
+            for tokens, owners in (shrunk, otherwise)
         )
-    ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [
-        partial(_grown, circle, nodes, dues, asked, policy, position),
-        plain,
-    ]
+        return shrunk if ours <= theirs else otherwise
+    grown = partial(_grown, circle, nodes, dues, asked, policy, position)
+    ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [grown, plain]
     if len(tokens) <= SEARCHED:
-        ways = [partial(_searched, circle, nodes, dues, asked, policy, position, eighths)
-                for eighths in SHARES] + ways  # fmt: skip
+        searches = [
+            partial(_searched, circle, nodes, dues, asked, policy, position, eighths)
+            for eighths in SHARES
+        ]
+        # Without zones the quick way is good on all but small circles.
+        ways = [grown, *searches, plain] if policy.spread == "node" else [*searches, *ways]
+    enough = (1 << 20) + min(1 << 15, (1 << 19) // max(1, asked[position]))
     best = None
     least = 0
     for way in ways:
@@ -194,7 +200,7 @@ def changed(
         peak = peak_of(Circle(*found, nodes, policy), dues)
         if best is None or peak < least:
             best, least = found, peak
-        if least <= ENOUGH:
+        if least <= (enough if way is grown else ENOUGH):
             break
     return best
 
@@ -384,6 +390,8 @@ def _searched(
         gains = np.concatenate([[0], np.cumsum(value(sizes[taken], lost[taken]))])
         score = gains[starts[1:]] - gains[starts[:-1]] + value(part, lost)
         score = score // (np.maximum(mass + part, share) >> 14 | 1)
+        # Points of one size are easier to share out when the node goes.
+        score -= np.where(8 * mass > 9 * share, np.abs(score) >> 1, 0)
         score[~free] = -(1 << 62)
         best = int(np.argmax(score))
         if not free[best]:
