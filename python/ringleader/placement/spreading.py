@@ -44,7 +44,7 @@ TURNS = 6
 #: A ring may have so many times the points that its weights ask for, so that some can be given on.
 ROOM = 4
 #: With up to so many points each range is looked at for each point.
-SEARCHED = 1 << 13
+SEARCHED = 1 << 15
 #: How much a point should take of an equal part, in eighths: the first that is even, or the best.
 SHARES = (8, 6, 10, 7)
 #: A peak that needs no other try: 1.002 of the due.
@@ -192,7 +192,7 @@ def changed(
         ]
         # Without zones the quick way is good on all but small circles.
         ways = [grown, *searches, plain] if policy.spread == "node" else [*searches, *ways]
-    enough = (1 << 20) + min(1 << 15, (1 << 19) // max(1, asked[position]))
+    enough = (1 << 20) + max(1 << 13, min(1 << 15, (1 << 19) // max(1, asked[position])))
     best = None
     least = 0
     for way in ways:
