@@ -18,6 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ringleader import HashRing, Node, errors, kernels, limits
 from ringleader._reference.hashing import crc32c
 from ringleader.placement import Locator, Ranges, Replicas, load_ring
+from ringleader.placement.balanced import feasible
+from ringleader.placement.spreading import SHIFT
 
 CIRCLE = 1 << 64
 
@@ -391,6 +393,91 @@ def test_stats_of_a_policy_by_datacenter() -> None:
     assert alone.stats(Replicas(2)).share.tolist() == [0.5, 0.5]
     with pytest.raises(errors.PolicyError):
         alone.stats(Replicas(3))
+
+
+def against_the_feasible(ring: HashRing, policy: Replicas) -> float:
+    """Peak-to-mean, where a node's due is what zones and the policy let it have."""
+    dues = feasible(ring.nodes, policy)
+    held = zip(ring.stats(policy).arcs, dues, strict=True)
+    return max(arc / (due << SHIFT) for arc, due in held if due)
+
+
+THREE_ZONES = [
+    Node(f"{dc}-{n}", dc=dc, zone=f"{dc}{n % 3}") for dc in ("eu", "us", "ap") for n in range(6)
+]
+
+
+@pytest.mark.parametrize(("vnodes", "most"), [(16, 1.05), (160, 1.01)])
+def test_a_fleet_of_three_datacenters_of_three_zones(vnodes: int, most: float) -> None:
+    policy = Replicas({"eu": 2, "us": 2, "ap": 1}, spread="zone")
+    ring = balanced(THREE_ZONES, vnodes=vnodes, replicas=policy)
+    assert ring.stats(policy).peak_to_mean < most
+    assert ring.stats(policy).peak_to_mean < balanced(THREE_ZONES).stats(policy).peak_to_mean
+
+
+@pytest.mark.parametrize(("vnodes", "most", "end"), [(16, 1.2, 1.05), (160, 1.1, 1.01)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_few_nodes_in_zones_in_any_order(seed: int, vnodes: int, most: float, end: float) -> None:
+    policy = Replicas(2, spread="zone")
+    nodes = THREE_ZONES[:6]
+    random.Random(seed).shuffle(nodes)
+    ring = balanced(vnodes=vnodes, replicas=policy)
+    for count, node in enumerate(nodes, 1):
+        before = replica_sets(ring, policy, range(400)) if count > 2 else []
+        zones = {node.zone for node in ring.nodes}
+        ring.add_node(node)
+        if count < 2:
+            continue
+        assert against_the_feasible(ring, policy) < most
+        if len(zones) > 2:
+            after = replica_sets(ring, policy, range(400))
+            moved = [new - old for old, new in zip(before, after, strict=True)]
+            assert all(new <= {node.name} for new in moved)
+            ideal = feasible(ring.nodes, policy)[ring.names.index(node.name)] / 2**44
+            assert sum(map(len, moved)) / 400 == pytest.approx(ideal, abs=0.12)
+    assert against_the_feasible(ring, policy) < end
+
+
+@pytest.mark.parametrize(
+    ("policy", "zones", "vnodes", "most"),
+    [
+        (Replicas(3), 1, 16, 1.05),
+        (Replicas(3), 1, 160, 1.01),
+        (Replicas(3, spread="zone"), 5, 16, 1.15),
+        (Replicas(3, spread="zone"), 5, 160, 1.08),
+    ],
+)
+def test_even_at_each_step_of_a_small_ring(
+    policy: Replicas, zones: int, vnodes: int, most: float
+) -> None:
+    ring = balanced(vnodes=vnodes, replicas=policy)
+    for i, name in enumerate(names(12)):
+        ring.add_node(Node(name, zone=f"z{i % zones}"))
+        if len(ring) >= policy.total:
+            assert against_the_feasible(ring, policy) < most, len(ring)
+
+
+def test_dues_that_zones_allow() -> None:
+    def shares(zones: str, policy: Replicas, weights: Any = None) -> list[float]:
+        weights = weights or [1] * len(zones)
+        nodes = [Node(f"{i}", weights[i], zone=zone) for i, zone in enumerate(zones)]
+        return [due / 2**44 for due in feasible(nodes, policy)]
+
+    def about(*values: float) -> Any:
+        return pytest.approx(values, abs=1e-9)
+
+    by_zone = Replicas(2, spread="zone")
+    assert shares("aabbc", by_zone) == about(0.4, 0.4, 0.4, 0.4, 0.4)
+    # A zone holds a key once while there are others; what it cannot take is for these.
+    assert shares("aaaabc", by_zone) == about(0.25, 0.25, 0.25, 0.25, 0.5, 0.5)
+    assert shares("aab", by_zone) == about(0.5, 0.5, 1)
+    assert shares("aaaab", Replicas(3, spread="zone")) == about(0.5, 0.5, 0.5, 0.5, 1)
+    assert shares("aaabb", Replicas(3, spread="zone")) == about(0.6, 0.6, 0.6, 0.6, 0.6)
+    # With fewer zones than replicas each has one.
+    assert shares("aaaaaaab", Replicas(2, spread="zone")) == about(*[1 / 7] * 7, 1)
+    # A node holds a key once, however heavy.
+    assert shares("aaa", Replicas(2), [8, 1, 1]) == about(1, 0.5, 0.5)
+    assert shares("aaaa", Replicas(2), [8, 1, 1, 0]) == about(1, 0.5, 0.5, 0)
 
 
 def replica_sets(ring: HashRing, policy: Replicas, keys: range) -> list[set[str]]:

@@ -23,6 +23,7 @@ from ringleader.placement.topology import Replicas
 
 #: A weight of 1 in the kernel's units.
 WEIGHT_UNIT = 1 << 32
+CIRCLE = 1 << 64
 
 
 class Points(NamedTuple):
@@ -56,6 +57,40 @@ def circles(nodes: Sequence[Node], policy: Replicas | None) -> list[tuple[str, .
         else:
             keys.append((within,))
     return keys
+
+
+def scattered(node: Node, count: int) -> NDArray[np.uint64]:
+    """Points of a first node: one anywhere in each of `count` equal parts.
+
+    At equal distances they would make all of a circle alike, and later nodes with several replicas
+    of a key on it could not be told apart by where a point is put.
+    """
+    part = CIRCLE // count
+    return np.array(
+        [
+            (at * part + (xxh3_64(f"{node.name}/{at}") * part >> 64))
+            // spreading.UNIT * spreading.UNIT
+            for at in range(count)
+        ],
+        dtype=np.uint64,
+    )  # fmt: skip
+
+
+def feasible(nodes: Sequence[Node], policy: Replicas) -> list[int]:
+    """What each node should hold of all replicas, as near to its weight as the policy allows.
+
+    Returns:
+        For each node, of `spreading.CIRCLE` for each key; 0 where the policy names others.
+    """
+    units = [units_of(node) for node in nodes]
+    if policy.by_dc is None:
+        return spreading.dues_of(nodes, units, policy)
+    dues = [0] * len(nodes)
+    for dc, count in policy.by_dc.items():
+        own = [unit if node.dc == dc else 0 for node, unit in zip(nodes, units, strict=True)]
+        part = spreading.dues_of(nodes, own, Replicas({dc: count}, policy.spread))
+        dues = [max(pair) for pair in zip(dues, part, strict=True)]
+    return dues
 
 
 def _offset(node: Node) -> int:
@@ -127,20 +162,29 @@ def changed(
         others[np.flatnonzero(ours)[twice]] = True
         ours = ~others
     within = None if policy is None else several(nodes, keys, policy, position)
-    spread = None
-    if within is not None and ours.any():
-        spread = spreading.changed(
-            tokens[ours], owners[ours], nodes, units, counts, within, position
-        )
-    if spread is not None:
-        found = by_node(*spread, len(nodes))
-    else:
-        found = Points(
+
+    def plain() -> Points:
+        return Points(
             *kernels.balance.change(
                 tokens[ours], owners[ours], units, counts, position, _offset(nodes[position]),
                 limits.POINTS_MAX - int(others.sum()),
             )
         )  # fmt: skip
+
+    spread = None
+    if within is not None and ours.any():
+        spread = spreading.changed(
+            tokens[ours], owners[ours], nodes, units, counts, within, position,
+            lambda: in_order(plain()),
+        )  # fmt: skip
+    if spread is not None:
+        found = by_node(*spread, len(nodes))
+    elif policy is not None and units[position] and not ours.any():
+        count = min(counts[position], limits.POINTS_MAX - int(others.sum()))
+        first = scattered(nodes[position], count)
+        found = by_node(first, np.full(count, position, dtype=np.uint32), len(nodes))
+    else:
+        found = plain()
     others &= owners != position
     if not others.any():
         return found

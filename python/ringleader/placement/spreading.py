@@ -5,11 +5,17 @@ out exactly.  Elsewhere (three replicas on any nodes, or over five zones) a poin
 ranges before it, too: its node is among the replicas of each from which the policy's walk still
 gets there.  So shares are measured by walking, and points are chosen by what they would take:
 
-grow    The fullest node is relieved at the largest ranges in which it would lose its replica to
-        the new node; of these, where those who lose the ranges before are the fullest, too.  Then
-        how far each point reaches into its range is adjusted until the new node has its due.
+grow    Several ways are tried, the most even is taken.  On a circle of not too many points, every
+        range is looked at for each point: what a point in it would take, and from whom.  On a
+        larger one the fullest node is relieved at the largest ranges in which it would lose its
+        replica to the new node; of these, where those who lose the ranges before are the fullest,
+        too.  Then how far each point reaches into its range is set so that the new node has its
+        due.  The last way is the choice without the policy.
 shrink  Points go, and where that lifts somebody above its due, a point is given to the emptiest
         node (of the same zone, where zones count) instead.
+
+Both need ranges in all orders of owners and of many sizes: where nodes take turns, no point
+relieves one and not the other.  So a circle's first node has scattered points (balanced.py).
 
 All of it is integer arithmetic: loads are sums below 2**53, exact in float64.
 """
@@ -17,7 +23,8 @@ All of it is integer arithmetic: loads are sums below 2**53, exact in float64.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +43,12 @@ WINDOW = 16
 TURNS = 6
 #: A ring may have so many times the points that its weights ask for, so that some can be given on.
 ROOM = 4
+#: With up to so many points each range is looked at for each point.
+SEARCHED = 1 << 15
+#: How much a point should take of an equal part, in eighths: the first that is even, or the best.
+SHARES = (8, 6, 10, 7)
+#: A peak that needs no other try: 1.002 of the due.
+ENOUGH = (1 << 20) + (1 << 11)
 
 
 class Circle:
@@ -66,10 +79,71 @@ class Circle:
         self.loads = total.astype(np.int64)
 
 
-def dues_of(units: Sequence[int], replicas: int) -> list[int]:
-    """What each node should hold; a node holds no key twice."""
-    whole = sum(units)
-    return [min(CIRCLE, max(1, replicas * CIRCLE * unit // whole)) if unit else 0 for unit in units]
+def _filled(units: Sequence[int], total: int) -> list[int]:
+    """The total by weight, but no more than the circle to each: what that leaves, to the others."""
+    dues = [0] * len(units)
+    open_ = [at for at, unit in enumerate(units) if unit]
+    while open_:
+        whole = sum(units[at] for at in open_)
+        full = [at for at in open_ if total * units[at] >= CIRCLE * whole]
+        if not full:
+            for at in open_:
+                dues[at] = max(1, total * units[at] // whole)
+            break
+        for at in full:
+            dues[at] = CIRCLE
+        total -= CIRCLE * len(full)
+        open_ = [at for at in open_ if not dues[at]]
+    return dues
+
+
+def dues_of(nodes: Sequence[Node], units: Sequence[int], policy: Replicas) -> list[int]:
+    """What each node should hold: its weight's part, as far as the policy lets it.
+
+    No node holds a key twice, no place (zone, or datacenter) does while there are others, and each
+    has one where there are no more of them than replicas.  What one cannot take, others do.
+
+    Args:
+        units: the nodes' weights; 0 for one that is not on the circle.
+    """
+    count = policy.total
+    dues = _filled(units, count * CIRCLE)
+    if policy.spread == "node":
+        return dues
+    members: dict[tuple[str, str], list[int]] = {}
+    for at, node in enumerate(nodes):
+        if units[at]:
+            place = (node.dc, node.zone if policy.spread == "zone" else "")
+            members.setdefault(place, []).append(at)
+    several = len(members) >= count
+    low = 0 if several else CIRCLE
+    high = CIRCLE if several else (count - len(members) + 1) * CIRCLE
+    bounds = [(low, min(high, len(own) * CIRCLE)) for own in members.values()]
+    sums = [sum(dues[at] for at in own) for own in members.values()]
+    if all(lo <= part <= hi for part, (lo, hi) in zip(sums, bounds, strict=True)):
+        return dues
+    weights = [[units[at] for at in own] for own in members.values()]
+
+    def parts(level: int) -> list[int]:
+        return [
+            max(lo, min(hi, sum(min(CIRCLE, level * unit >> 64) for unit in own)))
+            for own, (lo, hi) in zip(weights, bounds, strict=True)
+        ]
+
+    under, over = 0, CIRCLE << 64
+    while over - under > 1:
+        level = (under + over) // 2
+        under, over = (level, over) if sum(parts(level)) <= count * CIRCLE else (under, level)
+    for own, part, of in zip(members.values(), parts(under), weights, strict=True):
+        for at, due in zip(own, _filled(of, part), strict=True):
+            dues[at] = due
+    return dues
+
+
+def peak_of(circle: Circle, dues: Sequence[int]) -> int:
+    """The fullest node's level."""
+    loads = circle.loads.tolist()
+    return max(_level(load, due) for load, due in zip(loads, dues, strict=True) if due)
 
 
 def changed(
@@ -80,22 +154,55 @@ def changed(
     asked: Sequence[int],
     policy: Replicas,
     position: int,
+    plain: Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]],
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]] | None:
     """The circle's points, in order, after a change of one node; arguments as of `balanced`.
 
+    Args:
+        plain: gives the points that would be chosen without the policy.
+
     Returns None where there are too few nodes for a choice: then the policy decides nothing.
     """
-    dues = dues_of(units, policy.total)
     live = len({*owners.tolist()} | {position})
-    if live <= policy.total + 1:
+    if live <= policy.total:
         return None
+    dues = dues_of(nodes, units, policy)
     try:
         circle = Circle(tokens, owners, nodes, policy)
     except PolicyError:
         return None
-    if dues[position] > circle.loads[position]:
-        return _grown(circle, nodes, dues, asked, policy, position)
-    return _shrunk(circle, nodes, units, dues, asked, policy, position)
+    if dues[position] <= circle.loads[position]:
+        if live <= policy.total + 1:
+            return None
+        shrunk = _shrunk(circle, nodes, units, dues, asked, policy, position)
+        if shrunk is None or policy.spread == "node":
+            return shrunk
+        otherwise = plain()
+        ours, theirs = (
+            peak_of(Circle(tokens, owners, nodes, policy), dues)
+            for tokens, owners in (shrunk, otherwise)
+        )
+        return shrunk if ours <= theirs else otherwise
+    grown = partial(_grown, circle, nodes, dues, asked, policy, position)
+    ways: list[Callable[[], tuple[NDArray[np.uint64], NDArray[np.uint32]]]] = [grown, plain]
+    if len(tokens) <= SEARCHED:
+        searches = [
+            partial(_searched, circle, nodes, dues, asked, policy, position, eighths)
+            for eighths in SHARES
+        ]
+        # Without zones the quick way is good on all but small circles.
+        ways = [grown, *searches, plain] if policy.spread == "node" else [*searches, *ways]
+    enough = (1 << 20) + max(1 << 13, min(1 << 15, (1 << 19) // max(1, asked[position])))
+    best = None
+    least = 0
+    for way in ways:
+        found = way()
+        peak = peak_of(Circle(*found, nodes, policy), dues)
+        if best is None or peak < least:
+            best, least = found, peak
+        if least <= (enough if way is grown else ENOUGH):
+            break
+    return best
 
 
 # --- more ---------------------------------------------------------------------------------------
@@ -198,6 +305,146 @@ def _grown(
         sites.append(best)
         heapq.heappush(heap, (-_level(loads[giver], dues[giver]), giver))
     return _reached(circle, nodes, dues, policy, position, sites, losers)
+
+
+def _ends(circle: Circle, lost: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """For each range, up to which a point would get it: that of the loser's next point."""
+    points = len(lost)
+    ends = np.empty(points, dtype=np.int64)
+    order = np.argsort(lost, kind="stable")
+    losers, begins = np.unique(lost[order], return_index=True)
+    for loser, own in zip(losers.tolist(), np.split(order, begins[1:]), strict=True):
+        at = np.flatnonzero(circle.owners == loser)
+        next_ = np.searchsorted(at, own)
+        ends[own] = np.where(next_ < len(at), at[next_ % len(at)], at[0] + points)
+    return ends
+
+
+def _searched(
+    circle: Circle,
+    nodes: Sequence[Node],
+    dues: list[int],
+    asked: Sequence[int],
+    policy: Replicas,
+    position: int,
+    eighths: int,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """As `_grown`, with every range tried for each point.
+
+    A point in a range takes the begin of this, up to itself, and all of the ranges before it
+    whose walk gets there.  Who loses each is known beforehand, so what points take adds up.
+    Chosen is what takes most from the fullest for its size; in the end each point's reach is set.
+
+    Args:
+        eighths: of an equal part of what is left, what a point should take.
+    """
+    due, points = dues[position], len(circle.tokens)
+    loads = circle.loads.tolist()
+    lost = _losers(circle, nodes, policy, position)
+    held = (circle.rows == position).any(axis=1)
+    sizes = np.where(held, 0, circle.sizes)
+    ends = _ends(circle, lost)
+    # The first range before each that a point there would take, too; counted from -points on.
+    unrolled = np.maximum.accumulate(np.concatenate([ends - points, ends]))
+    here = np.arange(points)
+    firsts = np.minimum(np.searchsorted(unrolled, here) - points, here)
+    firsts = np.maximum(firsts, here - points + 1)
+    lacks = due - loads[position]
+    own_points = int((circle.owners == position).sum())
+    extra = max(asked[position] - own_points, (lacks * asked[position] + due // 2) // due, 1)
+    extra = min(extra, limits.POINTS_MAX - points)
+
+    # What has to be taken from whom, so that the fullest come down to one level.
+    fits = np.bincount(lost, sizes.astype(np.float64), minlength=len(nodes)).astype(np.int64)
+    aims = _taken(loads, dues, [0] * len(nodes), fits.tolist(), lacks)
+
+    # The whole ranges that each point takes, one after the other.
+    lengths = here - firsts
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    within = np.repeat(here, lengths)
+    taken = (firsts[within] + np.arange(starts[-1]) - starts[within]) % points
+    per_due = np.array(
+        [min(1 << 30, (1 << 60) // due) if due else 0 for due in dues], dtype=np.int64
+    )
+    room = sizes * 7 // 8
+    masses = np.concatenate([[0], np.cumsum(sizes[taken])])
+    mass = masses[starts[1:]] - masses[starts[:-1]]
+    from_same = np.where(lost[taken] == lost[within], sizes[taken], 0)
+    same = np.concatenate([[0], np.cumsum(from_same)])
+    same_mass = same[starts[1:]] - same[starts[:-1]]
+    free = ~held & (circle.sizes >= 8)
+    whole = [0] * len(nodes)
+    left = np.array(aims, dtype=np.int64)
+    rest = lacks
+    sites: list[int] = []
+
+    def value(amount: NDArray[np.int64], losers: NDArray[np.uint32]) -> NDArray[np.int64]:
+        levels: NDArray[np.int64] = ((2 * left[losers] - amount) >> 20) * per_due[losers] >> 20
+        levels = np.clip(levels, -(1 << 28), 1 << 28)
+        found: NDArray[np.int64] = (amount >> 14) * levels
+        return found
+
+    for number in range(extra):
+        share = max(1, rest * eighths // 8 // (extra - number))
+        part = np.clip(np.minimum(share - mass, left[lost] - same_mass), 1, np.maximum(room, 1))
+        gains = np.concatenate([[0], np.cumsum(value(sizes[taken], lost[taken]))])
+        score = gains[starts[1:]] - gains[starts[:-1]] + value(part, lost)
+        score = score // (np.maximum(mass + part, share) >> 14 | 1)
+        # Points of one size are easier to share out when the node goes.
+        score -= np.where(8 * mass > 9 * share, np.abs(score) >> 1, 0)
+        score[~free] = -(1 << 62)
+        best = int(np.argmax(score))
+        if not free[best]:
+            break
+        sites.append(best)
+        for k in taken[starts[best] : starts[best + 1]].tolist():
+            loser, size = int(lost[k]), int(sizes[k])
+            whole[loser] += size
+            left[loser] -= size
+            rest -= size
+        left[lost[best]] -= part[best]
+        rest -= int(part[best])
+        # Points whose ranges would overlap with these would be in vain, or this one.
+        first = int(firsts[best])
+        for k in range(first, best + 1):
+            free[k % points] = False
+        k = best + 1
+        while k < first + points and firsts[k % points] + (k // points) * points <= best:
+            free[k % points] = False
+            k += 1
+    rooms = [0] * len(nodes)
+    for i in sites:
+        rooms[lost[i]] += int(room[i])
+    amounts = _taken(loads, dues, whole, rooms, lacks)
+    begins: list[int] = []
+    for i in sites:
+        loser = int(lost[i])
+        wants = amounts[loser] - whole[loser]
+        x = min(int(room[i]), wants * int(room[i]) // max(1, rooms[loser]))
+        begins.append((int(circle.tokens[i - 1]) + (max(1, x) << SHIFT)) % (1 << 64))
+    tokens = np.concatenate([circle.tokens, np.array(begins, dtype=np.uint64)])
+    owners = np.concatenate([circle.owners, np.full(len(begins), position, dtype=np.uint32)])
+    order = np.argsort(tokens, kind="stable")
+    return tokens[order], owners[order]
+
+
+def _taken(
+    loads: Sequence[int], dues: Sequence[int], least: Sequence[int], more: Sequence[int], total: int
+) -> list[int]:
+    """What to take of each, between `least` and `more` in addition, so that the fullest are level
+    and it is the total, or as near as that gets."""
+
+    def amounts(level: int) -> list[int]:
+        return [
+            max(lo, min(lo + room, load - (level * due >> 24)))
+            for load, due, lo, room in zip(loads, dues, least, more, strict=True)
+        ]
+
+    low, high = 0, 1 << 70
+    while high - low > 1:
+        level = (low + high) // 2
+        low, high = (level, high) if sum(amounts(level)) >= total else (low, level)
+    return amounts(low)
 
 
 def _reached(
