@@ -24,6 +24,7 @@ KERNELS: list[str] = sorted(path.stem for path in Path("pyx").glob("*.pyx"))
 # Plain Python that is compiled as it stands, under the types of the .pxd beside it.
 COMPILED: list[str] = [
     "ringleader.consensus.ready",
+    "ringleader.consensus.message",
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",

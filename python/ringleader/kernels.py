@@ -138,6 +138,7 @@ for _name in _AT_ONCE:
 #: source, no twin.  Where both are found, Python takes the compiled one.
 COMPILED = (
     "ringleader.consensus.ready",
+    "ringleader.consensus.message",
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",

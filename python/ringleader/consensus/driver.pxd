@@ -10,6 +10,7 @@ cdef class Recovered:
     cdef public object log
     cdef public object snapshot
     cdef public object partial
+    cdef public list aside
 
 
 cdef class Outcome:
@@ -47,6 +48,7 @@ cdef class Driver:
     cdef list _reads_ready
     cdef int64_t _patience_due
     cdef int64_t _applied_term
+    cdef bint _terms_stay
 
     cpdef receive(self, message)
     cpdef receive_all(self, messages)

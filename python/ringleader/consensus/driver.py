@@ -17,7 +17,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ringleader.consensus.log import ENTRY_BYTES, Entries, Log
+from ringleader.consensus.log import ENTRY_BYTES, Block, Entries, Log
 from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.consensus.ready import (
     BytesSource,
@@ -37,11 +37,12 @@ class Recovered:
     """What a storage holds of an earlier life.
 
     `partial` says what has arrived of a snapshot that was being received: the snapshot's index,
-    term, total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.  A
-    storage that holds nothing gives the defaults.
+    term, total_bytes and checksum, then how many bytes are there, and their CRC32C; or None.
+    `aside`: the blocks that stand beside the log (`Ready.aside`), in the order in which they were
+    written.  A storage that holds nothing gives the defaults.
     """
 
-    __slots__ = ("hard_state", "log", "partial", "snapshot")
+    __slots__ = ("aside", "hard_state", "log", "partial", "snapshot")
 
     def __init__(
         self,
@@ -49,11 +50,13 @@ class Recovered:
         log: Log | None = None,
         snapshot: Snapshot | None = None,
         partial: tuple[int, int, int, int, int, int] | None = None,
+        aside: Sequence[Block] = (),
     ) -> None:
         self.hard_state = hard_state if hard_state is not None else HardState()
         self.log = log if log is not None else Log()
         self.snapshot = snapshot
         self.partial = partial
+        self.aside = list(aside)
 
 
 class Storage(Protocol):
@@ -71,10 +74,10 @@ class Storage(Protocol):
         ...
 
     def write(self, ready: Ready, done: Callable[[Ready], None]) -> None:
-        """Make `ready.hard_state`, `.chunks`, `.snapshot`, `.block` durable, in this order, after
-        all that was handed over before; then call `done(ready)`, at once or later.
+        """Make `ready.hard_state`, `.chunks`, `.aside`, `.snapshot`, `.block` durable, in this
+        order, after all that was handed over before; then call `done(ready)`, at once or later.
 
-        A `Ready` that persists nothing is done when all before it are.  After an error nothing is
+        What stands aside may be forgotten once a snapshot covers it.  A `Ready` that persists nothing is done when all before it are.  After an error nothing is
         ever done again.
         """
         ...
@@ -112,7 +115,7 @@ class StateMachine(Protocol):
 
 
 class Core(Protocol):
-    """What `Driver` asks of a consensus core; `Raft` is one."""
+    """What `Driver` asks of a consensus core; `Raft` and `MultiPaxos` are such."""
 
     id: NodeId
     leader: NodeId | None
@@ -120,6 +123,8 @@ class Core(Protocol):
     seed: int
     last_applied: int
     log: Log
+    #: Whether an entry keeps the term that it was proposed in for as long as it is in any log.
+    terms_stay: bool
 
     @property
     def has_ready(self) -> bool: ...
@@ -181,7 +186,7 @@ class Driver:
     """Runs one core on its surroundings.
 
     Args:
-        core: a `Raft`, or another with the same surface.
+        core: a `Raft`, a `MultiPaxos`, or another with the same surface.
         storage, transport, machine: see the protocols; `machine` may be None on a witness.
         forward: send proposals to the leader when this node is not it, instead of refusing them.
         snapshot_bytes: take a snapshot when the log holds so many bytes; None: only by
@@ -226,6 +231,7 @@ class Driver:
         self._reads_ready: list[tuple[int, int, Done]] = []
         self._patience_due = patience_ticks
         self._applied_term = 0
+        self._terms_stay = core.terms_stay
         snapshot: Snapshot | None = getattr(core, "snapshot", None)
         if snapshot is not None and machine is not None:
             machine.restore(snapshot.source)
@@ -380,7 +386,7 @@ class Driver:
         term = entries.term(last)
         if term > self._applied_term:
             self._applied_term = term
-            if proposals:
+            if proposals and self._terms_stay:
                 self._settle_lost(term)
         while self._reads_ready and self._reads_ready[0][0] <= last:
             heapq.heappop(self._reads_ready)[2](Outcome("applied"))
@@ -407,6 +413,11 @@ class Driver:
                 proposal.done(Outcome("unknown"))
                 continue
             end = min(proposal.first + proposal.count - 1, last)
+            if entries.term(end) != proposal.term and not self._terms_stay:
+                # Another leader put it there, or another entry: the term does not tell.
+                heapq.heappop(proposals)
+                proposal.done(Outcome("unknown", leader=self.core.leader))
+                continue
             if entries.term(end) != proposal.term:
                 # Another entry is committed in the place of one of its own, which can never be;
                 # those before it may have taken effect.  (Terms do not go back: all up to `end` are

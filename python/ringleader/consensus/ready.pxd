@@ -24,6 +24,8 @@ cdef class Ready:
     cdef public int64_t number
     cdef public object hard_state
     cdef public list chunks
+    cdef public list aside
+    cdef public bint clears_aside
     cdef public object snapshot
     cdef public object block
     cdef public list messages

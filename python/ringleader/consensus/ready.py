@@ -3,7 +3,8 @@
 A core does no input or output.  Its surroundings (`ringleader.consensus.driver`, which the node
 and the simulator share) take a `Ready` and
 
-    1. persist  `hard_state`, `snapshot`, `block` (in this order), so that they survive a crash;
+    1. persist  `hard_state`, `chunks`, `aside`, `snapshot`, `block` (in this order), so that they
+                survive a crash;
     2. send     `messages`;
     3. apply    `committed`;
 
@@ -174,6 +175,9 @@ class Ready:
     number          1, 2, ...: the order in which they were taken.
     hard_state      to persist, or None when it has not changed.
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
+    aside           blocks to persist beside the log, or None: entries that do not follow it, or
+                    that would make its terms go back.  They are added to those that stand aside
+                    already; with `clears_aside`, all of those are forgotten first.
     snapshot        to install, or None: its chunks are complete (its `source` is `Received()`; the
                     bytes are with the storage).  The log on disk then begins after it (entries that
                     `Ready.block` does not repeat are gone), and the state machine is restored from
@@ -188,8 +192,10 @@ class Ready:
 
     __slots__ = (
         "applies",
+        "aside",
         "block",
         "chunks",
+        "clears_aside",
         "committed",
         "early",
         "hard_state",
@@ -205,6 +211,8 @@ class Ready:
         self.number = number
         self.hard_state: HardState | None = None
         self.chunks: list[SnapshotChunk] | None = None
+        self.aside: list[Block] | None = None
+        self.clears_aside = False
         self.snapshot: Snapshot | None = None
         self.block: Block | None = None
         self.messages: list[Any] = []
@@ -229,6 +237,7 @@ class Ready:
             or self.hard_state is not None
             or self.snapshot is not None
             or self.chunks is not None
+            or self.aside is not None
         )
 
     def __repr__(self) -> str:
@@ -237,6 +246,9 @@ class Ready:
             parts.append(repr(self.hard_state))
         if self.chunks:
             parts.append(f"{len(self.chunks)} chunks")
+        if self.aside is not None:
+            kept = [f"{block.first}..{block.last}" for block in self.aside]
+            parts.append(f"set aside {', '.join(kept) or 'nothing'}")
         if self.snapshot is not None:
             parts.append(repr(self.snapshot))
         if self.block is not None:
@@ -256,6 +268,8 @@ def new_ready(number: int) -> Ready:
     ready.number = number
     ready.hard_state = None
     ready.chunks = None
+    ready.aside = None
+    ready.clears_aside = False
     ready.snapshot = None
     ready.block = None
     ready.messages = []

@@ -1,6 +1,6 @@
 """Raft: `core` is the algorithm, `messages` what its nodes say, `config` its settings."""
 
-from ringleader.consensus import ready
+from ringleader.consensus import message, ready
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.raft import core, messages, progress
 from ringleader.consensus.raft.config import Config
@@ -11,4 +11,4 @@ from ringleader.kernels import require_compiled
 
 __all__ = ["ConfChange", "Config", "Membership", "Message", "PeerStatus", "Raft", "Status"]
 
-require_compiled(ready, messages, progress, core)
+require_compiled(message, ready, messages, progress, core)

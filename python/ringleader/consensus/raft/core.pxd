@@ -2,19 +2,21 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from ringleader.consensus.message cimport (
+    Message,
+    Propose,
+    ProposeReply,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+)
 from ringleader.consensus.raft.messages cimport (
     AppendEntries,
     AppendReply,
     InstallSnapshot,
-    Message,
-    Propose,
-    ProposeReply,
     Quiesce,
-    ReadReply,
-    ReadRequest,
     RequestVote,
     SnapshotReply,
-    TimeoutNow,
     VoteReply,
     accepted,
     append_entries,

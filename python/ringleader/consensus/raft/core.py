@@ -153,6 +153,9 @@ class Raft:
     progress        leader: what it knows of each other member.
     """
 
+    #: An entry is of the term that it was proposed in, in every log.
+    terms_stay = True
+
     def __init__(
         self,
         id: NodeId,

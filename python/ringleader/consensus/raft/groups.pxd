@@ -2,11 +2,11 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from ringleader.consensus.message cimport Message
 from ringleader.consensus.raft.core cimport Raft
 from ringleader.consensus.raft.messages cimport (
     AppendEntries,
     AppendReply,
-    Message,
     Quiesce,
     RequestVote,
     accepted,

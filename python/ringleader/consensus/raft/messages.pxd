@@ -2,14 +2,9 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from ringleader.consensus.message cimport Message
+
 cdef int64_t TERM_MAX, INDEX_MAX
-
-
-cdef class Message:
-    cdef public object sender
-    cdef public object to
-    cdef public int64_t term
-    cpdef problem(self)
 
 
 cdef class RequestVote(Message):
@@ -63,32 +58,7 @@ cdef class SnapshotReply(Message):
     cpdef problem(self)
 
 
-cdef class TimeoutNow(Message):
-    pass
-
-
 cdef class Quiesce(Message):
-    cdef public int64_t index
-    cpdef problem(self)
-
-
-cdef class ReadRequest(Message):
-    cdef public bytes context
-
-
-cdef class ReadReply(Message):
-    cdef public bytes context
-    cdef public int64_t index
-    cpdef problem(self)
-
-
-cdef class Propose(Message):
-    cdef public int64_t ticket
-    cdef public tuple payloads
-
-
-cdef class ProposeReply(Message):
-    cdef public int64_t ticket
     cdef public int64_t index
     cpdef problem(self)
 

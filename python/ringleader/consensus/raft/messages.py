@@ -16,43 +16,33 @@ from __future__ import annotations
 
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import NodeId
+from ringleader.consensus.message import (
+    Message,
+    Propose,
+    ProposeReply,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+)
 from ringleader.limits import INDEX_MAX, TERM_MAX
 
-
-class Message:
-    """What every message has: who sent it, to whom, and in which term."""
-
-    __slots__ = ("sender", "term", "to")
-
-    FIELDS: tuple[str, ...] = ("sender", "to", "term")
-
-    sender: NodeId
-    to: NodeId
-    term: int
-
-    def problem(self) -> str | None:
-        """Why no honest sender can have sent this, or None.  Whatever it says of the log or of the
-        sender's role is for the receiver to judge."""
-        if not 0 <= self.term < TERM_MAX:  # the last term has no successor
-            return "impossible term"
-        if self.sender == self.to:
-            return "sent by the receiver itself"
-        return None
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
-        return f"{type(self).__name__}({fields})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and all(
-            getattr(self, name) == getattr(other, name) for name in self.FIELDS
-        )
-
-    def __hash__(self) -> int:
-        return hash((type(self).__name__, *(getattr(self, name) for name in self.FIELDS)))
-
-    def __reduce__(self) -> tuple[type[Message], tuple[object, ...]]:
-        return type(self), tuple(getattr(self, name) for name in self.FIELDS)
+__all__ = [
+    "AppendEntries",
+    "AppendReply",
+    "InstallSnapshot",
+    "Message",
+    "Propose",
+    "ProposeReply",
+    "Quiesce",
+    "ReadReply",
+    "ReadRequest",
+    "RequestVote",
+    "SnapshotReply",
+    "TimeoutNow",
+    "VoteReply",
+    "accepted",
+    "append_entries",
+]
 
 
 class RequestVote(Message):
@@ -283,17 +273,6 @@ class SnapshotReply(Message):
         return Message.problem(self)
 
 
-class TimeoutNow(Message):
-    """Campaign at once: you are the one that leadership goes to."""
-
-    __slots__ = ()
-
-    def __init__(self, sender: NodeId, to: NodeId, term: int) -> None:
-        self.sender = sender
-        self.to = to
-        self.term = term
-
-
 class Quiesce(Message):
     """All members hold and have committed everything up to `index`; the timers may rest until there
     is something to do.  (For processes with very many groups; see
@@ -307,71 +286,6 @@ class Quiesce(Message):
         self.sender = sender
         self.to = to
         self.term = term
-        self.index = index
-
-    def problem(self) -> str | None:
-        if not 0 <= self.index <= INDEX_MAX:
-            return "impossible index"
-        return Message.problem(self)
-
-
-class ReadRequest(Message):
-    __slots__ = ("context",)
-    FIELDS = ("sender", "to", "term", "context")
-
-    def __init__(self, sender: NodeId, to: NodeId, term: int, context: bytes) -> None:
-        self.sender = sender
-        self.to = to
-        self.term = term
-        self.context = context
-
-
-class ReadReply(Message):
-    """The read may be served from a state that has applied `index`; 0: refused, ask again."""
-
-    __slots__ = ("context", "index")
-    FIELDS = ("sender", "to", "term", "context", "index")
-
-    def __init__(self, sender: NodeId, to: NodeId, term: int, context: bytes, index: int) -> None:
-        self.sender = sender
-        self.to = to
-        self.term = term
-        self.context = context
-        self.index = index
-
-    def problem(self) -> str | None:
-        if not 0 <= self.index <= INDEX_MAX:
-            return "impossible index"
-        return Message.problem(self)
-
-
-class Propose(Message):
-    """`ticket` is the sender's own number for these payloads."""
-
-    __slots__ = ("payloads", "ticket")
-    FIELDS = ("sender", "to", "term", "ticket", "payloads")
-
-    def __init__(
-        self, sender: NodeId, to: NodeId, term: int, ticket: int, payloads: tuple[bytes, ...]
-    ) -> None:
-        self.sender = sender
-        self.to = to
-        self.term = term
-        self.ticket = ticket
-        self.payloads = payloads
-
-
-class ProposeReply(Message):
-    """The payloads of `ticket` stand from (`index`, `term`) on; index 0: they were refused."""
-
-    __slots__ = ("index", "ticket")
-    FIELDS = ("sender", "to", "term", "ticket", "index")
-
-    def __init__(self, sender: NodeId, to: NodeId, term: int, ticket: int, index: int) -> None:
-        self.sender = sender
-        self.to = to
-        self.term = term
-        self.ticket = ticket
         self.index = index
 
     def problem(self) -> str | None:
