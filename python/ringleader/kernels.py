@@ -143,6 +143,9 @@ COMPILED = (
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.paxos.messages",
+    "ringleader.consensus.paxos.progress",
+    "ringleader.consensus.paxos.core",
     "ringleader.consensus.driver",
 )
 
