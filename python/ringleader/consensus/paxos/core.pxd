@@ -10,6 +10,7 @@ from ringleader.consensus.message cimport (
     ReadRequest,
     TimeoutNow,
 )
+from ringleader.consensus.paxos.ballot cimport next_ballot, number_of, round_of
 from ringleader.consensus.paxos.messages cimport (
     Accept,
     Accepted,
