@@ -20,7 +20,7 @@ from ringleader.kernels import hashing
 from ringleader.limits import TERM_MAX
 
 NUMBER_BITS = 32
-_NUMBERS = 1 << NUMBER_BITS
+_NUMBERS = 2**32
 ROUND_MAX = (TERM_MAX >> NUMBER_BITS) - 1
 
 
