@@ -501,7 +501,7 @@ class Workload:
             pending.settled = True
             pending.client.again()
         elif command is None:
-            pending.floor = len(self.cluster.checker.ledger) - 1
+            pending.floor = self.cluster.checker.committed_last
             node.read(pending)
         else:
             node.propose(command, pending)
