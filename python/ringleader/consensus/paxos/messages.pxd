@@ -18,6 +18,7 @@ cdef class Prepare(Message):
 cdef class Promise(Message):
     cdef public int64_t attempt
     cdef public bint probe
+    cdef public int64_t report
     cdef public int64_t part
     cdef public int64_t parts
     cdef public object block
