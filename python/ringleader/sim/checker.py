@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 from ringleader.consensus.config import CoreConfig
@@ -172,14 +172,11 @@ class Checker(Generic[S]):
         """Every configuration that may still decide something, besides those in force on nodes."""
         raise NotImplementedError
 
+    def loaded(self, node: NodeId, log: Any, aside: Iterable[Block]) -> None:
+        """A node's disk gave back these entries; its core, which may change them, comes next."""
+
     def started(
-        self,
-        node: NodeId,
-        core: Any,
-        hard_state: HardState,
-        snapshot: Snapshot | None,
-        log: Any,
-        aside: Sequence[Block] = (),
+        self, node: NodeId, core: Any, hard_state: HardState, snapshot: Snapshot | None, log: Any
     ) -> None:
         """A node begins a life from what its disk gave back."""
         raise NotImplementedError

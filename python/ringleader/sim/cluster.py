@@ -141,7 +141,7 @@ class SimNode:
         log = recovered.log
         hard_state = recovered.hard_state
         snapshot = recovered.snapshot
-        aside = recovered.aside[:]
+        self.checker.loaded(self.id, log, recovered.aside)
         self.core = cluster.core(
             self.id,
             cluster.initial if self.id in cluster.initial.members else Membership(),
@@ -153,7 +153,7 @@ class SimNode:
         if recovered.partial is not None:
             self.checker.coverage["snapshots resumed after a restart"] += 1
         self.busy = True
-        self.checker.started(self.id, self.core, hard_state, snapshot, log, aside)
+        self.checker.started(self.id, self.core, hard_state, snapshot, log)
         self.machine = SimMachine(self)
         self.storage = SimStorage(self, inner)
         self.up = True
@@ -561,10 +561,7 @@ class Cluster:
         self.trace = self.checker.trace
         self.digest_words: list[int] = []
         self._digest = hashlib.blake2b(digest_size=16)
-        named = vars(self.family.messages)
-        names = [name for name in sorted(named) if isinstance(named[name], type)]
-        #: The numbers of the messages' types in the digest.
-        self.kinds = {named[name]: number for number, name in enumerate(names)}
+        self.kinds = {kind: number for number, kind in enumerate(self.family.messages)}
         #: Command -> its result, and when the first node applied it.
         self.results: dict[bytes, tuple[Any, int]] = {}
         self._executed = 0
@@ -784,8 +781,7 @@ class Cluster:
                 if other.up
             )
             and all(
-                self._keeps_quorum(membership, node)
-                for membership in self.checker.configurations()
+                self._keeps_quorum(membership, node) for membership in self.checker.configurations()
             )
             and self._keeps_quorum(self.initial, node)
         )

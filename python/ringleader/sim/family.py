@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from types import ModuleType
 from typing import Any
 
 from ringleader.consensus.config import CoreConfig
@@ -39,7 +38,7 @@ class Family:
 
     Attributes:
         name: as a user gives it.
-        messages: the module of its messages.
+        messages: the types of its messages, at their numbers in a run's digest.
         core: makes its cores.
         draw_config: the nodes' settings, from a generator of random numbers.
         checker: watches a group of them.
@@ -51,7 +50,7 @@ class Family:
     """
 
     name: str
-    messages: ModuleType
+    messages: tuple[type | None, ...]
     core: CoreFactory
     draw_config: Callable[[Profile, Faults, Random], CoreConfig]
     checker: type[Checker[Any]]
@@ -134,17 +133,13 @@ def draw_paxos_config(profile: Profile, faults: Faults, random: Random) -> Paxos
 def few_commit(voters: tuple[NodeId, ...]) -> QuorumSystem:
     """Half of the voters, or less, commit an entry; the more it takes to elect."""
     count = max(1, len(voters) // 2)
-    return Flexible(
-        voters, replication=count, election=len(voters) + 1 - count, owned_ballots=True
-    )
+    return Flexible(voters, replication=count, election=len(voters) + 1 - count, owned_ballots=True)
 
 
 def few_elect(voters: tuple[NodeId, ...]) -> QuorumSystem:
     """Half of the voters, or less, elect: two leaders at a time, each with ballots of its own."""
     count = max(1, len(voters) // 2)
-    return Flexible(
-        voters, replication=len(voters) + 1 - count, election=count, owned_ballots=True
-    )
+    return Flexible(voters, replication=len(voters) + 1 - count, election=count, owned_ballots=True)
 
 
 def grid(voters: tuple[NodeId, ...]) -> QuorumSystem:
@@ -174,13 +169,6 @@ _FAULTS = (
     "disks slow",
     "nodes stopped by their disk",
 )
-_SNAPSHOTS = (
-    "snapshots taken",
-    "snapshot chunks sent",
-    "snapshot chunks confirmed",
-    "snapshots resumed after a restart",
-    "snapshots installed",
-)
 _CLIENTS = (
     "transfers asked for",
     "transfers refused",
@@ -203,7 +191,11 @@ _RAFT_STATES = (
     "appends refused",
     "conflicting tails replaced",
     *_FAULTS,
-    *_SNAPSHOTS,
+    "snapshots taken",
+    "snapshot chunks sent",
+    "snapshot chunks confirmed",
+    "snapshots resumed after a restart",
+    "snapshots installed",
     "membership changes asked for",
     "membership changes refused",
     "configurations",
@@ -219,7 +211,7 @@ _PAXOS_STATES = (
     "probes asked for",
     "probes granted",
     "prepares sent",
-    "prepares in parts",
+    "prepares answered in parts",
     "refused for a higher promise",
     "refused for what is chosen",
     "leaders that stepped down",
@@ -233,11 +225,15 @@ _PAXOS_STATES = (
     "entries learned",
     "window full",
     *_FAULTS,
-    *_SNAPSHOTS,
+    "snapshots taken",
+    "snapshot chunks sent",
+    "snapshot chunks kept",
+    "snapshots resumed after a restart",
+    "snapshots installed",
     "membership changes asked for",
     "membership changes refused",
     "configurations",
-    "configurations in force",
+    "configurations chosen",
     "members with learners",
     *_CLIENTS,
 )
@@ -247,7 +243,22 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family(
             name="raft",
-            messages=raft_messages,
+            messages=(
+                raft_messages.AppendEntries,
+                raft_messages.AppendReply,
+                None,
+                raft_messages.InstallSnapshot,
+                None,
+                raft_messages.Propose,
+                raft_messages.ProposeReply,
+                raft_messages.Quiesce,
+                raft_messages.ReadReply,
+                raft_messages.ReadRequest,
+                raft_messages.RequestVote,
+                raft_messages.SnapshotReply,
+                raft_messages.TimeoutNow,
+                raft_messages.VoteReply,
+            ),
             core=raft_core,
             draw_config=draw_raft_config,
             checker=RaftChecker,
@@ -259,7 +270,21 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             name="paxos",
-            messages=paxos_messages,
+            messages=(
+                paxos_messages.Prepare,
+                paxos_messages.Promise,
+                paxos_messages.Nack,
+                paxos_messages.Accept,
+                paxos_messages.Accepted,
+                paxos_messages.Fetch,
+                paxos_messages.Learn,
+                paxos_messages.SnapshotPart,
+                paxos_messages.TimeoutNow,
+                paxos_messages.ReadRequest,
+                paxos_messages.ReadReply,
+                paxos_messages.Propose,
+                paxos_messages.ProposeReply,
+            ),
             core=paxos_core,
             draw_config=draw_paxos_config,
             checker=PaxosChecker,

@@ -14,7 +14,7 @@ equal up to it, and all that remains compares two integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from ringleader.consensus.config import CoreConfig
@@ -246,19 +246,11 @@ class RaftChecker(Checker[Shadow]):
     # --- lives -------------------------------------------------------------------------------
 
     def started(
-        self,
-        node: NodeId,
-        core: Any,
-        hard_state: HardState,
-        snapshot: Snapshot | None,
-        log: Any,
-        aside: Sequence[Block] = (),
+        self, node: NodeId, core: Any, hard_state: HardState, snapshot: Snapshot | None, log: Any
     ) -> None:
         s = self.shadow(node)
         snapshot_index = snapshot.index if snapshot is not None else 0
         self._check_hard_state(s, hard_state, snapshot_index)
-        if aside:
-            self.violate(6, node, "finds entries beside its log, and no Raft puts any there")
         base, last = log.base, log.last
         if base >= len(self.ledger) or (base and log.base_term != self.ledger[base] & _TERM):
             self.violate(6, node, f"its log begins after {base}, which was never committed")

@@ -421,9 +421,7 @@ class PaxosChecker(Checker[PaxosShadow]):
 
     # --- lives -------------------------------------------------------------------------------
 
-    def loaded(
-        self, node: NodeId, snapshot: Snapshot | None, log: Any, aside: Iterable[Block]
-    ) -> None:
+    def loaded(self, node: NodeId, log: Any, aside: Iterable[Block]) -> None:
         memory = Memory()
         entries: list[tuple[int, int, bytes]] = []
         base, last = log.base, log.last
@@ -431,9 +429,7 @@ class PaxosChecker(Checker[PaxosShadow]):
         if last > base:
             words = log.terms.tolist()
             memory.words += words
-            entries += [
-                (slot, word, bytes(log[slot])) for slot, word in enumerate(words, base + 1)
-            ]
+            entries += [(slot, word, bytes(log[slot])) for slot, word in enumerate(words, base + 1)]
         for block in aside:
             for word, (slot, payload) in zip(*read_block(block), strict=True):
                 memory.aside.setdefault(slot, set()).add(word)
@@ -584,14 +580,11 @@ class PaxosChecker(Checker[PaxosShadow]):
 
     def _check_change(self, s: PaxosShadow, name: str, slot: int, after: Membership) -> None:
         """A change of membership is proposed for the first time in this ballot (invariant 8)."""
-        record = self.slots[slot]
-        if any(other == (True, record) for other in record.values.values()):
-            return
         self.proposed[after] = None
         if after.joint or after.witnesses or not after.voters:
             self.violate(8, s.id, f"{name}: {after!r} is no configuration of this group")
         self._system(after.voters)
-        if record.values:
+        if self.slots[slot].values:
             return  # proposed again
         self.coverage["configurations"] += 1
         if after.learners:
@@ -602,7 +595,12 @@ class PaxosChecker(Checker[PaxosShadow]):
                 self.violate(8, s.id, f"{name}, while that of slot {at} is not in force yet")
 
     def _accept(
-        self, s: PaxosShadow, core: Any, words: list[int], items: list[tuple[int, bytes]], floor: int
+        self,
+        s: PaxosShadow,
+        core: Any,
+        words: list[int],
+        items: list[tuple[int, bytes]],
+        floor: int,
     ) -> None:
         """A node accepts entries, moves them, or learns them; `floor` is what it had promised."""
         bit = s.bit
@@ -612,9 +610,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             value = (word > _TERM, payload)
             record = self._slot(s.id, slot)
             known = record.values.get(ballot)
-            learned = (
-                record.value is not None and record.value == value and ballot >= record.ballot
-            )
+            learned = record.value is not None and record.value == value and ballot >= record.ballot
             if known is None:
                 if self.leaders.get(ballot) == s.id:
                     self._propose(s, core, slot, ballot, value, record)
@@ -909,7 +905,9 @@ class PaxosChecker(Checker[PaxosShadow]):
         if message.commit > self.chosen:
             self.violate(10, s.id, f"sends {message!r}; chosen are {self.chosen} slots")
         higher = message.term > message.ballot
-        self.coverage["refused for a higher promise" if higher else "refused for what is chosen"] += 1
+        self.coverage[
+            "refused for a higher promise" if higher else "refused for what is chosen"
+        ] += 1
 
     def _sent_accept(self, s: PaxosShadow, core: Any, message: Accept) -> None:
         ballot = message.term
@@ -969,8 +967,6 @@ class PaxosChecker(Checker[PaxosShadow]):
         return slot < len(words) and record.values.get(words[slot] & _TERM) == record.value
 
     def _sent_fetch(self, s: PaxosShadow, core: Any, message: Fetch) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
         self.coverage["entries fetched"] += 1
 
     def _sent_learn(self, s: PaxosShadow, core: Any, message: Learn) -> None:
@@ -1037,9 +1033,7 @@ class PaxosChecker(Checker[PaxosShadow]):
                 self.violate(1, node, f"takes {s.vote!r} for the owner of {describe(term)}")
         moved = core.commit != s.commit
         if moved and core.commit < s.commit:
-            self.violate(
-                7, node, f"its commit index goes back from {s.commit} to {core.commit}"
-            )
+            self.violate(7, node, f"its commit index goes back from {s.commit} to {core.commit}")
         if core.role != s.role:
             self._learn_role(s, core)
         if core.has_ready:
