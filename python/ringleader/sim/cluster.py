@@ -43,7 +43,9 @@ from ringleader.storage.wal import GroupStorage
 _DIGEST_BATCH = 4096
 
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
-_EXPECTED_REJECTIONS = frozenset({"vote of a non-voter", "not a member"})
+_EXPECTED_REJECTIONS = frozenset(
+    {"vote of a non-voter", "promise of a non-voter", "refusal of a non-voter", "not a member"}
+)
 
 
 class _Crash(BaseException):

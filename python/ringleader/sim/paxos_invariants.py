@@ -970,8 +970,6 @@ class PaxosChecker(Checker[PaxosShadow]):
         self.coverage["entries fetched"] += 1
 
     def _sent_learn(self, s: PaxosShadow, core: Any, message: Learn) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
         if message.commit > self.chosen:
             self.violate(7, s.id, f"sends {message!r}; chosen are {self.chosen} slots")
         for word, (slot, payload) in zip(*read_block(message.block), strict=True):
@@ -986,8 +984,6 @@ class PaxosChecker(Checker[PaxosShadow]):
         self.coverage["entries learned"] += 1
 
     def _sent_snapshot_part(self, s: PaxosShadow, core: Any, message: SnapshotPart) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
         if message.index > s.snapshot:
             self.violate(6, s.id, f"sends {message!r}; its snapshot is at {s.snapshot}")
         if message.offset + len(message.data) > message.total_bytes:
@@ -1113,11 +1109,10 @@ class PaxosChecker(Checker[PaxosShadow]):
         if commit >= len(words):
             self.violate(7, s.id, f"commits {commit}; its log ends at {len(words) - 1}")
         slots = self.slots
-        for slot in range(max(s.commit, s.snapshot) + 1, commit + 1):
+        covered = max([s.commit, s.snapshot, *(write.snapshot for _, write in s.pending)])
+        for slot in range(covered + 1, commit + 1):
             record = slots[slot]
             stamp = words[slot] & _TERM
-            if not stamp and any(slot <= write.snapshot for _, write in s.pending):
-                continue
             if record.values.get(stamp) != record.value:
                 self.violate(
                     7,
