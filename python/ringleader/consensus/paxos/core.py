@@ -44,9 +44,18 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from ringleader.consensus.log import ENTRY_BYTES, Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
+from ringleader.consensus.message import (
+    Message,
+    Propose,
+    ProposeReply,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+)
 from ringleader.consensus.paxos.ballot import (
     ROUND_MAX,
     check_numbers,
@@ -61,16 +70,10 @@ from ringleader.consensus.paxos.messages import (
     Accepted,
     Fetch,
     Learn,
-    Message,
     Nack,
     Prepare,
     Promise,
-    Propose,
-    ProposeReply,
-    ReadReply,
-    ReadRequest,
     SnapshotPart,
-    TimeoutNow,
     accept,
     accepted,
 )
@@ -164,8 +167,8 @@ class MultiPaxos:
 
     State:
 
-    term            the highest ballot promised (PMS §2.2).  Never goes back; durable before anything
-                    that shows it is sent.
+    term            the highest ballot promised (PMS §2.2).  Never goes back; durable before
+                    anything that shows it is sent.
     vote            to whom, as far as known.
     log             what was accepted, without gaps; `log.term(slot)` is the ballot.  Invariant:
                     terms are at most `term`; nothing at or below `commit` ever changes.
@@ -231,7 +234,8 @@ class MultiPaxos:
             raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
         if not 0 <= hard_state.term < TERM_MAX:
             raise LogError(f"the hard state's term {hard_state.term} lies outside 0 ... 2**62-2")
-        if hard_state.term < max([self.log.last_term, *(block.last_term for block in aside)]):
+        accepted_in = [block.last_term for block in aside]
+        if hard_state.term < max(self.log.last_term, max(accepted_in, default=0)):
             raise LogError(
                 f"the hard state's promise {hard_state.term} is below a ballot in which the node "
                 "has accepted"
@@ -405,7 +409,7 @@ class MultiPaxos:
                 edges |= {first, last + 1}
         slots = sorted(edge for edge in edges if self.commit < edge <= self._last + 1)
         chosen: list[tuple[int, int]] = []
-        for first, after in zip(slots, slots[1:], strict=False):
+        for first, after in pairwise(slots):
             holders = {
                 peer.id
                 for peer in self._peers
@@ -751,8 +755,8 @@ class MultiPaxos:
             return
         if not self._promotable():
             raise MembershipError(
-                f"{self.id!r} cannot lead: only voters can, once a snapshot that they are receiving "
-                "is installed"
+                f"{self.id!r} cannot lead: only voters can, once a snapshot that they are "
+                "receiving is installed"
             )
         if self.config.lease and self._hears_leader():
             raise ProposalRefused(
@@ -836,11 +840,9 @@ class MultiPaxos:
             if block is not None:
                 report = hashing.crc32c(block.crc.to_bytes(4, "little"), report)
         for part, block in enumerate(blocks):
+            sender, attempt = message.sender, message.attempt
             self._reply(
-                Promise(
-                    *(self.id, message.sender, ballot, message.attempt),
-                    *(False, report, part, parts, block),
-                )
+                Promise(self.id, sender, ballot, attempt, False, report, part, parts, block)
             )
 
     def _report(self, after: int, ballot: int) -> list[Block | None]:
@@ -921,9 +923,7 @@ class MultiPaxos:
         outcome: VoteResult = "won"
         for quorum in self._quorums:
             result = quorum.vote(self._answers)
-            if result == "lost":
-                outcome = result
-            elif result == "pending" and outcome == "won":
+            if result == "lost" or (result == "pending" and outcome == "won"):
                 outcome = result
         if outcome == "won":
             if self.role_number == PROBING:
@@ -2151,8 +2151,8 @@ class MultiPaxos:
                 self._replicate(peer)
 
     def _hand_over_aside(self, ready: Ready) -> None:
-        """What was set aside lately; and all anew, when most of what the disk holds is of no use any
-        more, and what took its place in the log is durable."""
+        """What was set aside lately; and all anew, when most of what the disk holds is of no use,
+        and what took its place in the log is durable."""
         stale = self._aside_disk_bytes - self._aside_bytes
         if (
             stale

@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from ringleader.consensus.message cimport Message
+from ringleader.consensus.paxos.ballot cimport number_of, owner_number
 
 cdef int64_t INDEX_MAX
 

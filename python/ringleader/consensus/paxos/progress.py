@@ -12,8 +12,8 @@ from ringleader.consensus.membership import NodeId
 class Progress:
     """One member as its leader sees it.
 
-    match       it holds all slots up to here, durably: chosen ones, and those of this ballot.  Never
-                goes back.
+    match       it holds all slots up to here, durably: chosen ones, and those of this ballot.
+                Never goes back.
     beyond      runs (first, last) of slots of this ballot that it holds after a gap, ascending;
                 neighbours do not touch.  Invariant: the first begins after match + 1.
     next        the first slot that was never sent.  Invariant: match < next.

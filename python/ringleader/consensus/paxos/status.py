@@ -10,8 +10,8 @@ from ringleader.consensus.membership import Membership, NodeId
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """One other member, as the leader sees it.  `lag` is in entries; `beyond`: runs of slots that it
-    holds after a gap; `active`: heard lately."""
+    """One other member, as the leader sees it.  `lag` is in entries; `beyond`: runs of slots that
+    it holds after a gap; `active`: heard lately."""
 
     id: NodeId
     match: int
@@ -26,8 +26,8 @@ class PeerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One node.  `peers` and `chosen_beyond` (slots known to be chosen after a gap) are empty but on
-    the leader; `ballot` is `term` as people read it, round.proposer."""
+    """One node.  `peers` and `chosen_beyond` (slots known to be chosen after a gap) are empty but
+    on the leader; `ballot` is `term` as people read it, round.proposer."""
 
     id: NodeId
     role: str
