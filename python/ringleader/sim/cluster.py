@@ -19,7 +19,7 @@ from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.driver import Driver, Recovered
 from ringleader.consensus.log import Entries
 from ringleader.consensus.membership import ConfChange, Membership, NodeId
-from ringleader.consensus.paxos.ballot import NUMBER_BITS, describe as describe_ballot
+from ringleader.consensus.paxos.ballot import describe as describe_ballot, round_of
 from ringleader.consensus.quorum import Majority
 from ringleader.consensus.ready import Ready, Snapshot, SnapshotSource
 from ringleader.errors import (
@@ -898,7 +898,7 @@ def _describe_message(message: Any) -> str:
             text = ", ".join(map(describe, value))
         elif isinstance(value, bytes) and len(value) > 8:
             text = f"<{len(value)} bytes>"
-        elif name in ("term", "ballot") and value >> NUMBER_BITS:
+        elif name in ("term", "ballot") and round_of(value):
             text = describe_ballot(value)
         else:
             text = repr(value)
