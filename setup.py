@@ -29,6 +29,7 @@ COMPILED: list[str] = [
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 ]
 

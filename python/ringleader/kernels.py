@@ -143,6 +143,7 @@ COMPILED = (
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 )
 
