@@ -18,12 +18,12 @@ from raft_group import Group, answer, elect, raft, work
 from ringleader import kernels
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
+from ringleader.consensus.message import Message
 from ringleader.consensus.raft import Config, Raft, messages
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
     InstallSnapshot,
-    Message,
     Propose,
     ProposeReply,
     Quiesce,

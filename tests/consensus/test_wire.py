@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
+from ringleader.consensus.message import Message
 from ringleader.consensus.raft import messages, wire
 from ringleader.errors import FormatError, VersionError
 from ringleader.hashing import crc32c
@@ -48,7 +49,7 @@ def field(name: str) -> st.SearchStrategy[Any]:
     return numbers
 
 
-def any_message() -> st.SearchStrategy[messages.Message]:
+def any_message() -> st.SearchStrategy[Message]:
     return st.one_of(
         *(
             st.builds(kind, ids, ids, *(field(name) for name in kind.FIELDS[2:]))
@@ -59,12 +60,12 @@ def any_message() -> st.SearchStrategy[messages.Message]:
 
 def test_every_kind_has_a_number() -> None:
     kinds = {kind for kind in vars(messages).values() if isinstance(kind, type)}
-    declared = {kind for kind in kinds if issubclass(kind, messages.Message)}
-    assert set(wire.KINDS.values()) == declared - {messages.Message}
+    declared = {kind for kind in kinds if issubclass(kind, Message)}
+    assert set(wire.KINDS.values()) == declared - {Message}
 
 
 @given(any_message())
-def test_there_and_back(message: messages.Message) -> None:
+def test_there_and_back(message: Message) -> None:
     data = wire.encode(message)
     back = wire.decode(data)
     assert back == message
@@ -72,7 +73,7 @@ def test_there_and_back(message: messages.Message) -> None:
 
 
 @given(any_message(), st.data())
-def test_a_changed_byte_is_seen(message: messages.Message, data: st.DataObject) -> None:
+def test_a_changed_byte_is_seen(message: Message, data: st.DataObject) -> None:
     good = wire.encode(message)
     at = data.draw(st.integers(0, len(good) - 1))
     bad = bytearray(good)
@@ -82,7 +83,7 @@ def test_a_changed_byte_is_seen(message: messages.Message, data: st.DataObject) 
 
 
 @given(any_message())
-def test_every_cut_is_seen(message: messages.Message) -> None:
+def test_every_cut_is_seen(message: Message) -> None:
     good = wire.encode(message)
     for size in range(len(good)):
         with pytest.raises(FormatError):

@@ -39,7 +39,6 @@ __all__ = [
     "Accepted",
     "Fetch",
     "Learn",
-    "Message",
     "Nack",
     "Prepare",
     "Promise",

@@ -2,10 +2,10 @@
 
 from ringleader.consensus import message, ready
 from ringleader.consensus.membership import ConfChange, Membership
+from ringleader.consensus.message import Message
 from ringleader.consensus.raft import core, messages, progress
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.core import Raft
-from ringleader.consensus.raft.messages import Message
 from ringleader.consensus.raft.status import PeerStatus, Status
 from ringleader.kernels import require_compiled
 

@@ -38,21 +38,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ringleader.consensus.log import ENTRY_BYTES, Block, Log
 from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
+from ringleader.consensus.message import (
+    Message,
+    Propose,
+    ProposeReply,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+)
 from ringleader.consensus.quorum import Joint, Majority, QuorumSystem, VoteResult
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
     InstallSnapshot,
-    Message,
-    Propose,
-    ProposeReply,
     Quiesce,
-    ReadReply,
-    ReadRequest,
     RequestVote,
     SnapshotReply,
-    TimeoutNow,
     VoteReply,
     accepted,
     append_entries,

@@ -80,13 +80,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ringleader.consensus.membership import Membership, NodeId, check_id
+from ringleader.consensus.message import Message
 from ringleader.consensus.quorum import Timers
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.core import ROLES, Raft
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
-    Message,
     Quiesce,
     RequestVote,
     accepted,

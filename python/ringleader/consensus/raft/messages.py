@@ -30,7 +30,6 @@ __all__ = [
     "AppendEntries",
     "AppendReply",
     "InstallSnapshot",
-    "Message",
     "Propose",
     "ProposeReply",
     "Quiesce",

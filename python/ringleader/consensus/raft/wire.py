@@ -13,6 +13,7 @@ from typing import Any
 
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import NodeId
+from ringleader.consensus.message import Message
 from ringleader.consensus.raft import messages as m
 from ringleader.errors import BlockError, FormatError, VersionError
 from ringleader.kernels import hashing
@@ -28,7 +29,7 @@ _NUMBER = struct.Struct("<q")
 _SIZE = struct.Struct("<I")
 
 #: The numbers stand on the wire: never reuse or renumber.
-KINDS: dict[int, Callable[..., m.Message]] = {
+KINDS: dict[int, Callable[..., Message]] = {
     1: m.RequestVote,
     2: m.VoteReply,
     3: m.AppendEntries,
@@ -55,7 +56,7 @@ def _put_id(out: list[bytes], node: NodeId) -> None:
         out.append(b"\0" + _NUMBER.pack(node))
 
 
-def encode(message: m.Message) -> bytes:
+def encode(message: Message) -> bytes:
     """`message` as bytes.
 
     Raises:
@@ -160,7 +161,7 @@ class _Reader:
         return read.get(name, self.number)()
 
 
-def decode(data: bytes) -> m.Message:
+def decode(data: bytes) -> Message:
     """The message in `data`.  O(len(data)); never reads or makes more than that.
 
     Raises:
