@@ -6,8 +6,8 @@ ballot is
 
     round * 2**32 + number of the proposer          (0: no ballot)
 
-so that ballots are ordered by their rounds first, fit a column of terms, and name their owner.  Raft
-needs no such thing: its terms belong to whom a quorum votes for.
+so that ballots are ordered by their rounds first, fit a column of terms, and name their owner.
+Raft needs no such thing: its terms belong to whom a quorum votes for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ringleader.kernels import hashing
 from ringleader.limits import TERM_MAX
 
 NUMBER_BITS = 32
-_NUMBERS = 1 << NUMBER_BITS
+_NUMBERS = 2**32
 ROUND_MAX = (TERM_MAX >> NUMBER_BITS) - 1
 
 
