@@ -1044,7 +1044,8 @@ class MultiPaxos:
         if message.commit > self.commit:
             self._learn_from_leader(message.commit, message.sender)
         if first == 0 and message.round != 0 and self.log.last_term == ballot:
-            first, last = self._run_start, self._last
+            if self._run_start <= self._last:  # a snapshot of that ballot may be all there is
+                first, last = self._run_start, self._last
         if first or message.round != 0:
             self._reply(
                 accepted(self.id, message.sender, ballot, first, last, self.commit, message.round)
