@@ -212,7 +212,7 @@ cdef class MultiPaxos:
     cdef _commit_to(self, int64_t index)
     cdef _send_parts(self, Fetch message)
     cdef _on_snapshot_part(self, SnapshotPart message)
-    cdef _install_snapshot(self, SnapshotPart message)
+    cdef _install_snapshot(self, tuple name, bytes members)
     cdef bint _change_pending(self) except -1
     cdef _adopt_memberships(self, int64_t upto)
     cdef _forget_memberships(self)

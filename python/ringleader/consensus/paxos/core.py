@@ -1539,38 +1539,35 @@ class MultiPaxos:
             return
         if index > self.known:
             self.known = index
-        name = (index, message.ballot, message.total_bytes, message.checksum)
-        if self._incoming != name:
+        # Nodes may stamp the same entry with different ballots; the bytes tell.
+        total_bytes, checksum = message.total_bytes, message.checksum
+        incoming = self._incoming
+        if incoming is None or (index, incoming[1], total_bytes, checksum) != incoming:
             if message.offset or message.sender != self._fetch_from:
                 return  # of one that is not being received (any more)
-            self._incoming = name
+            incoming = self._incoming = (index, message.ballot, total_bytes, checksum)
             self._incoming_bytes = self._incoming_crc = 0
             self._chunks.clear()
         if message.offset != self._incoming_bytes:
             return
         self._incoming_bytes += len(message.data)
         self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
-        if self._incoming_bytes == message.total_bytes and (self._incoming_crc != message.checksum):
+        if self._incoming_bytes == total_bytes and self._incoming_crc != checksum:
             self._reject("snapshot with a wrong checksum")
             self._incoming = None
             self._incoming_bytes = self._incoming_crc = 0
             return
-        self._chunks.append(
-            SnapshotChunk(
-                *(index, message.ballot, message.total_bytes, message.checksum),
-                *(message.offset, message.data),
-            )
-        )
-        if self._incoming_bytes == message.total_bytes:
-            self._install_snapshot(message)
+        self._chunks.append(SnapshotChunk(*incoming, message.offset, message.data))
+        if self._incoming_bytes == total_bytes:
+            self._install_snapshot(incoming, message.membership)
         elif self._incoming_bytes >= self._fetch_end and message.sender == self._fetch_from:
             self._fetch(message.sender)
 
-    def _install_snapshot(self, message: SnapshotPart) -> None:
+    def _install_snapshot(self, name: tuple[int, int, int, int], members: bytes) -> None:
         """What was accepted in slots that the snapshot does not cover is remembered, as ever."""
-        index, ballot = message.index, message.ballot
-        membership = Membership.from_bytes(message.membership)
-        self._install = Snapshot(index, ballot, membership, Received(), message.checksum)
+        index, ballot, _, checksum = name
+        membership = Membership.from_bytes(members)
+        self._install = Snapshot(index, ballot, membership, Received(), checksum)
         self._incoming = None
         self._incoming_bytes = self._incoming_crc = 0
         if ballot > self.term:
