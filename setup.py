@@ -29,6 +29,10 @@ COMPILED: list[str] = [
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.paxos.ballot",
+    "ringleader.consensus.paxos.messages",
+    "ringleader.consensus.paxos.progress",
+    "ringleader.consensus.paxos.core",
     "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 ]

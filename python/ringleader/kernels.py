@@ -143,6 +143,10 @@ COMPILED = (
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",
     "ringleader.consensus.raft.groups",
+    "ringleader.consensus.paxos.ballot",
+    "ringleader.consensus.paxos.messages",
+    "ringleader.consensus.paxos.progress",
+    "ringleader.consensus.paxos.core",
     "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 )

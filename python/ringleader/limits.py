@@ -115,8 +115,8 @@ INCARNATION_MAX: Final = 2**62 - 1
 TIMER_TICKS_MAX: Final = 2**15 - 1
 
 # --- storage --------------------------------------------------------------------------------
-#: A record's payload: a block fits.
-RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX
+#: A record's payload: a block fits, and a number before it.
+RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 8
 #: A segment of the record log that is longer than this is the last one's predecessor soon.
 SEGMENT_BYTES: Final = 2**26
 #: A snapshot is written in such pieces, each of them synced: bounds the memory it takes.

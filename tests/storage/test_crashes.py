@@ -38,8 +38,8 @@ Entry = tuple[int, bytes]
 class Model:
     """What the log should hold after each record that was handed over, oldest first.
 
-    A state is (hard state, index of the last snapshot installed, last index, its term, entries by
-    index); entries that a snapshot covers may or may not be there.
+    A state is (hard state, index of the last snapshot installed, last index, entries by index,
+    blocks that stand aside); entries that a snapshot covers may or may not be there.
     """
 
     def __init__(self) -> None:
@@ -49,13 +49,16 @@ class Model:
         self.last = 0
         self.last_term = 0
         self.snapshots: dict[int, Snapshot] = {}
-        self.states: list[tuple[HardState, int, int, dict[int, Entry]]] = []
+        self.aside: list[Block] = []
+        self.states: list[tuple[HardState, int, int, dict[int, Entry], list[Block]]] = []
         self.acknowledged = 0
         self.acknowledged_snapshot = 0
         self.note()
 
     def note(self) -> None:
-        self.states.append((self.hard_state, self.base, self.last, dict(self.entries)))
+        self.states.append(
+            (self.hard_state, self.base, self.last, dict(self.entries), list(self.aside))
+        )
 
     def check(self, found: Recovered) -> None:
         log = found.log
@@ -69,7 +72,9 @@ class Model:
             assert found.snapshot.term == sent.term
         assert covered >= self.acknowledged_snapshot
         assert log.base <= covered
-        for number, (hard_state, base, last, entries) in reversed([*enumerate(self.states)]):
+        aside = [bytes(block) for block in found.aside]
+        for number, state in reversed([*enumerate(self.states)]):
+            hard_state, base, last, entries, standing = state
             if (
                 number >= self.acknowledged
                 and (hard_state.term, hard_state.vote)
@@ -78,6 +83,7 @@ class Model:
                 and base <= covered
                 and all(entries.get(i) == entry for i, entry in got.items() if i > base)
                 and all(i in got for i in entries if i > covered)
+                and aside == [bytes(block) for block in standing if block.last > covered]
             ):
                 self.resume(number, found)
                 return
@@ -85,7 +91,8 @@ class Model:
 
     def resume(self, number: int, found: Recovered) -> None:
         """From here on, this is what is durable."""
-        self.hard_state, self.base, self.last, self.entries = self.states[number]
+        self.hard_state, self.base, self.last, self.entries, _ = self.states[number]
+        self.aside = list(found.aside)
         self.hard_state = found.hard_state
         self.entries = dict(self.entries)
         self.last_term = found.log.last_term
@@ -114,8 +121,8 @@ class Life:
 
     def step(self) -> None:
         action = self.random.choices(
-            (self.append, self.vote, self.save, self.receive, self.storage.mark),
-            (10, 4, 1, 2, 1),
+            (self.append, self.vote, self.save, self.receive, self.set_aside, self.storage.mark),
+            (10, 4, 1, 2, 4, 1),
         )[0]
         action()
 
@@ -157,7 +164,9 @@ class Life:
         ready.block = self.block()
         if self.model.hard_state != before:
             ready.hard_state = self.model.hard_state
-            self.model.states.append((ready.hard_state, self.model.base, last, entries))
+            self.model.states.append(
+                (ready.hard_state, self.model.base, last, entries, list(self.model.aside))
+            )
         self.model.note()
         self.write(ready)
 
@@ -169,10 +178,37 @@ class Life:
         ready.hard_state = model.hard_state
         self.write(ready)
 
+    def standing(self) -> list[Block]:
+        """Blocks of any terms, before, amid and after the log; the model takes them one by one."""
+        model, random = self.model, self.random
+        blocks = []
+        for _ in range(random.choice((0, 1, 1, 3))):
+            payloads = [random.randbytes(random.choice((0, 3, 50))) for _ in range(3)]
+            first = random.randint(max(1, model.last - 9), model.last + 5)
+            blocks.append(Block.pack(first, random.randint(1, 9), payloads))
+            model.aside.append(blocks[-1])
+            model.note()
+        return blocks
+
+    def set_aside(self) -> None:
+        """Some blocks; others are forgotten once what follows is in the log."""
+        model, random = self.model, self.random
+        before = len(model.aside)
+        ready = Ready(1)
+        ready.clears_aside = random.random() < 0.4
+        ready.aside = self.standing()
+        if random.random() < 0.4:
+            ready.block = self.block_after()
+            model.note()
+        if ready.clears_aside:
+            del model.aside[:before]
+            model.note()
+        self.write(ready)
+
     def save(self) -> None:
         """Of the own state, as of an entry that is acknowledged."""
         model = self.model
-        _, base, last, _ = model.states[model.acknowledged]
+        _, base, last, _, _ = model.states[model.acknowledged]
         newest = max([base, *model.snapshots])
         last = min(last, model.last, *(state[2] for state in model.states[model.acknowledged :]))
         if last <= newest or last not in model.entries:
@@ -180,7 +216,7 @@ class Life:
         index = self.random.randint(newest + 1, last)
         if index not in model.entries:
             return
-        for _, _, state_last, entries in model.states[model.acknowledged :]:
+        for _, _, state_last, entries, _ in model.states[model.acknowledged :]:
             if state_last < index or entries.get(index) != model.entries[index]:
                 return  # not decided yet
         data = self.random.randbytes(self.random.choice((0, 100, LONG)))
@@ -217,6 +253,7 @@ class Life:
         self.received += len(piece)
         if self.received == total:
             ready.snapshot = snapshot
+            ready.aside = self.standing()
             self.incoming = None
             model.base = model.last = snapshot.index
             model.last_term = snapshot.term
@@ -230,6 +267,7 @@ class Life:
     def block_after(self) -> Block:
         model = self.model
         model.last += 1
+        model.last_term = max(model.last_term, 1)
         model.entries[model.last] = (model.last_term, b"after")
         return Block.pack(model.last, model.last_term, [b"after"])
 

@@ -24,7 +24,7 @@ from ringleader.hashing import crc32c
 from ringleader.limits import SNAPSHOT_PAGE_BYTES
 from ringleader.storage import layout, record
 from ringleader.storage.files import Done
-from ringleader.storage.memory import MemoryDisk
+from ringleader.storage.memory import MemoryDisk, MemoryStorage
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
@@ -56,6 +56,7 @@ def state(found: Recovered) -> State:
             snapshot.source.read(0, snapshot.source.total_bytes),
         ),
         found.partial,
+        [bytes(block) for block in found.aside],
     )
 
 
@@ -64,8 +65,11 @@ def ready(
     block: Block | None = None,
     chunks: list[SnapshotChunk] | None = None,
     snapshot: Snapshot | None = None,
+    aside: list[Block] | None = None,
+    clears_aside: bool = False,
 ) -> Ready:
     made = Ready(1)
+    made.aside, made.clears_aside = aside, clears_aside
     made.hard_state, made.block, made.chunks, made.snapshot = hard_state, block, chunks, snapshot
     return made
 
@@ -127,7 +131,7 @@ BATCHES = (
 def test_everything_comes_back() -> None:
     disk = MemoryDisk()
     storage, found = opened(disk)
-    assert state(found) == (HardState(), 0, 0, (), None, None)
+    assert state(found) == (HardState(), 0, 0, (), None, None, [])
     done: list[object] = []
     for batch in BATCHES:
         storage.write(batch, done.append)
@@ -321,9 +325,9 @@ def test_a_newer_version_is_refused() -> None:
     disk, _ = written(*BATCHES)
 
     def newer(data: bytearray) -> None:
-        data[record.HEADER_BYTES] = 2
+        data[record.HEADER_BYTES] = 3
 
-    with pytest.raises(StorageError, match=f"{FIRST}: .*version 2.*upgrade"):
+    with pytest.raises(StorageError, match=f"{FIRST}: .*version 3.*upgrade"):
         recovered({FIRST: resealed(bytes(disk.contents[FIRST]), 0, newer)})
 
 
@@ -536,6 +540,257 @@ def test_a_snapshot_with_another_checksum_is_not_installed() -> None:
     assert storage.failed is not None
     assert "checksum" in str(storage.failed)
     assert opened(disk)[1].log.last == 30
+
+
+# --- blocks set aside ---------------------------------------------------------------------------
+
+
+def far(first: int, term: int, *payloads: bytes) -> Block:
+    return Block.pack(first, term, payloads)
+
+
+ASIDE_BATCHES = (
+    ready(HardState(3, 1, 0), far(1, 1, b"a", b"b", b"c")),
+    ready(HardState(4, 2, 0), aside=[far(9, 4, b"i", b"j"), far(6, 3, b"f")]),
+    ready(block=far(4, 4, b"d"), aside=[]),
+    ready(HardState(7, 1, 1), aside=[far(2, 7, b"B"), far(12, 7, b"l" * 300)]),
+    # The gap is closed: what stood aside moves into the log, but for what is further on.
+    ready(HardState(7, 1, 3), far(2, 7, b"B", b"C"), aside=[far(12, 7, b"l")], clears_aside=True),
+    ready(HardState(8, 1, 3)),
+    ready(aside=[far(20, 8, b"t")]),
+    ready(aside=[], clears_aside=True),
+    ready(aside=[], clears_aside=True),
+    ready(HardState(9, 1, 3), aside=[far(7, 2, b"g"), far(7, 9, b"G")], clears_aside=True),
+)
+
+
+def spelled(batch: Ready, before: State) -> list[State]:
+    """The states after each of a batch's records, as the order of a `Ready` has them."""
+    hard_state, base, base_term, log, snapshot, partial, aside = before
+    assert isinstance(log, tuple)
+    assert isinstance(aside, list)
+    standing = len(aside)
+    steps = [before]
+
+    def note() -> None:
+        step = (hard_state, base, base_term, log, snapshot, partial, list(aside))
+        if step != steps[-1]:
+            steps.append(step)
+
+    if batch.hard_state is not None:
+        hard_state = batch.hard_state
+        note()
+    for block in batch.aside or ():
+        aside = [*aside, bytes(block)]
+        note()
+    if (block := batch.block) is not None:
+        rows = [(block.term(i), False, bytes(block[i])) for i in range(block.first, block.last + 1)]
+        log = (*log[: block.first - 1], *rows)
+        note()
+    if batch.clears_aside:
+        aside = aside[standing:]
+        note()
+    return steps
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 400, 10**6])
+def test_what_stands_aside_at_every_byte(segment_bytes: int) -> None:
+    """A crash between any two bytes leaves what is before them, in the order of the `Ready`; what
+    a new segment repeats is neither lost nor there twice."""
+    disk = MemoryDisk()
+    storage, found = opened(disk, segment_bytes=segment_bytes)
+    before = state(found)
+    files = {name: bytes(data) for name, data in disk.contents.items()}
+    for batch in ASIDE_BATCHES:
+        storage.write(batch, lambda _: None)
+        name = disk.names()[-1]
+        whole = bytes(disk.contents[name])
+        seen: list[State] = []
+        for size in range(len(files.get(name, b"")), len(whole) + 1):
+            for rest in (b"", b"\xa5" * 77):
+                cut = recovered({**files, name: whole[:size] + rest})
+                if not seen or cut != seen[-1]:
+                    seen.append(cut)
+        assert seen == spelled(batch, before)
+        before = seen[-1]
+        files = {name: bytes(data) for name, data in disk.contents.items()}
+        assert recovered(files) == before
+
+
+def test_what_stands_aside_lasts_through_lives_and_segments() -> None:
+    disk = MemoryDisk()
+    blocks = [far(100 + number, number, b"%d" % number) for number in range(1, 6)]
+    for number, block in enumerate(blocks):
+        storage, found = opened(disk, segment_bytes=200)
+        assert [bytes(it) for it in found.aside] == [bytes(it) for it in blocks[:number]]
+        storage.write(ready(aside=[block]), lambda _: None)
+        for index in range(6):
+            storage.write(entries(6 * number + index + 1, 1, b"x" * 50), lambda _: None)
+    storage, found = opened(disk, segment_bytes=200)
+    assert [it.first for it in found.aside] == [101, 102, 103, 104, 105]
+    before = len(disk.names())
+    # The entries' segments go; what stands aside is not among what they take with them.
+    storage.save_snapshot(snapshot_of(30, 1, b"thirty"), 31, lambda: None)
+    for term in range(2, 6):
+        storage.write(ready(HardState(term, None, 0)), lambda _: None)
+    assert len(disk.names()) < before / 2
+    assert [it.first for it in opened(disk)[1].aside] == [101, 102, 103, 104, 105]
+    storage, _ = opened(disk)
+    storage.write(ready(aside=[blocks[1]], clears_aside=True), lambda _: None)
+    assert [it.first for it in opened(disk)[1].aside] == [102]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_snapshot_covers_what_stands_aside(in_memory: bool) -> None:
+    disk = MemoryDisk()
+    storage = MemoryStorage() if in_memory else GroupStorage(disk, IDENTITY)
+    storage.load()
+
+    def standing() -> list[int]:
+        found = storage.load() if in_memory else opened(copy_of(disk))[1]
+        return [block.first for block in found.aside]
+
+    storage.write(entries(1, 1, *(b"%d" % number for number in range(1, 11))), lambda _: None)
+    aside = [far(3, 2, b"c", b"d"), far(4, 3, b"d", b"e"), far(12, 3, b"l"), far(19, 3, b"s")]
+    storage.write(ready(aside=aside), lambda _: None)
+    assert standing() == [3, 4, 12, 19]
+    storage.save_snapshot(snapshot_of(4, 1, b"four"), 3, lambda: None)
+    storage.write(ready(aside=[far(1, 3, b"late")]), lambda _: None)
+    assert standing() == [4, 12, 19]
+    coming = snapshot_of(15, 3, b"fifteen")
+    aside = [far(11, 2, b"k"), far(16, 9, b"p")]
+    storage.write(ready(chunks=chunks_of(coming), snapshot=coming, aside=aside), lambda _: None)
+    assert standing() == [19, 16]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_ready_that_only_forgets_is_a_write(in_memory: bool) -> None:
+    disk = MemoryDisk()
+    storage = MemoryStorage() if in_memory else GroupStorage(disk, IDENTITY)
+    storage.load()
+    done: list[Ready] = []
+    batches = [ready(aside=[far(5, 1, b"e")]), ready(aside=[], clears_aside=True)] * 2
+    for batch, count in zip(batches, (1, 0, 1, 0), strict=True):
+        assert batch.writes
+        storage.write(batch, done.append)
+        found = storage.load() if in_memory else opened(copy_of(disk))[1]
+        assert len(found.aside) == count
+    assert done == batches
+
+
+def test_a_snapshot_that_is_installed_leaves_what_stands_aside() -> None:
+    """However far the records came, what stood aside or is set aside with it is there."""
+    disk = MemoryDisk()
+    storage, _ = opened(disk)
+    storage.write(ready(aside=[far(40, 2, b"x")]), lambda _: None)
+    files = {name: bytes(data) for name, data in disk.contents.items()}
+    coming = snapshot_of(30, 5, b"thirty")
+    storage.write(
+        ready(HardState(5, 1, 0), far(31, 5, b"y"), chunks_of(coming), coming, [far(50, 5, b"z")]),
+        lambda _: None,
+    )
+    (snapshot,) = (name for name in disk.names() if name.endswith("snapshot"))
+    log = max(name for name in disk.names() if name.endswith("log"))
+    whole = bytes(disk.contents[log])
+    seen = []
+    for size in range(len(files[log]), len(whole) + 1):
+        torn = {**files, snapshot: bytes(disk.contents[snapshot]), log: whole[:size]}
+        found = opened(MemoryDisk(torn))[1]
+        got = (
+            found.hard_state.term,
+            found.snapshot is not None,
+            found.log.last,
+            [block.first for block in found.aside],
+        )
+        if not seen or got != seen[-1]:
+            seen.append(got)
+    assert seen == [
+        (0, False, 0, [40]),
+        (5, False, 0, [40]),
+        (5, False, 0, [40, 50]),
+        (5, True, 30, [40, 50]),
+        (5, True, 31, [40, 50]),
+    ]
+
+
+def test_what_a_segment_repeats_does_not_fill_it() -> None:
+    disk = MemoryDisk()
+    storage, _ = opened(disk, segment_bytes=300)
+    storage.write(ready(aside=[far(100, 1, b"x" * 10_000)]), lambda _: None)
+    before = sum(map(len, disk.contents.values()))
+    for index in range(1, 101):
+        storage.write(entries(index, 1, b"y" * 50), lambda _: None)
+    grown_by = sum(map(len, disk.contents.values())) - before
+    assert 100 * 50 < grown_by < 4 * 10_000
+
+
+def test_an_older_reader_refuses_what_stands_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows no such records: only the version of their segment can tell it that they are
+    there.  A log that never had any stays as it was."""
+    disk = MemoryDisk()
+    storage, _ = opened(disk)
+    storage.write(ready(HardState(3, 1, 0), far(1, 1, b"a", b"b")), lambda _: None)
+    plain = copy_of(disk)
+    storage.write(ready(aside=[far(9, 3, b"i")]), lambda _: None)
+    newest = disk.names()[-1]
+    assert newest != FIRST
+    assert len(plain.contents[FIRST]) == len(disk.contents[FIRST])
+    storage.write(ready(aside=[], clears_aside=True), lambda _: None)
+    files = {name: bytes(data) for name, data in disk.contents.items()}
+    monkeypatch.setattr(layout, "FORMAT_VERSION", 1)
+    monkeypatch.setattr(record, "_KINDS", frozenset(range(1, 7)))
+    with pytest.raises(StorageError, match=f"{newest}: .*version 2.*upgrade"):
+        recovered(files)
+    assert opened(plain)[1].log.last == 2
+
+
+def test_records_of_what_stands_aside_that_contradict() -> None:
+    disk = MemoryDisk()
+    storage, _ = opened(disk)
+    storage.write(entries(1, 1, b"a", b"b"), lambda _: None)
+    storage.write(ready(aside=[far(9, 3, b"i")]), lambda _: None)
+    name = disk.names()[-1]
+    whole = bytes(disk.contents[name])
+    view = memoryview(whole)
+    at, kinds = 0, []
+    while (found := record.parse(view, at)) is not None:
+        kinds.append(found.kind)
+        start, at, last = at, found.end, found
+    assert kinds == [record.SEGMENT, record.ASIDE]
+    assert last.kind == record.ASIDE
+    assert start > 0
+
+    def contradicts(kind: int, payload: bytes, files: dict[str, bytes] | None = None) -> None:
+        files = files or {other: bytes(data) for other, data in disk.contents.items()}
+        newest = max(files)
+        data, end, sequence = memoryview(files[newest]), 0, 0
+        while (there := record.parse(data, end)) is not None:
+            end, sequence = there.end, there.sequence
+        parts: list[bytes | bytearray | memoryview] = []
+        record.encode(parts, kind, payload, IDENTITY.tag, sequence + 1, sequence)
+        with pytest.raises(StorageError, match=f"byte {end} is whole but contradicts"):
+            recovered({**files, newest: bytes(data) + b"".join(parts)})
+
+    good = bytes(last.payload)
+    block = bytes(far(9, 3, b"j"))
+    one, two = layout.pack_number(1), layout.pack_number(2)
+    contradicts(record.ASIDE, one + block)  # another one under the number of the first
+    contradicts(record.ASIDE, layout.pack_number(0) + block)  # no number that was ever given
+    contradicts(record.ASIDE, b"")
+    contradicts(record.ASIDE, two)
+    contradicts(record.ASIDE, two + block[:-1])
+    for at in range(len(block)):
+        damaged = bytearray(block)
+        damaged[at] ^= 0x41
+        contradicts(record.ASIDE, two + damaged)
+    contradicts(record.FORGET, b"")
+    contradicts(record.FORGET, two + b"\0")
+    plain = MemoryDisk()
+    opened(plain)[0].write(entries(1, 1, b"a"), lambda _: None)
+    for kind, payload in ((record.ASIDE, good), (record.FORGET, two)):
+        contradicts(kind, payload, {FIRST: bytes(plain.contents[FIRST])})
+    storage.save_snapshot(snapshot_of(2, 1, b"two"), 3, lambda: None)
+    contradicts(record.ASIDE, two + bytes(far(1, 3, b"covered", b"too")))
 
 
 # --- order, failure, misuse -----------------------------------------------------------------------

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ringleader.consensus.driver import Driver, Outcome, Recovered
     from ringleader.consensus.log import Block, Entries, Log
     from ringleader.consensus.membership import ConfChange, Membership
+    from ringleader.consensus.paxos import MultiPaxos
     from ringleader.consensus.quorum import Flexible, Joint, Majority
     from ringleader.consensus.raft import Raft
     from ringleader.consensus.ready import HardState, ReadState, Ready, Snapshot
@@ -31,6 +32,7 @@ _HOMES = {
     "Log": "log",
     "Majority": "quorum",
     "Membership": "membership",
+    "MultiPaxos": "paxos",
     "Outcome": "driver",
     "Raft": "raft",
     "ReadState": "ready",
@@ -50,6 +52,7 @@ __all__ = [
     "Log",
     "Majority",
     "Membership",
+    "MultiPaxos",
     "Outcome",
     "Raft",
     "ReadState",

@@ -77,8 +77,9 @@ class Storage(Protocol):
         """Make `ready.hard_state`, `.chunks`, `.aside`, `.snapshot`, `.block` durable, in this
         order, after all that was handed over before; then call `done(ready)`, at once or later.
 
-        What stands aside may be forgotten once a snapshot covers it.  A `Ready` that persists nothing is done when all before it are.  After an error nothing is
-        ever done again.
+        What stood aside before is forgotten after all of these (`.clears_aside`), or once a durable
+        snapshot covers it; a crash in between leaves it.  A `Ready` that persists nothing is done
+        when all before it are.  After an error nothing is ever done again.
         """
         ...
 

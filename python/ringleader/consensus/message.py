@@ -1,8 +1,8 @@
 """What the messages of every core have in common, and the messages that all of them know.
 
-    TimeoutNow                          leadership is handed over: campaign at once
-    ReadRequest, ReadReply              a follower asks its leader for an index to read at
-    Propose, ProposeReply               a follower forwards its clients' commands
+TimeoutNow                          leadership is handed over: campaign at once
+ReadRequest, ReadReply              a follower asks its leader for an index to read at
+Propose, ProposeReply               a follower forwards its clients' commands
 """
 
 from __future__ import annotations

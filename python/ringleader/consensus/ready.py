@@ -177,7 +177,9 @@ class Ready:
     chunks          pieces of a snapshot that is arriving, to persist beside the current one.
     aside           blocks to persist beside the log, or None: entries that do not follow it, or
                     that would make its terms go back.  They are added to those that stand aside
-                    already; with `clears_aside`, all of those are forgotten first.
+                    already; with `clears_aside` all of those are forgotten, but not before the
+                    rest of this `Ready` is durable: a crash may leave an entry both aside and in
+                    the log, never in neither.
     snapshot        to install, or None: its chunks are complete (its `source` is `Received()`; the
                     bytes are with the storage).  The log on disk then begins after it (entries that
                     `Ready.block` does not repeat are gone), and the state machine is restored from

@@ -6,18 +6,25 @@ import re
 import struct
 from typing import NamedTuple
 
+from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import HardState
 from ringleader.errors import FormatError
 from ringleader.storage.record import LogIdentity, pack_id, unpack_id
 
-FORMAT_VERSION = 1
+#: The first version of segments, and the one that has records of blocks set aside.  A segment says
+#: that it is of the second only where such records may be, so that an older reader, which would
+#: take them for a torn write, refuses it instead, and reads all others.
+VERSION_PLAIN = 1
+VERSION_ASIDE = 2
+FORMAT_VERSION = VERSION_ASIDE
 
 _NAME = re.compile(r"([0-9a-f]{16})\.(log|snapshot|part)")
 _SEGMENT = struct.Struct("<HHIQQQ")
 _HARD_STATE = struct.Struct("<QQ")
 _SNAPSHOT = struct.Struct("<QQQQQII")
 _CHUNK = struct.Struct("<QQQQQII")
+_NUMBER = struct.Struct("<Q")
 
 _INSTALLED = 1
 
@@ -51,9 +58,10 @@ class SegmentRecord(NamedTuple):
     last_index: int
     last_term: int
     identity: LogIdentity
+    version: int = VERSION_PLAIN
 
     def to_bytes(self) -> bytes:
-        head = _SEGMENT.pack(FORMAT_VERSION, 0, 0, self.number, self.last_index, self.last_term)
+        head = _SEGMENT.pack(self.version, 0, 0, self.number, self.last_index, self.last_term)
         return head + self.identity.to_bytes()
 
     @classmethod
@@ -72,7 +80,7 @@ class SegmentRecord(NamedTuple):
         if zero or zeros:
             raise FormatError("a segment's first record has unknown flags")
         identity = LogIdentity.from_bytes(data[_SEGMENT.size :])
-        return cls(number, last_index, last_term, identity)
+        return cls(number, last_index, last_term, identity, version)
 
 
 def pack_hard_state(state: HardState) -> bytes:
@@ -165,6 +173,26 @@ class ChunkRecord(NamedTuple):
         return cls(index, term, total, checksum, file, received, crc)
 
 
+def pack_aside(number: int, block: Block) -> bytes:
+    """A block that stands aside.  `number` counts these over the log's lives, so that one that a
+    later segment repeats is known to be the same."""
+    return _NUMBER.pack(number) + bytes(block)
+
+
+def unpack_aside(data: bytes) -> tuple[int, Block]:
+    return unpack_number(data[: _NUMBER.size]), Block(data[_NUMBER.size :])
+
+
+def pack_number(number: int) -> bytes:
+    return _NUMBER.pack(number)
+
+
+def unpack_number(data: bytes) -> int:
+    if len(data) != _NUMBER.size:
+        raise FormatError("a number of a wrong length")
+    return int.from_bytes(data, "little")
+
+
 def live_after(live: list[tuple[int, int]], segment: int, first: int) -> None:
     """Note in `live` that entries from `first` on stand in `segment` now.
 
@@ -175,6 +203,12 @@ def live_after(live: list[tuple[int, int]], segment: int, first: int) -> None:
         live.pop()
     if not live or live[-1][0] != segment:
         live.append((segment, first))
+
+
+def aside_after(aside: dict[int, Block], index: int) -> None:
+    """Drop the blocks that a snapshot of `index` covers."""
+    for number in [number for number, block in aside.items() if block.last <= index]:
+        del aside[number]
 
 
 def live_from(live: list[tuple[int, int]], keep_from: int) -> None:

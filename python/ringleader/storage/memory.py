@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ringleader.consensus.driver import Recovered
-from ringleader.consensus.log import Log
+from ringleader.consensus.log import Block, Log
 from ringleader.consensus.ready import (
     BytesSource,
     HardState,
@@ -31,6 +31,7 @@ class MemoryStorage:
         self._snapshot: Snapshot | None = None
         self._partial: SnapshotChunk | None = None
         self._received = bytearray()
+        self._aside: list[Block] = []
 
     def load(self) -> Recovered:
         log = Log(self._log.base, self._log.base_term)
@@ -46,13 +47,17 @@ class MemoryStorage:
                 len(self._received),
                 crc32c(bytes(self._received)),
             )
-        return Recovered(self._hard_state, log, self._snapshot, partial)
+        return Recovered(self._hard_state, log, self._snapshot, partial, self._aside)
 
     def write(self, ready: Ready, done: Callable[[Ready], None]) -> None:
         if ready.hard_state is not None:
             self._hard_state = ready.hard_state
         for chunk in ready.chunks or ():
             self._receive(chunk)
+        if ready.clears_aside:
+            self._aside = []
+        self._aside += ready.aside or ()
+        self._drop_aside()
         if (snapshot := ready.snapshot) is not None:
             self._install(snapshot)
         if (block := ready.block) is not None:
@@ -77,6 +82,7 @@ class MemoryStorage:
             snapshot.index, snapshot.term, snapshot.membership, BytesSource(data), snapshot.checksum
         )
         self._log.restore(snapshot.index, snapshot.term)
+        self._drop_aside()
         self._partial = None
         self._received = bytearray()
 
@@ -92,7 +98,13 @@ class MemoryStorage:
             )
             if keep_from - 1 > self._log.base:
                 self._log.compact(keep_from - 1)
+            self._drop_aside()
         done()
+
+    def _drop_aside(self) -> None:
+        """What the snapshot covers needs not stand aside."""
+        covered = self._snapshot.index if self._snapshot is not None else 0
+        self._aside = [block for block in self._aside if block.last > covered]
 
     def open_snapshot(self) -> SnapshotSource:
         if self._snapshot is None:

@@ -34,8 +34,6 @@ from ringleader.hashing import crc32c
 from ringleader.limits import CLUSTER_NAME_BYTES_MAX, RECORD_BYTES_MAX
 from ringleader.storage.files import Bytes
 
-FORMAT_VERSION = 1
-
 #: crc, payload bytes, kind, 0, 0, tag, sequence, durable
 _HEADER = struct.Struct("<IIBBHIQQ")
 HEADER_BYTES = _HEADER.size
@@ -48,7 +46,9 @@ BLOCK = 3
 SNAPSHOT = 4
 CHUNK = 5
 MARK = 6
-_KINDS = frozenset((SEGMENT, HARD_STATE, BLOCK, SNAPSHOT, CHUNK, MARK))
+ASIDE = 7
+FORGET = 8
+_KINDS = frozenset((SEGMENT, HARD_STATE, BLOCK, SNAPSHOT, CHUNK, MARK, ASIDE, FORGET))
 
 
 class LogIdentity:

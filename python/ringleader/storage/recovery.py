@@ -35,6 +35,9 @@ class Recovery:
     segments    the numbers of its segments, ascending and without gaps.
     live        where the log's entries are, see `layout.live_after`.
     sequence    the last record's.
+    version     the newest that a segment says it is of.
+    aside       the blocks that stand beside the log, by their numbers, which ascend.
+    next_aside  a number above theirs.
     next_file   a number that no snapshot file has.
     """
 
@@ -50,6 +53,9 @@ class Recovery:
         self.segments: list[int] = []
         self.live: list[tuple[int, int]] = []
         self.sequence = 0
+        self.version = layout.VERSION_PLAIN
+        self.aside: dict[int, Block] = {}
+        self.next_aside = 1
         self.next_file = 1
 
     def run(self) -> Recovered:
@@ -103,7 +109,7 @@ class Recovery:
         state = self.hard_state
         if state.commit > self.log.last:  # it was on its way to the disk with entries that are torn
             state = HardState(state.term, state.vote, self.log.last)
-        return Recovered(state, self.log, snapshot, partial)
+        return Recovered(state, self.log, snapshot, partial, [*self.aside.values()])
 
     # --- records -----------------------------------------------------------------------------
 
@@ -210,6 +216,7 @@ class Recovery:
 
     def _begin(self, number: int, found: Record) -> None:
         head = self._own(number, found)
+        self.version = max(self.version, head.version)
         if len(self.segments) == 1:
             self.log = Log(head.last_index, head.last_term)
         elif (head.last_index, head.last_term) != (self.log.last, self.log.last_term):
@@ -232,6 +239,10 @@ class Recovery:
             self._replay_snapshot(SnapshotRecord.from_bytes(bytes(found.payload)))
         elif kind == record.CHUNK:
             self.chunk = ChunkRecord.from_bytes(bytes(found.payload))
+        elif kind == record.ASIDE:
+            self._replay_aside(*layout.unpack_aside(bytes(found.payload)))
+        elif kind == record.FORGET:
+            self._replay_forget(layout.unpack_number(bytes(found.payload)))
         elif kind == record.SEGMENT:
             raise FormatError("a segment begins in the middle of another")
 
@@ -248,6 +259,25 @@ class Recovery:
         if first > self.log.base:
             self.log.append_block(block)
         layout.live_after(self.live, number, first)
+
+    def _replay_aside(self, number: int, block: Block) -> None:
+        if self.version < layout.VERSION_ASIDE:
+            raise FormatError("a block is set aside, but no segment says that there are such")
+        if self.snapshot is not None and block.last <= self.snapshot.of_index:
+            raise FormatError(
+                f"entries up to {block.last} are set aside, though snapshot "
+                f"{self.snapshot.of_index} covers them"
+            )
+        if number >= self.next_aside:
+            self.aside[number] = block
+            self.next_aside = number + 1
+        elif number not in self.aside or bytes(self.aside[number]) != bytes(block):
+            raise FormatError(f"block {number} that is repeated does not stand aside")
+
+    def _replay_forget(self, below: int) -> None:
+        if self.version < layout.VERSION_ASIDE:
+            raise FormatError("blocks are forgotten, but no segment says that there are such")
+        self.aside = {number: block for number, block in self.aside.items() if number >= below}
 
     def _begun_anew(self, block: Block) -> Log:
         """A log for a block from before the first segment that is left: it overwrites entries which
@@ -280,6 +310,7 @@ class Recovery:
                 self.log.compact(snapshot.keep_from - 1)
             layout.live_from(self.live, snapshot.keep_from)
         self.snapshot = snapshot
+        layout.aside_after(self.aside, index)
 
     # --- what the records say together -------------------------------------------------------
 

@@ -5,8 +5,13 @@ becomes one batch: one append to the segment, one sync, and then, in the order o
 callbacks (group commit).  A `Ready` that installs a snapshot is a batch of its own, because its
 file must be durable under its name before a record may name it.
 
-A segment begins with everything that is in force (hard state, snapshot, what has arrived of the
-next one), so that a segment whose entries are all forgotten or overwritten can simply be deleted.
+A segment begins with everything that is in force (hard state, snapshot, what stands aside, what has
+arrived of the next snapshot), so that a segment whose entries are all forgotten or overwritten can
+simply be deleted.
+
+Of a `Ready` the records are written in its order, but for one: what stood aside before is forgotten
+by the last of them.  The entries that are written into the log instead are durable then; a crash
+between the records leaves some of them in both places, and none in neither.
 
 After an error of the disk nothing is known, so nothing is acknowledged any more: `failed` holds the
 error, and only a new life, which begins with `load()`, can tell what is durable.
@@ -57,7 +62,8 @@ class GroupStorage:
     Args:
         disk: where its files are; nothing else may be there.
         identity: whose log it is.  A log of another identity is refused by `load()`.
-        segment_bytes: a segment that has grown over this is followed by another.
+        segment_bytes: a segment that has grown over this, and over twice what stood aside when it
+            was begun, is followed by another.
         on_failure: called once when the disk has failed, after `failed` is set.
 
     Call `load()` first, once.
@@ -91,6 +97,8 @@ class GroupStorage:
         #: The segment that is written to.
         self._segment_name = ""
         self._segment_bytes = 0
+        self._segment_bytes_full = segment_bytes
+        self._version = layout.VERSION_PLAIN
 
         # What is in force after all that was encoded.
         self._hard_state = HardState()
@@ -99,6 +107,8 @@ class GroupStorage:
         self._snapshot: SnapshotRecord | None = None
         self._chunk: ChunkRecord | None = None
         self._received: Received | None = None
+        self._aside: dict[int, Block] = {}
+        self._next_aside = 1
         self._next_file = 1
 
         # What is durable of it.
@@ -135,6 +145,9 @@ class GroupStorage:
         self._snapshot_file = recovery.snapshot_file
         self._chunk = recovery.chunk
         self._received = recovery.received
+        self._aside = dict(recovery.aside)
+        self._next_aside = recovery.next_aside
+        self._version = recovery.version
         self._next_file = recovery.next_file
         parts: list[Bytes] = []
         self._begin_segment(parts)
@@ -284,6 +297,9 @@ class GroupStorage:
                 continue
             if ready.hard_state is not None:
                 self._encode_hard_state(parts, ready.hard_state)
+            forgets = self._next_aside if ready.clears_aside else 0
+            for block in ready.aside or ():
+                self._encode_aside(parts, block)
             if item.snapshot is not None:
                 self._encode_installed(parts, item.snapshot)
             if item.chunks:
@@ -293,6 +309,7 @@ class GroupStorage:
                 self._encode(parts, record.CHUNK, self._chunk.to_bytes())
             if ready.block is not None:
                 self._encode_block(parts, ready.block)
+            self._encode_forget(parts, forgets)
         if not parts:
             self._finish()
             return
@@ -309,7 +326,11 @@ class GroupStorage:
     def _begin_segment(self, parts: list[Bytes]) -> bool:
         """A new segment, when this life has none yet or the last one is full.  It begins with all
         that is in force."""
-        if 0 < self._segment_bytes < self._segment_bytes_max:
+        if self._version < layout.VERSION_ASIDE and any(
+            item.ready is not None and item.ready.aside for item in self._batch
+        ):
+            self._version = layout.VERSION_ASIDE
+        elif 0 < self._segment_bytes < self._segment_bytes_full:
             return False
         assert self._sequence == self._durable, "a segment follows durable ones only"
         number = self._segments[-1] + 1 if self._segments else 1
@@ -318,13 +339,20 @@ class GroupStorage:
         self._segments.append(number)
         self._segment_name = name
         self._segment_bytes = 0
-        head = SegmentRecord(number, self._last_index, self._last_term, self.identity)
+        head = SegmentRecord(
+            number, self._last_index, self._last_term, self.identity, self._version
+        )
         self._encode(parts, record.SEGMENT, head.to_bytes())
         if self._hard_state != HardState():
             self._encode(parts, record.HARD_STATE, layout.pack_hard_state(self._hard_state))
         if self._snapshot is not None:
             self._snapshot = self._snapshot._replace(installed=False)
             self._encode(parts, record.SNAPSHOT, self._snapshot.to_bytes())
+        standing = 0
+        for aside, block in self._aside.items():
+            standing += block.nbytes
+            self._encode(parts, record.ASIDE, layout.pack_aside(aside, block))
+        self._segment_bytes_full = max(self._segment_bytes_max, 2 * standing)
         if self._chunk is not None:
             self._encode(parts, record.CHUNK, self._chunk.to_bytes())
         self._checkpoints[number] = self._sequence
@@ -359,6 +387,21 @@ class GroupStorage:
         layout.live_after(self._live, self._segments[-1], first)
         self._encode(parts, record.BLOCK, bytes(block))
 
+    def _encode_aside(self, parts: list[Bytes], block: Block) -> None:
+        if self._snapshot is not None and block.last <= self._snapshot.of_index:
+            return
+        number, self._next_aside = self._next_aside, self._next_aside + 1
+        self._aside[number] = block
+        self._encode(parts, record.ASIDE, layout.pack_aside(number, block))
+
+    def _encode_forget(self, parts: list[Bytes], below: int) -> None:
+        """What stands aside under numbers below this one is in the log now, or not needed."""
+        forgotten = [number for number in self._aside if number < below]
+        if forgotten:
+            for number in forgotten:
+                del self._aside[number]
+            self._encode(parts, record.FORGET, layout.pack_number(below))
+
     def _encode_own(self, parts: list[Bytes], snapshot: SnapshotRecord) -> bool:
         """False: a newer one is in force already, and this one's file is not needed."""
         if self._snapshot is not None and snapshot.of_index <= self._snapshot.of_index:
@@ -382,6 +425,7 @@ class GroupStorage:
         if self._snapshot is not None:
             self._garbage.append(layout.snapshot_name(self._snapshot.file))
         self._snapshot = snapshot
+        layout.aside_after(self._aside, snapshot.of_index)
 
     # --- snapshots that arrive ---------------------------------------------------------------
 

@@ -1,7 +1,13 @@
-"""Paxos: `decree` decides one value, by a `Proposer`, `Acceptor`s and `Learner`s."""
+"""Paxos: `core` is Multi-Paxos, `messages` what its nodes say, `config` its settings; `decree`
+decides one value, by a `Proposer`, `Acceptor`s and `Learner`s."""
 
-from ringleader.consensus.paxos import decree
+from ringleader.consensus import message, ready
+from ringleader.consensus.membership import ConfChange, Membership
+from ringleader.consensus.message import Message
+from ringleader.consensus.paxos import ballot, core, decree, messages, progress
 from ringleader.consensus.paxos.ballot import describe
+from ringleader.consensus.paxos.config import Config
+from ringleader.consensus.paxos.core import MultiPaxos
 from ringleader.consensus.paxos.decree import (
     Acceptor,
     AcceptorState,
@@ -12,18 +18,26 @@ from ringleader.consensus.paxos.decree import (
     ProposerState,
     Step,
 )
+from ringleader.consensus.paxos.status import PeerStatus, Status
 from ringleader.kernels import require_compiled
 
 __all__ = [
     "Acceptor",
     "AcceptorState",
+    "ConfChange",
+    "Config",
     "DecreeMessage",
     "Group",
     "Learner",
+    "Membership",
+    "Message",
+    "MultiPaxos",
+    "PeerStatus",
     "Proposer",
     "ProposerState",
+    "Status",
     "Step",
     "describe",
 ]
 
-require_compiled(decree)
+require_compiled(message, ready, ballot, messages, progress, core, decree)

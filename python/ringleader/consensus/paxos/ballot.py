@@ -6,8 +6,8 @@ ballot is
 
     round * 2**32 + number of the proposer          (0: no ballot)
 
-so that ballots are ordered by their rounds first, fit a column of terms, and name their owner.  Raft
-needs no such thing: its terms belong to whom a quorum votes for.
+so that ballots are ordered by their rounds first, fit a column of terms, and name their owner.
+Raft needs no such thing: its terms belong to whom a quorum votes for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ringleader.kernels import hashing
 from ringleader.limits import TERM_MAX
 
 NUMBER_BITS = 32
-_NUMBERS = 1 << NUMBER_BITS
+_NUMBERS = 2**32
 ROUND_MAX = (TERM_MAX >> NUMBER_BITS) - 1
 
 
@@ -49,7 +49,7 @@ def check_numbers(nodes: Iterable[NodeId]) -> None:
 
 
 def round_of(ballot: int) -> int:
-    return ballot >> NUMBER_BITS
+    return ballot >> 32
 
 
 def owner_number(ballot: int) -> int:
@@ -58,7 +58,7 @@ def owner_number(ballot: int) -> int:
 
 def next_ballot(after: int, number: int) -> int:
     """The first ballot of proposer `number` in the round that follows ballot `after`."""
-    return ((after >> NUMBER_BITS) + 1) << NUMBER_BITS | number
+    return ((after >> 32) + 1 << 32) | number
 
 
 def describe(ballot: int) -> str:

@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from ringleader.consensus.message cimport Message
+from ringleader.consensus.paxos.ballot cimport number_of, owner_number
 
 cdef int64_t INDEX_MAX
 
@@ -18,6 +19,7 @@ cdef class Prepare(Message):
 cdef class Promise(Message):
     cdef public int64_t attempt
     cdef public bint probe
+    cdef public int64_t report
     cdef public int64_t part
     cdef public int64_t parts
     cdef public object block

@@ -1,22 +1,22 @@
 """What the nodes of Multi-Paxos say to each other.
 
-    Prepare, Promise                    phase 1, for all slots after one at a time; `probe` asks
-                                        whether a real one would succeed, and promises nothing
-    Accept, Accepted                    phase 2, for a block of slots; without a block, the heartbeat
-    Nack                                either is refused, because of a higher promise or because the
-                                        candidate knows less of what is chosen
-    Fetch, Learn, SnapshotPart          a node that lacks chosen entries asks for them, and any other
-                                        serves them
+    Prepare, Promise        phase 1, for all slots after one at a time; `probe` asks whether a real
+                            one would succeed, and promises nothing
+    Accept, Accepted        phase 2, for a block of slots; without a block, the heartbeat
+    Nack                    either is refused, because of a higher promise or because the candidate
+                            knows less of what is chosen
+    Fetch, Learn, SnapshotPart
+                            a node that lacks chosen entries asks for them, any other serves them
     TimeoutNow, ReadRequest, ReadReply, Propose, ProposeReply
-                                        as in Raft (`ringleader.consensus.message`)
+                            as in Raft (`ringleader.consensus.message`)
 
 Sources: Lamport, "Paxos Made Simple" (2001), §2.2 and §3; van Renesse and Altinbuken, "Paxos Made
 Moderately Complex" (2015), whose p1a, p1b, p2a, p2b are the first four.
 
 `term` is a ballot (`ringleader.consensus.paxos.ballot`): of phase 1 and 2, the one that they are
-about; of a `Nack`, the sender's promise; of the others, the sender's promise, too.  `commit` says up
-to where the sender knows all slots to be chosen, and holds them.  `round` numbers a leader's
-broadcasts, as in Raft.
+about; of a `Nack`, the sender's promise; of the others, the one that the sender follows.  `commit`
+says up to where the sender knows all slots to be chosen, and holds them.  `round` numbers a
+leader's broadcasts, as in Raft.
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ class Promise(Message):
     """Phase 1b: the sender accepts nothing below ballot `term` any more, and has accepted what is
     in `block`, part `part` of `parts` (from 0 on; None: nothing after the `commit` of the request).
 
-    The words of the block's column of terms are the ballots in which the entries were accepted.  No
-    two parts hold the same slot in the same ballot; they may hold it in different ones.
+    `report` is a checksum of all parts: only those with the same one belong together.  The words of
+    the block's column of terms are the ballots in which the entries were accepted.  No two parts
+    hold the same slot in the same ballot; they may hold it in different ones.
     """
 
-    __slots__ = ("attempt", "block", "part", "parts", "probe")
-    FIELDS = ("sender", "to", "term", "attempt", "probe", "part", "parts", "block")
+    __slots__ = ("attempt", "block", "part", "parts", "probe", "report")
+    FIELDS = ("sender", "to", "term", "attempt", "probe", "report", "part", "parts", "block")
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class Promise(Message):
         term: int,
         attempt: int = 0,
         probe: bool = False,
+        report: int = 0,
         part: int = 0,
         parts: int = 1,
         block: Block | None = None,
@@ -116,6 +118,7 @@ class Promise(Message):
         self.term = term
         self.attempt = attempt
         self.probe = probe
+        self.report = report
         self.part = part
         self.parts = parts
         self.block = block

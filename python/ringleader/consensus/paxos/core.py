@@ -1,0 +1,2307 @@
+"""Multi-Paxos, without input or output: one run of phase 1 for all slots, then phase 2 in blocks.
+
+Sources: Lamport, "Paxos Made Simple", 2001, cited as PMS §n; van Renesse and Altinbuken, "Paxos
+Made Moderately Complex", 2015, cited as PMMC §n; Howard, Malkhi and Spiegelman, "Flexible Paxos:
+Quorum Intersection Revisited", 2016, cited as FP; Chandra, Griesemer and Redstone, "Paxos Made
+Live", 2007, cited as PML §n; Ongaro's dissertation, 2014, cited as D§n for what both cores share.
+
+What it guarantees (the simulator checks each at every step):
+
+    Ballots          a ballot belongs to one proposer, who proposes one value for a slot in it
+    Promises         nothing is accepted below a promise, across all crashes
+    P2c (PMS §2.2)   a value is proposed for a slot only if some phase-1 quorum had accepted none
+                     there, or had accepted it in the highest ballot below
+    Agreement        so at most one value is chosen for a slot: accepted by a phase-2 quorum of the
+                     membership that governs the slot
+    Learning         a node commits and applies only what is chosen, in order, without a gap
+
+How it works.  Surroundings and driving surface are Raft's.  The log is the acceptor's memory: the
+term of an entry is the ballot in which it was accepted here, and proposing it again in a later
+ballot stamps it anew (Raft never does that).  What an acceptor must remember but the log cannot
+hold -- entries that came before those that they follow, entries of lower ballots behind some that
+were replaced -- stands *aside*, as blocks, on disk as well.
+
+A committed entry's stamp is at or above the ballot that it was chosen in, and may differ from node
+to node; its value cannot.  So whoever holds a slot in the ballot of the leader that announces a
+commit index knows it to be chosen; whoever holds it in another asks for it (`Fetch`).
+
+The code is in this order:
+
+    MultiPaxos.tick, step   time and messages: what all roles have in common
+    1  phase 1              PMS §2.2, for all open slots at once (§3)
+    2  phase 2              PMS §2.2; blocks, windows, any order
+    3  the log and aside    what an acceptor keeps
+    4  learning             commit, Fetch, Learn, snapshots
+    5  membership           PMS §3, last paragraphs: a window of alpha slots
+    6  reads and transfer   D§6.4, D§3.10
+    7  proposals
+    8  Ready                what goes out, what comes back
+
+No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
+core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from ringleader.consensus.log import ENTRY_BYTES, Block, Log
+from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
+from ringleader.consensus.message import (
+    Message,
+    Propose,
+    ProposeReply,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+)
+from ringleader.consensus.paxos.ballot import (
+    ROUND_MAX,
+    check_numbers,
+    describe,
+    next_ballot,
+    number_of,
+    round_of,
+)
+from ringleader.consensus.paxos.config import Config
+from ringleader.consensus.paxos.messages import (
+    Accept,
+    Accepted,
+    Fetch,
+    Learn,
+    Nack,
+    Prepare,
+    Promise,
+    SnapshotPart,
+    accept,
+    accepted,
+)
+from ringleader.consensus.paxos.progress import Progress
+from ringleader.consensus.paxos.status import PeerStatus, Status
+from ringleader.consensus.quorum import Majority, QuorumSystem, VoteResult
+from ringleader.consensus.ready import (
+    HardState,
+    Placed,
+    ReadState,
+    Ready,
+    Received,
+    Snapshot,
+    SnapshotChunk,
+    new_ready,
+)
+from ringleader.errors import (
+    ConfigError,
+    FormatError,
+    LimitError,
+    LogError,
+    MembershipError,
+    MisuseError,
+    NotLeader,
+    ProposalRefused,
+    SettingTypeError,
+)
+from ringleader.kernels import hashing
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX, TERM_MAX
+
+FOLLOWER = 0
+PROBING = 1
+CANDIDATE = 2
+LEADER = 3
+ROLES = ("follower", "probing", "candidate", "leader")
+
+#: Every change of role, with its cause; docs/ draws the diagram from it.
+TRANSITIONS: dict[tuple[int, int], str] = {
+    (FOLLOWER, FOLLOWER): "promises a higher ballot, or follows its leader",
+    (FOLLOWER, PROBING): "hears no leader: would a quorum promise?",
+    (FOLLOWER, CANDIDATE): "is told to (transfer), or runs without probes",
+    (PROBING, PROBING): "no answer: asks again",
+    (PROBING, CANDIDATE): "a quorum would promise",
+    (PROBING, FOLLOWER): "a quorum would not, it lacks what is chosen, or there is a leader",
+    (CANDIDATE, PROBING): "no quorum in time: asks again",
+    (CANDIDATE, CANDIDATE): "no quorum in time, without probes: a higher ballot",
+    (CANDIDATE, LEADER): "a phase-1 quorum has promised, and told all that it accepted",
+    (CANDIDATE, FOLLOWER): "a quorum refused, or there is a higher ballot",
+    (LEADER, FOLLOWER): "sees a higher ballot, hears no phase-2 quorum, or left the group",
+}
+
+#: The first byte of a control entry's payload.
+NO_OP = b"\0"
+MEMBERSHIP = b"\1"
+
+RANDOM_MODULUS = 2**31 - 1
+#: Ticks in one call; far below what a clock's 64 bits hold.
+TICKS_MAX = 2**40
+#: How many rounds beyond the own promise a stranger's ballot may lie.
+ROUND_JUMP_MAX = 2**20
+#: A deadline that no tick reaches.
+NEVER = 2**62
+#: No slot.
+NOWHERE = 2**62
+#: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
+TICKETS_KEPT = 2**12
+#: Lives of senders whose tickets it remembers in one ballot.
+TICKET_LIVES_MAX = 2**12
+#: What blocks set aside may take on disk beyond twice their bytes in memory.
+ASIDE_SLACK_BYTES = 2**20
+
+#: A value that was accepted somewhere: its ballot, whether it is a control entry, the payload.
+Value = tuple[int, bool, bytes]
+
+
+class MultiPaxos:
+    """One node of one group: proposer, acceptor and learner.
+
+    Args:
+        id: this node's name, a positive int or a non-empty str.
+        voters: the group's first acceptors (or a `Membership`), the same on every node that starts
+            with it; empty for a node that joins a running group.
+        log: what was durable, or None for an empty one.  The core owns it from now on.
+        config: see `Config`.
+        seed: makes timeouts differ; give every node and every life another one.
+        hard_state, snapshot, partial, aside: what `Storage.load()` gave.
+
+    Raises:
+        ConfigError, MembershipError: an argument cannot be used.
+        LogError: log, snapshot and hard state do not fit together.
+
+    State:
+
+    term            the highest ballot promised (PMS §2.2).  Never goes back; durable before
+                    anything that shows it is sent.
+    vote            to whom, as far as known.
+    log             what was accepted, without gaps; `log.term(slot)` is the ballot.  Invariant:
+                    terms are at most `term`; nothing at or below `commit` ever changes.
+    aside           blocks of what else was accepted.  Invariant: none lies wholly within the log.
+    commit          all slots up to it are known to be chosen, and stand in the log.  Never goes
+                    back.
+    last_applied    highest slot that the caller has reported as applied.  Invariant: <= commit.
+    stable          highest slot that is durable here with all before it.
+    leader          who leads ballot `term`, as far as known.
+    memberships     (first slot, membership) of all that are known, ascending: the first is in force
+                    for slot commit + 1, or was lately.
+    promised_by     candidate and leader: who promised ballot `term`, and told all that they had
+                    accepted after the commit index of the question.
+    found           leader: values above its last slot that it has to propose when their turn comes.
+    progress        leader: what it knows of each other member.
+    """
+
+    #: A later leader proposes again, in its own ballot, what it finds.
+    terms_stay = False
+
+    def __init__(
+        self,
+        id: NodeId,
+        voters: Iterable[NodeId] | Membership = (),
+        *,
+        log: Log | None = None,
+        config: Config | None = None,
+        seed: int = 0,
+        hard_state: HardState | None = None,
+        snapshot: Snapshot | None = None,
+        partial: tuple[int, int, int, int, int, int] | None = None,
+        aside: Sequence[Block] = (),
+    ) -> None:
+        self.id = check_id(id)
+        self.number = number_of(id)
+        if config is None:
+            config = Config()
+        elif not isinstance(config, Config):
+            raise ConfigError(f"config={config!r} is no Config of ringleader.consensus.paxos")
+        self.config = config
+        # What the hot path reads of it.
+        self._eager_commit = config.eager_commit
+        self._max_block_bytes = config.max_block_bytes
+        self._max_inflight_entries = config.max_inflight_entries
+        self._max_inflight_bytes = config.max_inflight_bytes
+        self._max_uncommitted_bytes = config.max_uncommitted_bytes
+        self._max_apply_bytes = config.max_apply_bytes
+        self._window = config.window
+        self.log = log if log is not None else Log()
+        self._last = self.log.last
+        self._base = self.log.base
+        hard_state = hard_state if hard_state is not None else HardState()
+        first = voters if isinstance(voters, Membership) else Membership(voters)
+        base = self.log.base
+        if snapshot is not None:
+            first = snapshot.membership
+            if not base <= snapshot.index <= self.log.last:
+                raise LogError(
+                    f"the snapshot's index {snapshot.index} lies outside the log, which has "
+                    f"entries {base + 1} ... {self.log.last}"
+                )
+        elif base:
+            raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
+        if not 0 <= hard_state.term < TERM_MAX:
+            raise LogError(f"the hard state's term {hard_state.term} lies outside 0 ... 2**62-2")
+        accepted_in = [block.last_term for block in aside]
+        if hard_state.term < max(self.log.last_term, max(accepted_in, default=0)):
+            raise LogError(
+                f"the hard state's promise {hard_state.term} is below a ballot in which the node "
+                "has accepted"
+            )
+
+        # The acceptor.
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        start = snapshot.index if snapshot is not None else 0
+        self.commit = max(start, min(hard_state.commit, self.log.last))
+        self.last_applied = start
+        self.role_number = FOLLOWER
+        self.leader: NodeId | None = None
+        self.snapshot = snapshot
+        # Where the last run of one ballot in the log begins.
+        self._run_start = self._last + 1
+        # Blocks beside the log; those not handed over yet; what they take, here and on disk; and up
+        # to where the log has to be durable before the disk may forget what was dropped.
+        self.aside: list[Block] = list(aside)
+        self._aside_new: list[Block] = []
+        self._aside_bytes = sum(block.nbytes for block in aside)
+        self._aside_disk_bytes = self._aside_bytes
+        self._aside_dropped = 0
+
+        # Membership, by slots.
+        self._check_usable(first)
+        self.memberships: list[tuple[int, Membership]] = [(start + 1, first)]
+        self.membership = first
+        self.quorum: QuorumSystem = _Nobody()
+        # Of every membership in force in the window after the commit index.
+        self._quorums: list[QuorumSystem] = [self.quorum]
+        self._voter = False
+        self._plain = False
+        # The first control entry that may stand after the commit index; the first slot of a
+        # membership that is not in force yet.
+        self._control_from = NOWHERE
+        self._coming = NOWHERE
+        self.progress: dict[NodeId, Progress] = {}
+        self._peers: list[Progress] = []
+
+        # Time, in ticks since this object was made.
+        self.now = 0
+        self.deadline = NEVER
+        self.heard = -NEVER
+        self.quorum_due = NEVER
+        self.seed = seed
+        # The id too: nodes that were given the same seed must not campaign in step.
+        mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
+        self._random = mixed % (RANDOM_MODULUS - 1) + 1
+        self._timeout = 0
+        # A lease that this node granted in an earlier life may still run (D§6.4.1).
+        self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
+
+        # The proposer: phase 1.
+        self.ballot = 0
+        self.attempt = 0
+        self.promised_by: set[NodeId] = set()
+        self._answers: dict[NodeId, bool] = {}
+        # Of reports in several parts: (checksum, parts), and those that came.
+        self._parts: dict[NodeId, tuple[tuple[int, int], dict[int, Block | None]]] = {}
+        self._asked: set[NodeId] = set()
+        self._seen = self.term
+        self.found: dict[int, Value] = {}
+        self.nacks = 0
+
+        # The leader's bookkeeping.
+        self.term_start = 0
+        self._ceiling = 0
+        self.round = 0
+        self.round_acked = 0
+        self._round_ticks: list[tuple[int, int]] = []
+        self._lease_from = -NEVER
+        self._lease_lost = False
+        self._round_wanted = False
+        self._send_wanted = False
+        self.transferee: NodeId | None = None
+        self._transfer_deadline = NEVER
+        self._preferred: NodeId | None = None
+        self._preferred_since = 0
+        self._tickets: dict[tuple[NodeId, int], set[int]] = {}
+        self._ticket_floors: dict[tuple[NodeId, int], int] = {}
+        self._ticket = 0
+        self._reads_early: list[tuple[bytes, NodeId]] = []
+        self._reads: list[tuple[int, int, bytes, NodeId]] = []
+
+        # The learner: how much is known to be chosen, whom and when to ask for it.
+        self.known = self.commit
+        self._fetch_from: NodeId | None = None
+        self._fetch_commit = -1
+        self._fetch_due = 0
+        self._fetch_end = 0
+        self._fetch_blocks = 0
+        self._incoming: tuple[int, int, int, int] | None = None
+        self._incoming_bytes = 0
+        self._incoming_crc = 0
+        if partial is not None:
+            index, ballot, total_bytes, checksum, received, crc = partial
+            if received < total_bytes:  # if complete, it was never installed: it comes again
+                self._incoming = (index, ballot, total_bytes, checksum)
+                self._incoming_bytes = received
+                self._incoming_crc = crc
+        self._chunks: list[SnapshotChunk] = []
+        self._install: Snapshot | None = None
+
+        # What goes out.
+        self._early: list[Message] = []
+        self._waiting: list[Message] = []
+        self._read_states: list[ReadState] = []
+        self._placed: list[Placed] = []
+        self._block: Block | None = None
+        self._block_first = self._block_last = 0
+        self._block_fits = False
+        self.stable = self.log.last
+        self._handed = self.log.last
+        self.applying = start
+        self._shown = HardState(self.term, self.vote, self.commit)
+        self._ready_number = 0
+        self._advanced = 0
+        self._outstanding: list[Ready] = []
+        self.rejected: dict[str, int] = {}
+
+        self._find_run()
+        self._find_controls(start + 1)
+        self._adopt_memberships(self.commit)
+        self._use_memberships()
+        self._absorb()
+        self._set_election_deadline()
+
+    # --- views -------------------------------------------------------------------------------
+
+    @property
+    def role(self) -> str:
+        return ROLES[self.role_number]
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """What the entries after `commit` take in the log."""
+        return self._bytes_between(self.commit, self._last)
+
+    def _bytes_between(self, after: int, last: int) -> int:
+        """What the entries after `after`, up to `last`, take in the log."""
+        payloads: int = self.log.payload_size(after + 1, last + 1)
+        return payloads + ENTRY_BYTES * (last - after)
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether this leader may serve reads without asking anyone (D§6.4.1)."""
+        return (
+            self.role_number == LEADER
+            and self.config.lease
+            and not self._lease_lost
+            and self.commit >= self.term_start
+            and self.now - self._lease_from <= self.config.lease_ticks
+        )
+
+    @property
+    def pending_membership(self) -> Membership | None:
+        """The membership that is chosen and whose first slot has not come yet, if there is one."""
+        first, membership = self.memberships[-1]
+        return membership if first > self.commit + 1 else None
+
+    def chosen_beyond(self) -> tuple[tuple[int, int], ...]:
+        """Leader: runs of slots that are chosen although one before them is not, as far as known.
+        O(runs that members hold beyond a gap, squared)."""
+        if self.role_number != LEADER:
+            return ()
+        edges = {self.commit + 1, self.stable + 1, self._last + 1}
+        for peer in self._peers:
+            edges.add(peer.match + 1)
+            for first, last in peer.beyond:
+                edges |= {first, last + 1}
+        slots = sorted(edge for edge in edges if self.commit < edge <= self._last + 1)
+        chosen: list[tuple[int, int]] = []
+        for first, after in pairwise(slots):
+            holders = {
+                peer.id
+                for peer in self._peers
+                if peer.match >= first or any(a <= first <= b for a, b in peer.beyond)
+            }
+            if self.stable >= first:
+                holders.add(self.id)
+            if self._quorum_at(first).has_quorum(holders):
+                if chosen and chosen[-1][1] == first - 1:
+                    chosen[-1] = (chosen[-1][0], after - 1)
+                else:
+                    chosen.append((first, after - 1))
+        return tuple(chosen)
+
+    def status(self) -> Status:
+        """Everything that an operator may want to see, as values that no longer change."""
+        peers = tuple(
+            PeerStatus(
+                id=peer.id,
+                match=peer.match,
+                next=peer.next,
+                beyond=tuple(peer.beyond),
+                lag=self._last - peer.match,
+                inflight_entries=peer.next - 1 - peer.match,
+                inflight_bytes=self._inflight_bytes(peer),
+                active=peer.active,
+                promised=peer.id in self.promised_by,
+            )
+            for peer in self._peers
+        )
+        return Status(
+            id=self.id,
+            role=self.role,
+            term=self.term,
+            ballot=describe(self.term),
+            leader=self.leader,
+            membership=self.membership,
+            pending_membership=self.pending_membership,
+            commit=self.commit,
+            chosen_beyond=self.chosen_beyond(),
+            last_applied=self.last_applied,
+            stable=self.stable,
+            first=self.log.first,
+            last=self._last,
+            last_term=self.log.last_term,
+            log_bytes=self.log.nbytes,
+            aside_entries=sum(len(block) for block in self.aside),
+            aside_bytes=self._aside_bytes,
+            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
+            uncommitted_bytes=self.uncommitted_bytes,
+            pending_reads=len(self._reads) + len(self._reads_early),
+            has_lease=self.has_lease,
+            transferee=self.transferee,
+            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
+            ticks=self.now,
+            nacks=self.nacks,
+            peers=peers,
+            rejected=dict(self.rejected),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<MultiPaxos {self.id!r}: {self.role} of ballot {describe(self.term)}, commit "
+            f"{self.commit}, log {self.log.first}..{self._last}>"
+        )
+
+    # --- time --------------------------------------------------------------------------------
+
+    def tick(self, count: int = 1) -> None:
+        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call.
+
+        Raises:
+            MisuseError: time went back, or on for ever.
+        """
+        if not 0 <= count <= TICKS_MAX:
+            raise MisuseError(f"tick({count}): a number of ticks lies in 0 ... {TICKS_MAX}")
+        self.now += count
+        if self.now >= self.deadline:
+            self._on_deadline()
+
+    def _on_deadline(self) -> None:
+        if self.role_number == LEADER:
+            self._on_leader_deadline()
+        elif self._promotable():
+            self._campaign(self.config.pre_vote, False)
+        else:
+            self._set_election_deadline()
+
+    def _on_leader_deadline(self) -> None:
+        config = self.config
+        if self.now >= self.quorum_due:
+            self.quorum_due = self.now + config.election_ticks
+            # D§6.2: a leader that reaches no quorum steps down.
+            active = {peer.id for peer in self._peers if peer.active}
+            active.add(self.id)
+            if config.check_quorum and not all(q.has_quorum(active) for q in self._quorums):
+                self._become_follower(self.term, None)
+                return
+            for peer in self._peers:
+                peer.active = False
+        if self.now >= self._transfer_deadline:
+            self._end_transfer()
+        self._prefer_leader()
+        self._prepare_newcomers()
+        self.deadline = self.now + config.heartbeat_ticks
+        self._round_wanted = True
+
+    def _set_election_deadline(self) -> None:
+        """PMS §2.4: a distinguished proposer; timeouts that are drawn anew each time, from
+        [election_ticks, twice that), let duelling ones part."""
+        ticks = self.config.election_ticks
+        self._timeout = ticks + self._draw() % ticks
+        # Those who should rather not lead let the others go first.
+        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
+            self._timeout += ticks
+        self.deadline = self.now + self._timeout
+
+    def _draw(self) -> int:
+        """Lehmer's generator (Park and Miller 1988): 31 bits, with no state but the last number."""
+        self._random = self._random * 48271 % RANDOM_MODULUS
+        return self._random
+
+    # --- messages ----------------------------------------------------------------------------
+
+    def step(self, message: Message) -> None:
+        """Take in a message.  One that is impossible is counted in `rejected` and changes nothing.
+
+        Raises:
+            MisuseError: it is no message at all.
+        """
+        if not isinstance(message, Message):
+            raise MisuseError(
+                f"step() takes a message of ringleader.consensus.paxos, not {message!r}"
+            )
+        self._step(message)
+
+    def _step(self, message: Message) -> None:
+        problem = message.problem()
+        if problem is None:
+            problem = self._objection(message)
+        if problem is not None:
+            self._reject(problem)
+            return
+        if isinstance(message, Accept):
+            self._on_accept(message)
+        elif isinstance(message, Accepted):
+            self._on_accepted(message)
+        elif isinstance(message, Prepare):
+            self._on_prepare(message)
+        elif isinstance(message, Promise):
+            self._on_promise(message)
+        elif isinstance(message, Nack):
+            self._on_nack(message)
+        elif isinstance(message, Fetch):
+            self._on_fetch(message)
+        elif isinstance(message, Learn):
+            self._on_learn(message)
+        elif isinstance(message, SnapshotPart):
+            self._on_snapshot_part(message)
+        elif isinstance(message, ReadRequest):
+            self._on_read_request(message)
+        elif isinstance(message, ReadReply):
+            # Anyone may refuse; only the leader of the ballot may answer.
+            if message.index == 0 or (message.term == self.term and message.sender == self.leader):
+                self._read_states.append(ReadState(message.context, message.index))
+        elif isinstance(message, Propose):
+            self._on_propose(message)
+        elif isinstance(message, ProposeReply):
+            if message.term == self.term and message.sender == self.leader:
+                self._placed.append(Placed(message.ticket, message.index, message.term))
+        elif isinstance(message, TimeoutNow):
+            self._on_timeout_now(message)
+        else:
+            self._reject("unknown message")
+
+    def _objection(self, message: Message) -> str | None:
+        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
+        here; or None.  Looks before anything changes."""
+        if message.to != self.id:
+            return "not addressed to this node"
+        if isinstance(message, Accept):
+            return self._objection_to_accept(message)
+        if isinstance(message, Accepted):
+            if self.role_number == LEADER and message.term == self.term:
+                if message.sender not in self.progress:
+                    return "not a member"
+                if message.round > self.round:
+                    return "answer to a round that was never sent"
+                if message.last > self._last:
+                    return "acceptance of a slot that was never proposed"
+            return None
+        if isinstance(message, Prepare):
+            if self._leaps(message):
+                return "impossible ballot"
+        elif isinstance(message, Promise):
+            if message.block is not None and not self._controls_are_valid(message.block):
+                return "unknown control entry"
+        elif isinstance(message, Learn):
+            if message.sender != self._fetch_from and not self._knows(message.sender):
+                return "not a member"
+            if self._leaps(message):
+                return "impossible ballot"
+            if message.block.has_control and not self._controls_are_valid(message.block):
+                return "unknown control entry"
+        elif isinstance(message, SnapshotPart):
+            if message.sender != self._fetch_from and not self._knows(message.sender):
+                return "not a member"
+            if self._leaps(message):
+                return "impossible ballot"
+            if not self._is_usable(message.membership):
+                return "impossible snapshot"
+            if message.index > self.commit and message.ballot < self.log.term(self.commit):
+                return "impossible snapshot"
+        elif isinstance(message, (Propose, ReadRequest, TimeoutNow)) and not self._knows(
+            message.sender
+        ):
+            return "not a member"
+        return None
+
+    def _objection_to_accept(self, message: Accept) -> str | None:
+        if message.term == self.term and self.leader is not None and self.leader != message.sender:
+            return "a second leader in one ballot"
+        block = message.block
+        if message.term > self.term and self._leaps(message):
+            return "impossible ballot"
+        if block is not None:
+            if block.last > message.commit + self._window:
+                return "slot beyond the window"
+            if block.has_control and not self._controls_are_valid(block):
+                return "unknown control entry"
+        return None
+
+    def _leaps(self, message: Message) -> bool:
+        """Whether a stranger's ballot lies further ahead than elections can have brought it."""
+        return round_of(message.term) > round_of(self.term) + ROUND_JUMP_MAX and not self._knows(
+            message.sender
+        )
+
+    def _knows(self, node: NodeId) -> bool:
+        """Whether `node` belongs to a membership that is in force or coming."""
+        return any(node in membership.members for _, membership in self.memberships)
+
+    def _is_usable(self, membership: bytes) -> bool:
+        try:
+            found = Membership.from_bytes(membership)
+            self._check_usable(found)
+            self._quorum_of(found)
+        except (FormatError, MembershipError):
+            return False
+        return bool(found.voters)
+
+    def _check_usable(self, membership: Membership) -> None:
+        """
+        Raises:
+            MembershipError: Paxos has no use for it.
+        """
+        if membership.joint or membership.witnesses:
+            raise MembershipError(
+                f"{membership!r}: Multi-Paxos has neither joint memberships nor witnesses"
+            )
+        check_numbers(
+            (*membership.members, self.id)
+            if self.id not in membership.members
+            else membership.members
+        )
+
+    def _controls_are_valid(self, block: Block) -> bool:
+        """Whether this version knows every control entry of `block`."""
+        if not block.has_control:
+            return True
+        for index in range(block.first, block.last + 1):
+            if block.is_control(index):
+                payload = bytes(block[index])
+                if payload[:1] == MEMBERSHIP:
+                    if not self._is_usable(payload[1:]):
+                        return False
+                elif payload != NO_OP:
+                    return False
+        return True
+
+    def _reject(self, reason: str) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+    def _reply(self, message: Message) -> None:
+        """A message that shows durable state: it leaves after what is being persisted."""
+        self._waiting.append(message)
+
+    # --- roles -------------------------------------------------------------------------------
+
+    def _become(self, role: int) -> None:
+        if (self.role_number, role) not in TRANSITIONS:
+            raise MisuseError(f"a {self.role} cannot become {ROLES[role]}")
+        self.role_number = role
+
+    def _become_follower(self, term: int, leader: NodeId | None) -> None:
+        if self.role_number == LEADER:
+            self._stop_leading()
+        self._become(FOLLOWER)
+        if term > self.term:
+            self.term = term
+            self.vote = leader
+        self.leader = leader
+        self._end_phase_1()
+        self._set_election_deadline()
+
+    def _end_phase_1(self) -> None:
+        self.promised_by = set()
+        self._answers = {}
+        self._parts = {}
+        self._asked = set()
+        self.found = {}
+
+    def _stop_leading(self) -> None:
+        """What was proposed stays accepted: it may be chosen, or come to be."""
+        for context, requester in self._reads_early:
+            self._refuse_read(context, requester)
+        for _, _, context, requester in self._reads:
+            self._refuse_read(context, requester)
+        self._reads_early.clear()
+        self._reads.clear()
+        self.progress = {}
+        self._peers = []
+        self._round_ticks.clear()
+        self._lease_from = -NEVER
+        self._round_wanted = self._send_wanted = False
+        self._end_transfer()
+        self._preferred = None
+        self._tickets.clear()
+        self._ticket_floors.clear()
+        self._keep_block(None, 0, 0, False)
+
+    # --- 1  phase 1: PMS §2.2, §3; PMMC §2.3 -------------------------------------------------
+
+    def campaign(self) -> None:
+        """Begin phase 1 now, as if the election timeout had passed.
+
+        Raises:
+            MembershipError: this node is no voter.
+            ProposalRefused: leases are in use and this node hears a leader, whose lease it
+            protects.
+        """
+        if self.role_number == LEADER:
+            return
+        if not self._promotable():
+            raise MembershipError(
+                f"{self.id!r} cannot lead: only voters can, once a snapshot that they are "
+                "receiving is installed"
+            )
+        if self.config.lease and self._hears_leader():
+            raise ProposalRefused(
+                f"{self.id!r} still protects the lease of {self.leader!r}; ask it to transfer()"
+            )
+        self._campaign(self.config.pre_vote, False)
+
+    def _promotable(self) -> bool:
+        if self._install is not None or round_of(max(self._seen, self.term)) >= ROUND_MAX:
+            return False
+        return self._voter
+
+    def _hears_leader(self) -> bool:
+        if not self.config.check_quorum:
+            return False
+        if self.role_number == LEADER or self.now < self._sworn_until:
+            return True
+        # By the time alone: whatever has happened to promise and leader since, a lease may hang on
+        # it.
+        return self.now - self.heard < self.config.election_ticks
+
+    def _campaign(self, probe: bool, transfer: bool) -> None:
+        """Phase 1a.  A ballot is promised to oneself before anyone hears of it, so that no life of
+        this node ever uses it again."""
+        self._end_phase_1()
+        self._become(PROBING if probe else CANDIDATE)
+        self.ballot = next_ballot(max(self._seen, self.term), self.number)
+        self.attempt += 1
+        if probe:
+            self._answers = {self.id: True}
+        else:
+            self.term = self.ballot
+            self.vote = self.id
+        self.leader = None
+        self._set_election_deadline()
+        for voter in self._acceptors():
+            if voter != self.id:
+                self._asked.add(voter)
+                request = Prepare(
+                    self.id, voter, self.ballot, self.commit, self.attempt, probe, transfer
+                )
+                if probe:
+                    self._early.append(request)
+                else:
+                    self._waiting.append(request)
+        self._count_answers()
+
+    def _acceptors(self) -> list[NodeId]:
+        """The voters of every membership in force in the window after the commit index."""
+        found: dict[NodeId, None] = {}
+        for _, membership in self.memberships:
+            for voter in membership.voters:
+                found[voter] = None
+        return list(found)
+
+    def _on_prepare(self, message: Prepare) -> None:
+        """Phase 1b."""
+        ballot = message.term
+        if ballot < self.term or (ballot == self.term and message.probe):
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
+        if ballot > self.term:
+            if message.commit < self.commit:
+                # It would ask for slots that are decided, and that may be compacted here.  (Who was
+                # removed learns so, even while there is a leader.)
+                self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+                return
+            # D§4.2.3: who hears a leader does not help to depose it.
+            if not message.transfer and self._hears_leader():
+                return
+            if message.probe:
+                self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
+                return
+            self._become_follower(ballot, None)
+            self.vote = message.sender
+        elif message.commit < self.commit:
+            return  # the leader asks a newcomer, who has learned more meanwhile: it asks again
+        blocks = self._report(message.commit, ballot)
+        parts = len(blocks)
+        report = 0
+        for block in blocks:
+            if block is not None:
+                report = hashing.crc32c(block.crc.to_bytes(4, "little"), report)
+        for part, block in enumerate(blocks):
+            sender, attempt = message.sender, message.attempt
+            self._reply(
+                Promise(self.id, sender, ballot, attempt, False, report, part, parts, block)
+            )
+
+    def _report(self, after: int, ballot: int) -> list[Block | None]:
+        """All that was accepted in slots after `after` in ballots below `ballot`, in blocks."""
+        blocks: list[Block | None] = []
+        end = self._last
+        if end > after and self.log.last_term >= ballot:
+            end = min(end, self._run_start - 1)
+        at = after + 1
+        while at <= end:
+            block = self.log.block(at, end + 1, self._max_block_bytes)
+            blocks.append(block)
+            at = block.last + 1
+        for kept in self.aside:
+            last = kept.last
+            while last >= kept.first and kept.term(last) >= ballot:
+                last -= 1
+            if last >= kept.first and last > after:
+                blocks.append(_cut(kept, max(kept.first, after + 1), last))
+        return blocks or [None]
+
+    def _on_promise(self, message: Promise) -> None:
+        sender = message.sender
+        if message.probe:
+            if self.role_number != PROBING or message.term != self.ballot:
+                return
+        elif self.role_number < CANDIDATE or message.term != self.term:
+            return
+        if message.attempt != self.attempt or sender not in self._asked:
+            return
+        if not self._votes(sender):
+            self._reject("promise of a non-voter")
+            return
+        if message.probe:
+            self._answers[sender] = True
+            self._count_answers()
+            return
+        if sender in self.promised_by:
+            return
+        if message.parts > 1:
+            name = (message.report, message.parts)
+            known, parts = self._parts.get(sender, (name, {}))
+            if known != name:
+                parts = {}  # of another answer: parts of two may miss what lies between
+            self._parts[sender] = name, parts
+            parts[message.part] = message.block
+            if len(parts) < message.parts:
+                return
+            del self._parts[sender]
+            blocks = list(parts.values())
+        else:
+            blocks = [message.block]
+        for block in blocks:
+            if block is not None:
+                self._take_report(block)
+        self.promised_by.add(sender)
+        if self.role_number == CANDIDATE:
+            self._answers[sender] = True
+            self._count_answers()
+        else:
+            self._newcomer_promised()
+
+    def _votes(self, node: NodeId) -> bool:
+        return any(node in membership.voters for _, membership in self.memberships)
+
+    def _take_report(self, block: Block) -> None:
+        """PMS §2.2: of the values accepted for a slot, the one with the highest ballot counts."""
+        # What is here already was proposed in this ballot, or is chosen.
+        done = self._last if self.role_number == LEADER else self.commit
+        found = self.found
+        for slot in range(max(block.first, done + 1), block.last + 1):
+            ballot = block.term(slot)
+            known = found.get(slot)
+            if known is None or known[0] < ballot:
+                found[slot] = (ballot, block.is_control(slot), bytes(block[slot]))
+
+    def _count_answers(self) -> None:
+        outcome: VoteResult = "won"
+        for quorum in self._quorums:
+            result = quorum.vote(self._answers)
+            if result == "lost" or (result == "pending" and outcome == "won"):
+                outcome = result
+        if outcome == "won":
+            if self.role_number == PROBING:
+                self._campaign(False, False)
+            else:
+                self._become_leader()
+        elif outcome == "lost":
+            self._become_follower(self.term, None)
+
+    def _on_nack(self, message: Nack) -> None:
+        self.nacks += 1
+        if message.term > self._seen:
+            self._seen = message.term
+        if self.role_number == LEADER:
+            if message.ballot == self.term and message.term > self.term:
+                # Someone promised a higher ballot: ours gets nowhere with it any more.
+                self._become_follower(self.term, None)
+            return
+        if self.role_number == FOLLOWER or message.ballot != self.ballot:
+            return
+        if not self._votes(message.sender):
+            self._reject("refusal of a non-voter")
+            return
+        if message.term <= message.ballot and message.commit > self.commit:
+            # First learn what that one knows to be chosen.
+            self._become_follower(self.term, None)
+            self.known = max(self.known, message.commit)
+            self._fetch(message.sender)
+            return
+        self._answers[message.sender] = False
+        self._count_answers()
+
+    def _become_leader(self) -> None:
+        """A phase-1 quorum has promised: for every slot after the commit index, the value accepted
+        in the highest ballot is proposed again, and a no-op where there is none below another."""
+        for block in self._report(self.commit, self.ballot):
+            if block is not None:
+                self._take_report(block)
+        self._become(LEADER)
+        self.leader = self.id
+        self._answers = {}
+        self._parts = {}
+        self.round = self.round_acked = 0
+        self._lease_lost = False
+        for slot in [slot for slot in self.found if slot <= self.commit]:
+            del self.found[slot]
+        self.term_start = max(self.found, default=self.commit)
+        old_last = self._last
+        kept = self._tail(self.commit)
+        if old_last > self.commit:
+            self.log.truncate(self.commit + 1)
+            self._last = self.commit
+            self._keep_block(None, 0, 0, False)
+            self._forget_stable(self.commit)
+        self._run_start = self._last + 1
+        self._adopt_progress()
+        self._update_ceiling()
+        self._refill()
+        if self._last < old_last or self._bytes_between(self.commit, self._last) > (
+            BLOCK_BYTES_MAX // 2
+        ):
+            # Not all of it is proposed again at once, in one record: until then, remember it.
+            for block in kept:
+                self._set_aside(block)
+        self._drop_covered()
+        self.quorum_due = self.now + self.config.election_ticks
+        self.deadline = self.now + self.config.heartbeat_ticks
+        self._round_wanted = self._send_wanted = True
+
+    def _refill(self) -> None:
+        """Propose what phase 1 found and what a change of membership needs, as far as the window
+        allows."""
+        if self.role_number != LEADER:
+            return
+        log, found = self.log, self.found
+        top = min(max(self.term_start, self.memberships[-1][0] - 1), self._ceiling)
+        while self._last < top:
+            first = self._last + 1
+            control = found[first][1] if first in found else True
+            payloads = []
+            slot = first
+            while slot <= top and (found[slot][1] if slot in found else True) == control:
+                payloads.append(found.pop(slot)[2] if slot in found else NO_OP)
+                slot += 1
+                if len(payloads) == BLOCK_ENTRIES_MAX:
+                    break
+            log.append(self.term, payloads, control=control)
+            self._last = slot - 1
+            if control:
+                self._control_from = min(self._control_from, first)
+            self._send_wanted = True
+
+    # --- 2  phase 2: PMS §2.2; PMMC §2.2 -----------------------------------------------------
+
+    def _hear_leader(self, sender: NodeId) -> None:
+        """A message of this ballot's leader came."""
+        if self.role_number != FOLLOWER or self.leader is None:
+            self._become_follower(self.term, sender)
+        self.deadline = self.now + self._timeout
+        self.heard = self.now
+
+    def _on_accept(self, message: Accept) -> None:
+        """Phase 2b."""
+        ballot = message.term
+        if ballot < self.term:
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
+        if ballot > self.term:
+            self._become_follower(ballot, message.sender)
+            self.vote = message.sender
+        self._hear_leader(message.sender)
+        first = last = 0
+        block = message.block
+        if block is not None:
+            if not self._take(block):
+                return  # no room aside: it comes again
+            first, last = block.first, block.last
+        if message.commit > self.commit:
+            self._learn_from_leader(message.commit, message.sender)
+        if first == 0 and message.round != 0 and self._holds_run(ballot):
+            first, last = self._run_start, self._last
+        if first or message.round != 0:
+            self._reply(
+                accepted(self.id, message.sender, ballot, first, last, self.commit, message.round)
+            )
+
+    def _heard(self, peer: Progress, round: int) -> None:
+        """A member answered what was sent to it in `round`."""
+        peer.active = True
+        if round > peer.round:
+            peer.round = round
+            if round > self.round_acked:
+                self._count_rounds()
+
+    def _on_accepted(self, message: Accepted) -> None:
+        if self.role_number != LEADER or message.term != self.term:
+            return
+        peer = self.progress[message.sender]
+        round = message.round
+        self._heard(peer, round)
+        moved = False
+        if message.last:
+            moved = peer.holds(message.first, message.last)
+        if message.commit > peer.match and peer.holds(
+            peer.match + 1, min(message.commit, self._last)
+        ):
+            moved = True
+        if round >= peer.mark_round > 0:
+            if max(peer.match, self.commit) < peer.mark:
+                self._send_again(peer)
+            peer.mark_round = 0
+        if peer.next <= self._last:
+            self._send_wanted = True
+        if moved:
+            if peer.match > self.commit:
+                self._advance_commit()
+            if self.transferee is not None and message.sender == self.transferee:
+                self._try_transfer()
+
+    def _send_again(self, peer: Progress) -> None:
+        """What was sent before a round that it answered, and did not arrive."""
+        for first, last in peer.gaps(self.commit, peer.mark):
+            at = first
+            while at <= last:
+                block = self.log.block(at, last + 1, self._max_block_bytes)
+                self._accept_to(peer, block)
+                at = block.last + 1
+
+    def _advance_commit(self) -> None:
+        """A slot is chosen once a phase-2 quorum of its own membership has accepted it (FP)."""
+        while True:
+            if self._plain:
+                index = self._majority_match()
+            else:
+                held = {peer.id: peer.match for peer in self._peers}
+                held[self.id] = self.stable
+                index = self.quorum.committed(held)
+            if index >= self._coming:
+                index = self._coming - 1  # the last slot that the membership in force governs
+            if index <= self.commit:
+                return
+            is_boundary = index + 1 == self._coming
+            self._commit_to(index)
+            if not is_boundary or self.role_number != LEADER:
+                return
+
+    def _majority_match(self) -> int:
+        """`quorum.committed` for the common case, a majority of all members, without a dict."""
+        found = self.stable if self._majority_holds(self.stable) else 0
+        for peer in self._peers:
+            if peer.match > found and self._majority_holds(peer.match):
+                found = peer.match
+        return found
+
+    def _majority_holds(self, index: int) -> bool:
+        count = 1 if self.stable >= index else 0
+        for peer in self._peers:
+            if peer.match >= index:
+                count += 1
+        return count > (len(self._peers) + 1) // 2
+
+    def _majority_round(self) -> int:
+        """The same for rounds."""
+        rounds = [peer.round for peer in self._peers]
+        rounds.append(self.round)
+        rounds.sort()
+        return rounds[(len(rounds) - 1) // 2]
+
+    def _replicate(self, peer: Progress) -> None:
+        """Send `peer` what was proposed since, as far as its window has room."""
+        if peer.next <= self._base:
+            peer.next = self._base + 1  # chosen and compacted: it asks for that
+        while peer.next <= self._last and self._has_room(peer):
+            block = self._encode(peer.next)
+            peer.next = (self._block_last if block is self._block else block.last) + 1
+            self._accept_to(peer, block)
+        if peer.round_sent < self.round or (
+            self._eager_commit and peer.commit < self.commit and peer.commit < peer.next - 1
+        ):
+            self._accept_to(peer, None)
+
+    def _inflight_bytes(self, peer: Progress) -> int:
+        """What was sent to `peer` and is not acknowledged yet, as far as the log still has it."""
+        done = peer.match if peer.match > self._base else self._base
+        if peer.next - 1 <= done:
+            return 0
+        return self._bytes_between(done, peer.next - 1)
+
+    def _has_room(self, peer: Progress) -> bool:
+        """Whether the window takes one more message (one of any size always fits)."""
+        inflight = peer.next - 1 - peer.match
+        return inflight <= 0 or (
+            inflight < self._max_inflight_entries
+            and self._inflight_bytes(peer) < self._max_inflight_bytes
+        )
+
+    def _accept_to(self, peer: Progress, block: Block | None) -> None:
+        """Round 0 asks for no answer to a message without a block."""
+        round = 0 if block is None and peer.round_sent == self.round else self.round
+        if round and peer.mark_round == 0 and peer.round_sent < self.round:
+            peer.mark = peer.next - 1
+            peer.mark_round = round
+        peer.round_sent = self.round
+        peer.commit = self.commit
+        self._early.append(accept(self.id, peer.id, self.term, self.commit, round, block))
+
+    def _encode(self, first: int) -> Block:
+        """Entries from `first` on as one block; peers (and the disk) share its bytes."""
+        if self._block_first == first and self._block_last == self._last and self._block_fits:
+            kept: Block = self._block  # type: ignore[assignment]
+            return kept
+        block = self.log.block(first, self._last + 1, self._max_block_bytes)
+        self._keep_block(block, first, block.last, True)
+        return block
+
+    def _keep_block(self, block: Block | None, first: int, last: int, fits: bool) -> None:
+        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none.
+        `fits`: it was made for a message; one that was received may be larger than ours are."""
+        self._block = block
+        self._block_first = first
+        self._block_last = last
+        self._block_fits = fits
+
+    # --- 3  the log and aside: what an acceptor keeps ----------------------------------------
+
+    def _take(self, block: Block) -> bool:
+        """Accept `block`, all of it in ballot `term`; False when there is no room aside."""
+        first, last = block.first, block.last
+        if last <= self.commit:
+            return True  # chosen, so the same
+        if first <= self.commit:
+            first = self.commit + 1
+            block = _cut(block, first, last)
+        if first > self._last + 1:
+            if self._aside_bytes + block.nbytes > self.config.max_aside_bytes:
+                return False
+            if not self._stands_aside(block):
+                self._set_aside(block)
+            return True
+        if first <= self._last and self.log.term(first) == self.term:
+            # All from there on is of this ballot: it is the same.
+            if last <= self._last:
+                return True
+            first = self._last + 1
+            block = _cut(block, first, last)
+        self._write(block)
+        return True
+
+    def _stands_aside(self, block: Block) -> bool:
+        """Whether exactly this was set aside before: a repeated message."""
+        for kept in self.aside:
+            if (
+                kept.first == block.first
+                and kept.last == block.last
+                and kept.last_term == block.last_term
+                and kept.crc == block.crc
+            ):
+                return True
+        return False
+
+    def _write(self, block: Block) -> None:
+        """Put `block` into the log, where it follows what stands there or replaces it; what lies
+        behind it and is replaced by nothing goes aside."""
+        first, last = block.first, block.last
+        ballot = block.last_term
+        replaces = first <= self._last
+        if replaces:
+            for tail in self._tail(last):
+                self._set_aside(tail)
+            self.log.truncate(first)
+            self._forget_stable(first - 1)
+        continues = self.log.last_term == ballot
+        self.log.append_block(block)
+        self._last = last
+        if replaces:
+            self._find_run()
+        elif not continues:
+            self._run_start = first
+            if block.term(first) != ballot:
+                self._find_run()
+        if self._handed == first - 1:
+            self._keep_block(block, first, last, False)
+        else:
+            self._keep_block(None, 0, 0, False)
+        if block.has_control:
+            self._find_controls(first)
+        if self.aside:
+            self._absorb()
+
+    def _tail(self, after: int) -> list[Block]:
+        """The log's entries after `after`, in blocks."""
+        blocks = []
+        at = after + 1
+        while at <= self._last:
+            block = self.log.block(at, self._last + 1, BLOCK_BYTES_MAX)
+            blocks.append(block)
+            at = block.last + 1
+        return blocks
+
+    def _set_aside(self, block: Block) -> None:
+        self.aside.append(block)
+        self._aside_new.append(block)
+        self._aside_bytes += block.nbytes
+        self._aside_disk_bytes += block.nbytes
+
+    def _absorb(self) -> None:
+        """What stands aside and follows the log now, in no lower ballot, joins it."""
+        while True:
+            at = self._last + 1
+            floor = self.log.last_term
+            best: Block | None = None
+            for block in self.aside:
+                if (
+                    block.first <= at <= block.last
+                    and block.term(at) >= floor
+                    and (best is None or block.term(at) > best.term(at))
+                ):
+                    best = block
+            if best is None:
+                break
+            end = best.last
+            for block in self.aside:
+                if block is not best and block.last_term > best.term(at):
+                    end = min(end, _lead(best, block, at) - 1)
+            piece = best if best.first == at and best.last == end else _cut(best, at, end)
+            self.log.append_block(piece)
+            self._last = piece.last
+            self._keep_block(None, 0, 0, False)
+            if piece.has_control:
+                self._find_controls(at)
+            self._find_run()
+        self._drop_covered()
+
+    def _drop_covered(self) -> None:
+        """Forget what the log holds, or has in a higher ballot, or knows to be chosen."""
+        kept = [block for block in self.aside if block.last > self._last]
+        if len(kept) == len(self.aside):
+            return
+        dropped = max(block.last for block in self.aside if block.last <= self._last)
+        self._aside_dropped = max(self._aside_dropped, dropped)
+        self.aside = kept
+        self._aside_bytes = sum(block.nbytes for block in kept)
+
+    def _holds_run(self, ballot: int) -> bool:
+        """Whether the log ends in entries of `ballot`, not all compacted."""
+        return self._run_start <= self._last and self.log.last_term == ballot
+
+    def _find_run(self) -> None:
+        """Where the last run of one ballot begins."""
+        last = self._last
+        if last == self._base:
+            self._run_start = last + 1
+        else:
+            self._run_start = self.log.last_not_after(last, self.log.last_term - 1)[0] + 1
+
+    def _find_controls(self, first: int) -> None:
+        if first <= self._last:
+            index = self.log.find_control(first)
+            if index:
+                self._control_from = min(self._control_from, index)
+
+    # --- 4  learning: commit, Fetch, Learn, snapshots; PMMC §4.1, PML §5.1 -------------------
+
+    def _learn_from_leader(self, commit: int, sender: NodeId) -> None:
+        """The leader of ballot `term` knows all slots up to `commit` to be chosen.  What was
+        accepted here in that ballot is what it proposed, so that was chosen; the rest is asked
+        for."""
+        if commit > self.known:
+            self.known = commit
+        is_under_way = self._last < commit
+        if self._holds_run(self.term):
+            if self._run_start <= self.commit + 1:
+                index = commit if commit < self._last else self._last
+                if index > self.commit:
+                    self._commit_to(index)
+                if commit <= self.commit:
+                    return
+            else:
+                is_under_way = False
+        if self._fetch_commit != self.commit:
+            # Leave it a moment, unless nothing that comes can tell.
+            self._fetch_commit = self.commit
+            self._fetch_due = self.now + (self.config.heartbeat_ticks if is_under_way else 0)
+        if self.now >= self._fetch_due:
+            self._fetch(sender)
+
+    def _fetch(self, sender: NodeId) -> None:
+        """Ask for what is known to be chosen and is not here."""
+        if self._install is not None or self.known <= self.commit:
+            return
+        self._fetch_from = sender
+        self._fetch_blocks = 0
+        self._fetch_commit = self.commit
+        self._fetch_due = self.now + self.config.election_ticks // 2 + 1
+        index = checksum = 0
+        if self._incoming is not None:
+            index, checksum = self._incoming[0], self._incoming[3]
+            self._fetch_end = self._incoming_bytes + (
+                self.config.snapshot_chunk_bytes * self.config.max_inflight_chunks
+            )
+        self._early.append(
+            Fetch(
+                *(self.id, sender, self.term),
+                *(self.commit + 1, index, checksum, self._incoming_bytes),
+            )
+        )
+
+    def _on_fetch(self, message: Fetch) -> None:
+        """Serve what is chosen, whoever asks: also one who was removed, and has to hear of it."""
+        if message.first > self.commit:
+            return
+        if message.first <= self._base:
+            self._send_parts(message)
+            return
+        at = message.first
+        for _ in range(self.config.max_inflight_chunks):
+            if at > self.commit:
+                break
+            block = self.log.block(at, self.commit + 1, self._max_block_bytes)
+            self._early.append(Learn(self.id, message.sender, self.term, self.commit, block))
+            at = block.last + 1
+
+    def _on_learn(self, message: Learn) -> None:
+        if self.role_number == LEADER:
+            return  # it asked when it was none
+        if message.commit > self.known:
+            self.known = message.commit
+        block = message.block
+        if block.last > self.commit and block.first <= self.commit + 1:
+            self._learn(block)
+        if message.sender == self._fetch_from:
+            self._fetch_blocks += 1
+            if self._fetch_blocks == self.config.max_inflight_chunks:
+                self._fetch(message.sender)  # so many come in one answer
+
+    def _learn(self, block: Block) -> None:
+        """These slots are chosen; the first follows the commit index, or comes before it."""
+        first, last = block.first, block.last
+        if first <= self.commit:
+            first = self.commit + 1
+            block = _cut(block, first, last)
+        # A stamp says "chosen in this ballot or before"; here it may have to be higher.
+        floor = self.log.term(self.commit)
+        if block.term(first) < floor:
+            block = _restamped(block, floor)
+        if block.last_term > self.term:
+            self._become_follower(block.last_term, None)
+        at = first
+        log = self.log
+        while (
+            at <= last
+            and at <= self._last
+            and log.term(at) == block.term(at)
+            and log.is_control(at) == block.is_control(at)
+        ):
+            at += 1
+        if at <= last:
+            self._write(block if at == first else _cut(block, at, last))
+        self._commit_to(last)
+
+    def _commit_to(self, index: int) -> None:
+        self.commit = index
+        if index > self.known:
+            self.known = index
+        if self._control_from <= index:
+            self._adopt_memberships(index)
+        moves = self._coming != NOWHERE
+        if moves:
+            self._use_memberships()
+        if self.role_number != LEADER:
+            return
+        self._send_wanted = True
+        if moves:
+            self._on_membership_moved()
+            if self.role_number != LEADER:
+                return
+        else:
+            self._ceiling = index + self._window
+        if self._last < self.term_start or self._last + 1 < self.memberships[-1][0]:
+            self._refill()
+        if self._reads_early and index >= self.term_start:
+            for context, requester in self._reads_early:
+                self._begin_read(context, requester)
+            self._reads_early.clear()
+
+    def compact(self, snapshot: Snapshot, keep_from: int | None = None) -> None:
+        """There is a durable snapshot of the state machine; the log may forget what it covers.
+
+        Args:
+            snapshot: what was applied up to `snapshot.index`.
+            keep_from: entries from here on stay, for followers that are not far behind; by default
+                the first after the snapshot.
+
+        Raises:
+            MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
+                would drop entries that it does not cover.
+        """
+        if not self._base <= snapshot.index <= self.last_applied:
+            raise MisuseError(
+                f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
+                f"log, {self._base} ... {self.last_applied}: take it after applied()"
+            )
+        if self.snapshot is not None and snapshot.index < self.snapshot.index:
+            raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
+        if snapshot.term != self.log.term(snapshot.index):
+            raise MisuseError(
+                f"entry {snapshot.index} is of ballot {self.log.term(snapshot.index)}, not "
+                f"{snapshot.term}"
+            )
+        if not snapshot.membership.voters:
+            raise MisuseError("nobody's membership is known there: a snapshot would be unusable")
+        if snapshot.membership != self.membership_at(snapshot.index):
+            raise MisuseError(
+                f"the membership at {snapshot.index} is {self.membership_at(snapshot.index)}, not "
+                f"{snapshot.membership}: ask membership_at()"
+            )
+        if keep_from is None:
+            keep_from = snapshot.index + 1
+        if keep_from > snapshot.index + 1:
+            raise MisuseError(
+                f"keep_from={keep_from} would drop entries after {snapshot.index}, which the "
+                "snapshot does not cover"
+            )
+        self.snapshot = snapshot
+        # Entries that no one was given yet to persist are not forgotten.
+        drop = min(keep_from - 1, self._handed)
+        if drop > self._base:
+            self.log.compact(drop)
+            self._base = drop
+        self._forget_memberships()
+
+    def membership_at(self, index: int) -> Membership:
+        """The membership in force after a snapshot at `index`; an empty one while the state there
+        knows of another that comes later: no snapshot is taken then."""
+        window = self.config.window
+        known = [item for item in self.memberships if item[0] - window <= max(index, 0)]
+        if not known or index < self.memberships[0][0] - 1:
+            return self.memberships[0][1]
+        first, membership = known[-1]
+        return membership if first <= index + 1 else Membership()
+
+    def _send_parts(self, message: Fetch) -> None:
+        snapshot = self.snapshot
+        if snapshot is None or isinstance(snapshot.source, Received):
+            return  # it is being installed: ask again
+        source = snapshot.source
+        total = source.total_bytes
+        at = 0
+        if message.index == snapshot.index and message.checksum == snapshot.checksum:
+            at = min(message.offset, total)
+        membership = snapshot.membership.to_bytes()
+        for _ in range(self.config.max_inflight_chunks):
+            data = source.read(at, min(self.config.snapshot_chunk_bytes, total - at))
+            self._early.append(
+                SnapshotPart(
+                    *(self.id, message.sender, self.term, snapshot.index, snapshot.term),
+                    *(membership, total, snapshot.checksum, at, data),
+                )
+            )
+            at += len(data)
+            if at >= total:
+                break
+
+    def _on_snapshot_part(self, message: SnapshotPart) -> None:
+        index = message.index
+        if self.role_number == LEADER or self._install is not None:
+            return
+        if index <= self.commit:
+            if self._incoming is not None and self._incoming[0] <= self.commit:
+                self._incoming = None
+                self._incoming_bytes = self._incoming_crc = 0
+            return
+        if index > self.known:
+            self.known = index
+        name = (index, message.ballot, message.total_bytes, message.checksum)
+        if self._incoming != name:
+            if message.offset or message.sender != self._fetch_from:
+                return  # of one that is not being received (any more)
+            self._incoming = name
+            self._incoming_bytes = self._incoming_crc = 0
+            self._chunks.clear()
+        if message.offset != self._incoming_bytes:
+            return
+        self._incoming_bytes += len(message.data)
+        self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
+        if self._incoming_bytes == message.total_bytes and (self._incoming_crc != message.checksum):
+            self._reject("snapshot with a wrong checksum")
+            self._incoming = None
+            self._incoming_bytes = self._incoming_crc = 0
+            return
+        self._chunks.append(
+            SnapshotChunk(
+                *(index, message.ballot, message.total_bytes, message.checksum),
+                *(message.offset, message.data),
+            )
+        )
+        if self._incoming_bytes == message.total_bytes:
+            self._install_snapshot(message)
+        elif self._incoming_bytes >= self._fetch_end and message.sender == self._fetch_from:
+            self._fetch(message.sender)
+
+    def _install_snapshot(self, message: SnapshotPart) -> None:
+        """What was accepted in slots that the snapshot does not cover is remembered, as ever."""
+        index, ballot = message.index, message.ballot
+        membership = Membership.from_bytes(message.membership)
+        self._install = Snapshot(index, ballot, membership, Received(), message.checksum)
+        self._incoming = None
+        self._incoming_bytes = self._incoming_crc = 0
+        if ballot > self.term:
+            self._become_follower(ballot, None)
+        elif self.role_number != FOLLOWER:
+            self._become_follower(self.term, None)
+        for block in self._tail(index):
+            self._set_aside(block)
+        self.log.restore(index, ballot)
+        self._last = self._base = index
+        self._keep_block(None, 0, 0, False)
+        self._forget_stable(0)
+        self._handed = index
+        self.commit = index
+        self.applying = index
+        self._control_from = self._coming = NOWHERE
+        self.memberships = [(index + 1, membership)]
+        self._use_memberships()
+        self._absorb()
+
+    # --- 5  membership: PMS §3 ---------------------------------------------------------------
+
+    def change_config(self, change: ConfChange) -> int:
+        """Propose a change of membership; the slot of its entry.  Once chosen, it is in force from
+        `Config.window` slots later on, in one step whatever it changes; the leader fills the slots
+        between with no-ops.
+
+        Raises:
+            NotLeader: only the leader can.
+            ProposalRefused: another change is not in force yet, what phase 1 found is not chosen
+                yet, or a transfer is under way.
+            MembershipError: the change is impossible from here.
+        """
+        self._require_leader("change the membership")
+        if self._change_pending():
+            raise ProposalRefused("another change is not in force yet; try again later")
+        if self.commit < self.term_start:
+            raise ProposalRefused("what earlier leaders left is not chosen yet; try again later")
+        if self.transferee is not None:
+            raise ProposalRefused(f"leadership is being handed to {self.transferee!r}")
+        if change.leave:
+            raise MembershipError("Multi-Paxos has no joint memberships, so there is none to leave")
+        after = self.membership.changed(change)
+        if after.joint:
+            after = after.left()
+        self._check_usable(after)
+        self._quorum_of(after)
+        if self._last >= self._ceiling:
+            raise ProposalRefused("the window is full; try again later")
+        index: int = self.log.append(self.term, [MEMBERSHIP + after.to_bytes()], control=True)
+        self._last = index
+        self._control_from = min(self._control_from, index)
+        self._send_wanted = True
+        return index
+
+    def _change_pending(self) -> bool:
+        if self.memberships[-1][0] > self.commit + 1:
+            return True
+        index = self._control_from if self._control_from > self.commit else self.commit + 1
+        while index <= self._last:
+            index = self.log.find_control(index)
+            if not index:
+                return False
+            if bytes(self.log[index])[:1] == MEMBERSHIP:
+                return True
+            index += 1
+        return False
+
+    def _adopt_memberships(self, upto: int) -> None:
+        """Take up the memberships among the entries that are chosen."""
+        index = max(self._control_from, self.log.first)
+        while index <= self._last:
+            index = self.log.find_control(index)
+            if not index:
+                index = NOWHERE
+                break
+            if index > upto:
+                break
+            payload = bytes(self.log[index])
+            if payload[:1] == MEMBERSHIP:
+                self._coming = index + self._window
+                self.memberships.append((self._coming, Membership.from_bytes(payload[1:])))
+            index += 1
+        self._control_from = index if index <= self._last else NOWHERE
+
+    def _forget_memberships(self) -> None:
+        """Those before the one that was in force when the log begins are asked for no more."""
+        kept = 0
+        floor = min(self._base, self.snapshot.index if self.snapshot is not None else 0) + 1
+        while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= floor:
+            kept += 1
+        del self.memberships[:kept]
+
+    def _in_force(self) -> list[tuple[int, Membership]]:
+        """The membership of the next slot, and the one that comes after it, if one does."""
+        slot = self.commit + 1
+        at = len(self.memberships) - 1
+        while at > 0 and self.memberships[at][0] > slot:
+            at -= 1
+        return self.memberships[at:]
+
+    def _quorum_at(self, slot: int) -> QuorumSystem:
+        governing = self.memberships[0][1]
+        for first, membership in self.memberships:
+            if first <= slot:
+                governing = membership
+        return self._quorum_of(governing)
+
+    def _use_memberships(self) -> None:
+        """The commit index moved, or memberships became known: which are in force?"""
+        in_force = self._in_force()
+        membership = in_force[0][1]
+        if len(in_force) == 1:
+            self._coming = NOWHERE
+        if (
+            membership is self.membership
+            and len(in_force) == len(self._quorums)
+            and type(self.quorum) is not _Nobody
+        ):
+            return
+        self.membership = membership
+        self._quorums = [self._quorum_of(item[1]) for item in in_force]
+        self.quorum = self._quorums[0]
+        self._voter = any(self.id in item[1].voters for item in in_force)
+        self._plain = (
+            type(self.quorum) is Majority
+            and len(in_force) == 1
+            and len(membership.members) == len(membership.voters)
+            and self.id in membership.voters
+        )
+        if self.role_number == LEADER:
+            self._adopt_progress()
+
+    def _quorum_of(self, membership: Membership) -> QuorumSystem:
+        """
+        Raises:
+            MembershipError: `Config.quorum` makes no system of these voters.
+        """
+        voters = membership.voters
+        if not voters:
+            return _Nobody()
+        try:
+            system = self.config.quorum(voters)
+        except Exception as error:  # the user's own function
+            raise MembershipError(f"no quorum system for {voters}: {error}") from error
+        if not isinstance(system, QuorumSystem) or set(system.voters) != set(voters):
+            raise MembershipError(f"Config.quorum gave {system!r} for the voters {voters}")
+        return system
+
+    def _adopt_progress(self) -> None:
+        """One `Progress` for each other member; those that stay keep theirs."""
+        before = self.progress
+        self.progress = {}
+        for _, membership in self._in_force():
+            for node in membership.members:
+                if node != self.id and node not in self.progress:
+                    peer = before.get(node)
+                    self.progress[node] = peer if peer is not None else Progress(node, self.commit)
+        self._peers = list(self.progress.values())
+        if self.transferee is not None and self.transferee not in self.progress:
+            self._end_transfer()
+        # Counted under the quorums that are in force now: a lease of the old ones is none.
+        self._lease_from = -NEVER
+        self._count_rounds()
+
+    def _on_membership_moved(self) -> None:
+        """Leader: a membership was chosen, or its first slot has come."""
+        in_force = self._in_force()
+        if len(in_force) == 1 and self.id not in in_force[0][1].voters:
+            # It governs no slot any more; first, one more message to each, so that they know.
+            for peer in self._peers:
+                self._accept_to(peer, None)
+            self._become_follower(self.term, None)
+            return
+        self._update_ceiling()
+        self._prepare_newcomers()
+
+    def _update_ceiling(self) -> None:
+        """Up to where slots may be proposed: the window, and no slot of a membership of which no
+        phase-1 quorum has promised."""
+        ceiling = self.commit + self._window
+        for first, membership in self._in_force():
+            if not self._quorum_of(membership).can_elect(self.promised_by):
+                ceiling = min(ceiling, max(first - 1, self.commit))
+        self._ceiling = ceiling
+
+    def _prepare_newcomers(self) -> None:
+        """Leader: phase 1 with the voters of a membership that is coming."""
+        if len(self._quorums) < 2 and self._quorums[0].can_elect(self.promised_by):
+            return
+        for _, membership in self._in_force():
+            for voter in membership.voters:
+                if voter not in self.promised_by:
+                    self._asked.add(voter)
+                    self._early.append(
+                        Prepare(self.id, voter, self.term, self.commit, self.attempt)
+                    )
+
+    def _newcomer_promised(self) -> None:
+        for slot in [slot for slot in self.found if slot <= self._last]:
+            del self.found[slot]
+        self.term_start = max(self.term_start, max(self.found, default=0))
+        self._update_ceiling()
+        self._refill()
+
+    # --- 6  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
+
+    def read_index(self, context: bytes) -> None:
+        """Ask for an index that a linearizable read may be served at: `Ready.reads` answers with
+        the same `context`.  On a follower the leader is asked.
+
+        Raises:
+            NotLeader: no leader is known; nothing was asked.
+            ProposalRefused: too many reads are waiting.
+            SettingTypeError: the context is not bytes.
+        """
+        if not isinstance(context, bytes):
+            raise SettingTypeError(f"a read's context is bytes, not {context!r}")
+        if self.role_number == LEADER:
+            if self._reads_are_full():
+                raise ProposalRefused(
+                    f"{self.config.max_pending_reads} reads are waiting already; try again later"
+                )
+            self._begin_read(context, self.id)
+        elif self.leader is None:
+            raise NotLeader("no leader is known; try again later", None)
+        else:
+            self._early.append(ReadRequest(self.id, self.leader, self.term, context))
+
+    def _reads_are_full(self) -> bool:
+        return len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
+
+    def _on_read_request(self, message: ReadRequest) -> None:
+        if self.role_number != LEADER or self._reads_are_full():
+            self._refuse_read(message.context, message.sender)
+        else:
+            self._begin_read(message.context, message.sender)
+
+    def _begin_read(self, context: bytes, requester: NodeId) -> None:
+        if self.commit < self.term_start:
+            # Some of what phase 1 found may have been chosen, and read, before.
+            self._reads_early.append((context, requester))
+        elif self.has_lease or not self._peers:
+            self._answer_read(context, requester, self.commit)
+        else:
+            # The next round, not one that is under way: it has to begin after the read.
+            self._reads.append((self.round + 1, self.commit, context, requester))
+            self._round_wanted = True
+
+    def _answer_read(self, context: bytes, requester: NodeId, index: int) -> None:
+        if requester == self.id:
+            self._read_states.append(ReadState(context, index))
+        else:
+            self._early.append(ReadReply(self.id, requester, self.term, context, index))
+
+    def _refuse_read(self, context: bytes, requester: NodeId) -> None:
+        self._answer_read(context, requester, 0)
+
+    def _begin_round(self) -> None:
+        self._round_wanted = False
+        self.round += 1
+        if self.config.lease:
+            self._round_ticks.append((self.round, self.now))
+        self._send_wanted = True
+        self._count_rounds()  # alone among learners, it is a quorum already
+
+    def _count_rounds(self) -> None:
+        """A phase-2 quorum answered round r in this ballot: it meets every phase-1 quorum, so no
+        higher ballot had one when the round was sent."""
+        if self._plain:
+            round = self._majority_round()
+        else:
+            answered = {peer.id: peer.round for peer in self._peers}
+            answered[self.id] = self.round
+            round = min(quorum.committed(answered) for quorum in self._quorums)
+        while self._round_ticks and self._round_ticks[0][0] <= round:
+            self._lease_from = self._round_ticks.pop(0)[1]
+        if round <= self.round_acked:
+            return
+        self.round_acked = round
+        done = 0
+        for of_round, index, context, requester in self._reads:
+            if of_round > round:
+                break
+            self._answer_read(context, requester, index)
+            done += 1
+        del self._reads[:done]
+
+    def transfer(self, to: NodeId) -> None:
+        """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
+        refused meanwhile; given up after `election_ticks`.
+
+        Raises:
+            NotLeader: only the leader can.
+            MembershipError: `to` is no voter.
+        """
+        self._require_leader("transfer leadership")
+        if to == self.id:
+            return
+        if to not in self.progress or not self._votes(to):
+            raise MembershipError(f"{to!r} is no voter of this group")
+        self.transferee = to
+        self._transfer_deadline = self.now + self.config.election_ticks
+        self._try_transfer()
+
+    def _try_transfer(self) -> None:
+        assert self.transferee is not None
+        peer = self.progress[self.transferee]
+        if peer.match == self._last:
+            # From here on it may campaign at any time, however slow the message is, and acceptors
+            # will not protect us: no lease in this ballot any more.
+            self._lease_lost = True
+            # With the commit index, so that nobody finds that it lacks what is chosen.
+            self._accept_to(peer, None)
+            self._early.append(TimeoutNow(self.id, peer.id, self.term))
+        else:
+            self._send_wanted = True
+
+    def _end_transfer(self) -> None:
+        self.transferee = None
+        self._transfer_deadline = NEVER
+
+    def _on_timeout_now(self, message: TimeoutNow) -> None:
+        if (
+            self.role_number != FOLLOWER
+            or message.sender != self.leader
+            or message.term != self.term
+        ):
+            return
+        if self._promotable():
+            self._campaign(False, True)
+
+    def _outranked(self, node: NodeId) -> bool:
+        priorities = self.config.priorities
+        own = priorities.get(node, 0)
+        return any(priorities.get(voter, 0) > own for voter in self.membership.voters)
+
+    def _prefer_leader(self) -> None:
+        """Give way to a voter of higher priority that has been up to date for a while."""
+        priorities = self.config.priorities
+        if not priorities or self.transferee is not None or len(self._quorums) > 1:
+            return
+        own = priorities.get(self.id, 0)
+        best: Progress | None = None
+        for peer in self._peers:
+            if (
+                priorities.get(peer.id, 0) > own
+                and peer.match >= self.commit
+                and self._votes(peer.id)
+            ):
+                own = priorities.get(peer.id, 0)
+                best = peer
+        if best is None or best.id != self._preferred:
+            self._preferred = best.id if best is not None else None
+            self._preferred_since = self.now
+        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
+            self._preferred_since = self.now  # should it fail, wait as long again
+            self.transfer(best.id)
+
+    # --- 7  proposals ------------------------------------------------------------------------
+
+    def _require_leader(self, what: str) -> None:
+        if self.role_number != LEADER:
+            known = f"; {self.leader!r} is" if self.leader is not None else ""
+            raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
+
+    def propose(self, payloads: Sequence[bytes]) -> int:
+        """Propose commands for the next slots; the first of them.  When `Ready.committed` shows a
+        slot with this node's present term, its command is the one proposed here; with another term,
+        it may be or not: a later leader proposes again what it finds.
+
+        Raises:
+            NotLeader: only the leader can; its `leader` says who is.
+            ProposalRefused: the window is full, too many bytes are uncommitted, leadership is being
+                handed over, or a membership that is coming has not promised yet.
+            LimitError: more or larger payloads than one block, or the window, takes.
+            SettingTypeError: a payload is not bytes.
+        """
+        if self.role_number != LEADER:
+            self._require_leader("take proposals")
+        if self.transferee is not None:
+            raise ProposalRefused(
+                f"leadership is being handed to {self.transferee!r}; try again there"
+            )
+        if not isinstance(payloads, (list, tuple)):
+            payloads = list(payloads)
+        count = len(payloads)
+        if count > BLOCK_ENTRIES_MAX or count > self.config.window:
+            raise LimitError(
+                f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
+                f"window={self.config.window}"
+            )
+        if self._last + count > self._ceiling or self._last < self.term_start:
+            raise ProposalRefused(
+                f"slot {self._last + count} lies beyond {self._ceiling}, up to where slots may be "
+                f"proposed now (window={self.config.window}); try again later"
+            )
+        first: int = self.log.append(self.term, payloads)
+        if not count:
+            return first
+        self._last = first + count - 1
+        # What is not durable and applied here counts, too: nothing of it can be compacted.
+        done = min(self.commit, self.stable, self.last_applied)
+        if first - 1 > done and (
+            self._bytes_between(done, self._last) > self._max_uncommitted_bytes
+        ):
+            self.log.truncate(first)  # nobody has seen it
+            self._last = first - 1
+            raise ProposalRefused(
+                f"{self.uncommitted_bytes} bytes are uncommitted already, and no more than "
+                f"max_uncommitted_bytes={self._max_uncommitted_bytes} may be; try again later"
+            )
+        self._send_wanted = True
+        return first
+
+    def forward(self, payloads: Sequence[bytes]) -> int:
+        """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
+        answer comes at all: without one, nobody knows whether they will be chosen.
+
+        Raises:
+            NotLeader: no leader is known, or this is the leader: propose() here.
+            LimitError, SettingTypeError: as propose().
+        """
+        if self.role_number == LEADER:
+            raise NotLeader("this is the leader: propose() here", self.id)
+        if self.leader is None:
+            raise NotLeader("no leader is known; try again later", None)
+        payloads = tuple(payloads)
+        if len(payloads) > BLOCK_ENTRIES_MAX:
+            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        for position, payload in enumerate(payloads):
+            if not isinstance(payload, bytes):
+                raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
+            if len(payload) > PAYLOAD_BYTES_MAX:
+                raise LimitError(f"payload {position} has over {PAYLOAD_BYTES_MAX} bytes")
+        if not self._ticket:
+            self._ticket = self._draw() << 31  # of this life alone
+        self._ticket += 1
+        ticket = self._ticket
+        self._early.append(Propose(self.id, self.leader, self.term, ticket, payloads))
+        return ticket
+
+    def _on_propose(self, message: Propose) -> None:
+        # No answer leaves the outcome open.  A refusal is certain: only the leader of the ballot
+        # gives one, and remembers it: another copy may be under way, or have been taken.
+        if self.role_number != LEADER:
+            return
+        if not self._is_new(message.sender, message.ticket):
+            return
+        index = 0
+        try:
+            index = self.propose(message.payloads)
+        except ProposalRefused:
+            pass
+        except (TypeError, LimitError, LogError):
+            self._reject("impossible proposal")
+            return
+        self._remember(message.sender, message.ticket)
+        self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
+
+    def _is_new(self, sender: NodeId, ticket: int) -> bool:
+        """Whether no copy of this ticket was answered yet.
+
+        Those of one life count up: what is below the oldest remembered is taken for a copy.
+        """
+        life = (sender, ticket >> 31)
+        tickets = self._tickets.get(life)
+        if tickets is None:
+            return len(self._tickets) < TICKET_LIVES_MAX
+        return ticket > self._ticket_floors[life] and ticket not in tickets
+
+    def _remember(self, sender: NodeId, ticket: int) -> None:
+        life = (sender, ticket >> 31)
+        tickets = self._tickets.get(life)
+        if tickets is None:
+            tickets = self._tickets[life] = set()
+            self._ticket_floors[life] = -1
+        tickets.add(ticket)
+        if len(tickets) > TICKETS_KEPT:
+            ordered = sorted(tickets)
+            self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
+            tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
+
+    # --- 8  Ready ----------------------------------------------------------------------------
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether `ready()` has anything to give."""
+        return self._has_ready()
+
+    def _has_ready(self) -> bool:
+        return bool(
+            self._send_wanted
+            or self._round_wanted
+            or self._early
+            or self._waiting
+            or self._handed < self._last
+            or (self.applying < self.commit and self.applying < self.stable)
+            or self._shown.term != self.term
+            or self._shown.vote != self.vote
+            or self._read_states
+            or self._placed
+            or self._chunks
+            or self._aside_new
+            or self._install is not None
+        )
+
+    def ready(self) -> Ready:
+        """What there is to do now.
+
+        Raises:
+            MisuseError: there is nothing; see `has_ready`.
+        """
+        if not self._has_ready():
+            raise MisuseError("ready() without has_ready: there is nothing to do")
+        self._ready_number += 1
+        ready = new_ready(self._ready_number)
+        log = self.log
+        if self.role_number == LEADER:
+            self._speak()
+        if self._chunks:
+            ready.chunks = self._chunks
+            self._chunks = []
+        if self._aside_new or self._aside_disk_bytes:
+            self._hand_over_aside(ready)
+        if self._install is not None:
+            ready.snapshot = self._install
+            self._install = None
+        last = self._last
+        if self._handed < last:
+            if self._block_first == self._handed + 1 and self._block_last == last:
+                ready.block = self._block
+                self._handed = last
+            else:
+                ready.block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
+                self._handed = ready.block.last
+        ready.last = self._handed
+        shown = self._shown
+        if shown.term != self.term or shown.vote != self.vote:
+            # Not beyond what is durable: after a crash, other entries may stand there.
+            durable = self.commit if self.commit < self.stable else self.stable
+            self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
+
+        writes = ready._writes()
+        messages = self._early
+        ready.early = len(messages)
+        if messages:
+            self._early = []
+        # Replies wait for every entry that they speak of.
+        if self._waiting and self._handed == last:
+            if messages:
+                messages.extend(self._waiting)
+            else:
+                messages = self._waiting
+            self._waiting = []
+            if not self._outstanding and not writes:
+                ready.early = len(messages)
+        if messages:
+            ready.messages = messages
+
+        ceiling = min(self.commit, self.stable)
+        if self.applying < ceiling:
+            entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
+            ready.committed = entries
+            self.applying = ready.applies = self.applying + len(entries)
+        if self._read_states:
+            ready.reads = self._read_states
+            self._read_states = []
+        if self._placed:
+            ready.placed = self._placed
+            self._placed = []
+        if writes or self._outstanding:
+            self._outstanding.append(ready)
+        return ready
+
+    def _speak(self) -> None:
+        """Leader: put what the others should hear into `_early`."""
+        if self._round_wanted:
+            self._begin_round()
+        if self._send_wanted:
+            self._send_wanted = False
+            for peer in self._peers:
+                self._replicate(peer)
+
+    def _hand_over_aside(self, ready: Ready) -> None:
+        """What was set aside lately; and all anew, when most of what the disk holds is of no use,
+        and what took its place in the log is durable."""
+        stale = self._aside_disk_bytes - self._aside_bytes
+        if (
+            stale
+            and self.stable >= self._aside_dropped
+            and self._handed == self._last
+            and (not self.aside or stale > self._aside_bytes + ASIDE_SLACK_BYTES)
+        ):
+            ready.aside = list(self.aside)
+            ready.clears_aside = True
+            self._aside_disk_bytes = self._aside_bytes
+            self._aside_new = []
+        elif self._aside_new:
+            ready.aside = self._aside_new
+            self._aside_new = []
+
+    def advance(self, ready: Ready) -> None:
+        """`ready` is persisted, sent and applied.
+
+        Raises:
+            MisuseError: it is not the oldest that is outstanding, or was not taken from here.
+        """
+        if not self._advanced < ready.number <= self._ready_number or (
+            self._outstanding
+            and self._outstanding[0] is not ready
+            and self._outstanding[0].number <= ready.number
+        ):
+            raise MisuseError(
+                f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
+                f"the last one advanced {self._advanced}; {len(self._outstanding)} are outstanding"
+            )
+        self._advanced = ready.number
+        if self._outstanding and self._outstanding[0] is ready:
+            self.persisted(ready)
+        if ready.applies:
+            self.applied(ready.applies)
+
+    def persisted(self, ready: Ready) -> None:
+        """What `ready` persists is durable (its messages may leave).
+
+        Raises:
+            MisuseError: an earlier one is not durable yet, or this one was reported before.
+        """
+        if not self._outstanding:
+            if ready._writes() or ready.number > self._ready_number:
+                raise MisuseError(f"persisted({ready!r}): it is not outstanding")
+            return
+        if self._outstanding[0] is not ready:
+            if not ready._writes() and ready.number < self._outstanding[0].number:
+                return
+            raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
+        del self._outstanding[0]
+        if ready.snapshot is not None:
+            self.snapshot = ready.snapshot
+            if self.last_applied < ready.snapshot.index:
+                self.last_applied = ready.snapshot.index
+        if ready.last > self.stable:
+            self.stable = ready.last
+            if self.role_number == LEADER and self.stable > self.commit:
+                self._advance_commit()
+        if (
+            self.role_number == CANDIDATE
+            and ready.hard_state is not None
+            and ready.hard_state.term == self.term
+        ):
+            # Its own promise counts once it is durable.
+            self.promised_by.add(self.id)
+            self._answers[self.id] = True
+            self._count_answers()
+
+    def applied(self, index: int) -> None:
+        """The state machine has applied everything up to `index`.
+
+        Raises:
+            MisuseError: that was never handed over, or the index goes back.
+        """
+        snapshot = self.snapshot
+        if index < self.last_applied and snapshot is not None and index <= snapshot.index:
+            return  # a snapshot that was installed meanwhile has overtaken it
+        if not self.last_applied <= index <= self.applying:
+            raise MisuseError(
+                f"applied({index}): entries were handed over up to {self.applying} and applied up "
+                f"to {self.last_applied}"
+            )
+        self.last_applied = index
+
+    def _forget_stable(self, index: int) -> None:
+        """Entries after `index` were replaced: what is on its way to the disk counts no further,
+        even when its write completes later."""
+        if index < self._handed:
+            self._handed = index
+        if index < self.stable:
+            self.stable = index
+        for ready in self._outstanding:
+            if ready.last > index:
+                ready.last = index
+
+
+def _scratch(block: Block) -> Log:
+    """A log that holds `block` alone."""
+    before = block.first - 1
+    log = Log(before, block.term(block.first)) if before else Log()
+    log.append_block(block)
+    return log
+
+
+def _cut(block: Block, first: int, last: int) -> Block:
+    """The entries `first` ... `last` of a block."""
+    if first == block.first and last == block.last:
+        return block
+    return _scratch(block).block(first, last + 1, BLOCK_BYTES_MAX)
+
+
+def _lead(block: Block, other: Block, first: int) -> int:
+    """The first slot from `first` on where `other` has a higher ballot than `block`; else the one
+    after the last of `block`."""
+    end = block.last + 1
+    for slot in range(max(first, other.first), min(end, other.last + 1)):
+        if other.term(slot) > block.term(slot):
+            return slot
+    return end
+
+
+def _restamped(block: Block, floor: int) -> Block:
+    """`block`, with no ballot below `floor`."""
+    before = block.first - 1
+    log = Log(before, floor) if before else Log()
+    for index in range(block.first, block.last + 1):
+        log.append(
+            max(block.term(index), floor), [bytes(block[index])], control=block.is_control(index)
+        )
+    return log.block(block.first, block.last + 1, BLOCK_BYTES_MAX)
+
+
+class _Nobody(QuorumSystem):
+    """No voters are known yet: nothing is decided here."""
+
+    def committed(self, match: Mapping[NodeId, int]) -> int:
+        return 0
+
+    def vote(self, votes: Mapping[NodeId, bool | None]) -> VoteResult:
+        return "pending"
+
+    def has_quorum(self, ids: Iterable[NodeId]) -> bool:
+        return False
+
+    def can_elect(self, ids: Iterable[NodeId]) -> bool:
+        return False
