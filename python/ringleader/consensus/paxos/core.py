@@ -1336,6 +1336,8 @@ class MultiPaxos:
         for."""
         if commit > self.known:
             self.known = commit
+        if self._fetch_from is None:
+            self._fetch_from = sender  # should nothing more come from it
         is_under_way = self._last < commit
         if self._holds_run(self.term):
             if self._run_start <= self.commit + 1:
