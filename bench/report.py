@@ -47,6 +47,7 @@ TITLES = {
     "groups": "Many Raft groups",
     "log": "The replicated log",
     "raft": "A Raft group in one process",
+    "paxos": "A Multi-Paxos group in one process",
     "sim": "The simulator",
 }
 

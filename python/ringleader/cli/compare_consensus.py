@@ -21,7 +21,7 @@ from ringleader.sim.comparison.measures import (
     compare,
     percentile,
 )
-from ringleader.sim.comparison.verdicts import find_recovery, gain, ms, verdicts
+from ringleader.sim.comparison.verdicts import find_recovery, gain, ms, times_as, verdicts
 
 ALGORITHMS = {"raft": "Raft", "paxos": "Multi-Paxos"}
 
@@ -175,7 +175,7 @@ def cost_table(found: Comparison) -> Shown:
         rows.append(cells)
     idle = {(row.algorithm, row.nodes): row.heartbeats_per_s for row in found.costs}
     beats = ", ".join(
-        f"{idle['raft', nodes]:g} and {idle['paxos', nodes]:g} with {nodes} nodes"
+        f"{idle['raft', nodes]:.0f} and {idle['paxos', nodes]:.0f} with {nodes} nodes"
         for nodes in sorted({row.nodes for row in found.costs})
     )
     return Shown(
@@ -207,7 +207,7 @@ def latency_table(found: Comparison) -> Shown:
                 ms(system.floor_us) if system.floor_us else "none",
                 *_latency_cells(each["raft"]),
                 *_latency_cells(paxos),
-                f"{gain(found, paxos):.3g}x",
+                times_as(gain(found, paxos)),
                 str(system.followers_spared),
                 str(system.nodes_spared),
                 str(system.dcs_spared),

@@ -28,7 +28,7 @@ from ringleader.sim.comparison.algorithms import (
     losses_survived,
     nodes_of,
 )
-from ringleader.sim.comparison.group import Clients, Group, Node, command
+from ringleader.sim.comparison.group import PATIENCE_US, Clients, Group, Node, command
 from ringleader.sim.comparison.lines import PARTS, module_lines
 from ringleader.sim.comparison.loop import race, spread
 from ringleader.sim.profiles import MS, PROFILES, SECOND, NetworkFaults
@@ -394,7 +394,11 @@ def gaps(algorithm: Algorithm, case: GapCase, commits: int, seed: int) -> Gaps:
 
     for number in range(commits):
         clock.after(number * case.every_us, ask, number)
-    group.run_until(lambda: settled == commits, "every command has an outcome")
+    group.run_until(
+        lambda: settled == commits,
+        "every command has an outcome",
+        PATIENCE_US + commits * case.every_us,
+    )
     group.settle(SECOND)
     followers = len(group.nodes) - 1
     return Gaps(
