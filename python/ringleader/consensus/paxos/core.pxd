@@ -200,6 +200,7 @@ cdef class MultiPaxos:
     @cython.locals(at=int64_t, floor=int64_t, end=int64_t)
     cdef _absorb(self)
     cdef _drop_covered(self)
+    cdef bint _holds_run(self, int64_t ballot) except -1
     cdef _find_run(self)
     cdef _find_controls(self, int64_t first)
     cdef _learn_from_leader(self, int64_t commit, sender)

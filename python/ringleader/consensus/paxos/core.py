@@ -819,12 +819,13 @@ class MultiPaxos:
             self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
             return
         if ballot > self.term:
+            if message.commit < self.commit:
+                # It would ask for slots that are decided, and that may be compacted here.  (Who was
+                # removed learns so, even while there is a leader.)
+                self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+                return
             # D§4.2.3: who hears a leader does not help to depose it.
             if not message.transfer and self._hears_leader():
-                return
-            if message.commit < self.commit:
-                # It would ask for slots that are decided, and that may be compacted here.
-                self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
                 return
             if message.probe:
                 self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
@@ -1043,7 +1044,7 @@ class MultiPaxos:
             first, last = block.first, block.last
         if message.commit > self.commit:
             self._learn_from_leader(message.commit, message.sender)
-        if first == 0 and message.round != 0 and self.log.last_term == ballot:
+        if first == 0 and message.round != 0 and self._holds_run(ballot):
             first, last = self._run_start, self._last
         if first or message.round != 0:
             self._reply(
@@ -1307,6 +1308,10 @@ class MultiPaxos:
         self.aside = kept
         self._aside_bytes = sum(block.nbytes for block in kept)
 
+    def _holds_run(self, ballot: int) -> bool:
+        """Whether the log ends in entries of `ballot`, not all compacted."""
+        return self._run_start <= self._last and self.log.last_term == ballot
+
     def _find_run(self) -> None:
         """Where the last run of one ballot begins."""
         last = self._last
@@ -1330,9 +1335,11 @@ class MultiPaxos:
         if commit > self.known:
             self.known = commit
         is_under_way = self._last < commit
-        if self.log.last_term == self.term:
+        if self._holds_run(self.term):
             if self._run_start <= self.commit + 1:
-                self._commit_to(commit if commit < self._last else self._last)
+                index = commit if commit < self._last else self._last
+                if index > self.commit:
+                    self._commit_to(index)
                 if commit <= self.commit:
                     return
             else:
@@ -1534,7 +1541,7 @@ class MultiPaxos:
             self.known = index
         name = (index, message.ballot, message.total_bytes, message.checksum)
         if self._incoming != name:
-            if message.offset or (self._incoming is not None and index < self._incoming[0]):
+            if message.offset or message.sender != self._fetch_from:
                 return  # of one that is not being received (any more)
             self._incoming = name
             self._incoming_bytes = self._incoming_crc = 0
