@@ -178,6 +178,7 @@ def test_what_exists_is_not_replaced(refused: Refused, figures: Path, tmp_path: 
         (["--seed", "-1"], "--seed"),
         (["--from", "missing.json"], "missing.json: No such file"),
         (["--from", "missing.json", "--quick"], "measures nothing"),
+        (["--json", "nowhere/figures.json"], "there is no directory nowhere"),
     ],
 )
 def test_misuse_is_refused(refused: Refused, args: list[str], hint: str) -> None:

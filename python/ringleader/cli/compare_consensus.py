@@ -58,8 +58,8 @@ def consensus(
         raise click.UsageError("--from measures nothing: --quick has no meaning with it.")
     if plot_path is not None:
         _check_plots(plot_path, force)
-    if json_path not in (None, "-") and not force and Path(str(json_path)).exists():
-        raise OutputExists(f"{json_path} exists already; --force replaces it")
+    if json_path is not None and json_path != "-":
+        _check_json(Path(json_path), force)
     found = load(from_path) if from_path is not None else _measured(quick, seed)
     text = json.dumps(asdict(found), indent=1) + "\n"
     if json_path == "-":
@@ -76,6 +76,14 @@ def consensus(
 
         for path in save_all(found, plot_path):
             click.echo(path, err=json_path == "-")
+
+
+def _check_json(path: Path, force: bool) -> None:
+    """Now, and not after two minutes."""
+    if not force and path.exists():
+        raise OutputExists(f"{path} exists already; --force replaces it")
+    if not path.parent.is_dir():
+        raise FormatError(f"--json {path}: there is no directory {path.parent}")
 
 
 def _check_plots(directory: str, force: bool) -> None:
