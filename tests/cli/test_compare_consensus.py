@@ -136,6 +136,9 @@ def test_the_answers_follow_from_the_figures(found: Comparison) -> None:
     answers = {verdict.question: verdict.answer for verdict in verdicts(found)}
     assert "6 and 6 messages" in answers["What does a commit cost?"]
     assert "Refused to Raft" in answers["What may only Paxos do?"]
+    text = answers["What is the loss of a leader?"]
+    assert "With Raft rivals split" in text
+    assert "With Multi-Paxos the higher ballot" in text
     slower = [replace(row, ratio=1.5) for row in found.throughputs]
     slow = replace(found, throughputs=slower)
     changed = {verdict.question: verdict.answer for verdict in verdicts(slow)}

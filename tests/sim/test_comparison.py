@@ -262,6 +262,7 @@ def test_a_recovery_is_the_sum_of_its_parts(algorithm: Algorithm) -> None:
     least_us = (ticks - where.profile.heartbeat_ticks - 1) * tick_us
     assert all(least_us <= noticed <= 2 * ticks * tick_us for noticed in row.noticed_us)
     assert all(us > 0 for us in row.committed_us)
+    assert all(count >= 1 for count in row.candidacies)
     assert row == recovery(algorithm, where, MAJORITY, range(5))
 
 

@@ -251,13 +251,13 @@ def recovery_table(found: Comparison) -> Shown:
         for name in ALGORITHMS:
             row = each[name]
             if row.refused:
-                cells += ["refused", "", "", "", ""]
+                cells += ["refused", "", "", "", "", ""]
                 continue
             cells += _recovery_cells(find_recovery(found, row))
         rows.append(cells)
     head = []
     for title in ALGORITHMS.values():
-        head += [f"{title} p50", "p95", "missed", "elected", "committed"]
+        head += [f"{title} p50", "p95", "missed", "elected", "committed", "rivals"]
     return Shown(
         "recovery",
         "From the loss of the leader to the next commit",
@@ -265,7 +265,8 @@ def recovery_table(found: Comparison) -> Shown:
         ["geometry", "quorums", *head],
         rows,
         "missed, elected, committed: medians of the parts: until somebody stands for election; "
-        "until there is a leader; until its first command is committed and applied.",
+        "until there is a leader; until its first command is committed and applied. rivals: how "
+        "often there was more than one candidacy.",
     )
 
 
@@ -279,6 +280,7 @@ def _recovery_cells(row: Recovery) -> list[str]:
         at(row.noticed_us, 50),
         at(row.elected_us, 50),
         at(row.committed_us, 50),
+        f"{sum(count > 1 for count in row.candidacies) / len(row.candidacies):.0%}",
     ]
 
 

@@ -35,8 +35,10 @@ def save_all(found: Comparison, directory: str) -> list[str]:
     for name, draw in PICTURES.items():
         path = str(Path(directory) / name)
         # The same figures give the same file.
-        settings = {"svg.hashsalt": name, "svg.fonttype": "none"}
-        with mpl.rc_context(settings), replacing(path) as file:
+        with (
+            mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
+            replacing(path) as file,
+        ):
             draw(found).savefig(file, format="svg", metadata={"Date": None})
         paths.append(path)
     return paths

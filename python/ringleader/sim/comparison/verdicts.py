@@ -195,18 +195,23 @@ def tail_us(row: Recovery) -> float:
     return percentile(sorted(row.total_us), 95)
 
 
-def _recovery(found: Comparison) -> str:
-    pairs, paid = [], []
+def recovery_pairs(found: Comparison) -> list[tuple[Recovery, Recovery]]:
+    """Raft's and that of Multi-Paxos, wherever both may use the quorums."""
+    pairs = []
     for row in found.latencies:
-        if row.algorithm != "paxos":
-            continue
-        own = find_recovery(found, row)
-        if row.quorums != MAJORITY.name:
-            usual = find_recovery(found, find_latency(found, "paxos", row.geometry))
-            paid.append((median(own.total_us) / median(usual.total_us), row))
-        like = find_latency(found, "raft", row.geometry, row.quorums)
-        if not like.refused:
-            pairs.append((find_recovery(found, like), own))
+        if row.algorithm == "raft" and not row.refused:
+            other = find_latency(found, "paxos", row.geometry, row.quorums)
+            pairs.append((find_recovery(found, row), find_recovery(found, other)))
+    return pairs
+
+
+def sooner(found: Comparison) -> int:
+    """In how many places Multi-Paxos is the sooner one time in twenty."""
+    return sum(tail_us(paxos) < (1 - SAME) * tail_us(raft) for raft, paxos in recovery_pairs(found))
+
+
+def _recovery(found: Comparison) -> str:
+    pairs = recovery_pairs(found)
     raft, paxos = pairs[0]
     text = (
         f"Half of the time, {ms(median(raft.total_us))} without commits in {raft.geometry} with "
@@ -216,16 +221,17 @@ def _recovery(found: Comparison) -> str:
     raft, paxos = max(pairs, key=lambda pair: abs(tail_us(pair[1]) / tail_us(pair[0]) - 1))
     text += (
         f" One time in twenty, most apart in {raft.geometry}, {raft.quorums}: "
-        f"{ms(tail_us(raft))} and more with Raft, {ms(tail_us(paxos))} with Multi-Paxos"
+        f"{ms(tail_us(raft))} and more with Raft, {ms(tail_us(paxos))} with Multi-Paxos, which is "
+        f"the sooner in {sooner(found)} of {len(pairs)} places. "
+        f"{_rivals(raft, 'Raft', 'rivals split the votes of a term, and wait for another timeout')}"
+        f" {_rivals(paxos, 'Multi-Paxos', 'the higher ballot goes on')}"
     )
-    sooner = sum(tail_us(paxos) < (1 - SAME) * tail_us(raft) for raft, paxos in pairs)
-    if 2 * sooner > len(pairs):
-        text += (
-            f", which is the sooner in {sooner} of {len(pairs)} cases: with Raft only a node that "
-            "holds the newest entries can win, with Multi-Paxos anyone can, and gets what it lacks "
-            "with the promises"
-        )
-    text += "."
+    paid = []
+    for row in found.latencies:
+        if row.algorithm == "paxos" and row.quorums != MAJORITY.name:
+            usual = find_recovery(found, find_latency(found, "paxos", row.geometry))
+            own = find_recovery(found, row)
+            paid.append((median(own.total_us) / median(usual.total_us), row))
     if paid:
         times, row = max(paid, key=lambda pair: pair[0])
         text += (
@@ -233,6 +239,20 @@ def _recovery(found: Comparison) -> str:
             f"{times:.2f} times the median of a majority."
         )
     return text
+
+
+def _rivals(row: Recovery, title: str, rule: str) -> str:
+    """What several candidates do to a recovery."""
+    alone: list[int] = []
+    rivalled: list[int] = []
+    for total_us, candidacies in zip(row.total_us, row.candidacies, strict=True):
+        (rivalled if candidacies > 1 else alone).append(total_us)
+    if not alone or not rivalled:
+        return f"With {title} {rule}."
+    return (
+        f"With {title} {rule}: there {len(rivalled)} of {len(row.total_us)} recoveries had more "
+        f"than one candidacy, and took {ms(median(rivalled))}, the others {ms(median(alone))}."
+    )
 
 
 def _gaps(found: Comparison) -> str:
@@ -304,6 +324,12 @@ def _which(found: Comparison) -> str:
                 f"{1 - paxos.sent / raft.sent:.0%} less"
                 + (", and Raft closes a gap sooner." if slower else ", and is no slower.")
             )
+    pairs = recovery_pairs(found)
+    if 2 * sooner(found) > len(pairs):
+        parts.append(
+            "Where a lost leader must be replaced soon even when several nodes stand up at once, "
+            f"Multi-Paxos: sooner one time in twenty in {sooner(found)} of {len(pairs)} places."
+        )
     shared = [
         row
         for row in found.latencies
