@@ -493,7 +493,9 @@ class MultiPaxos:
     def _on_deadline(self) -> None:
         if self.role_number == LEADER:
             self._on_leader_deadline()
-        elif self._promotable():
+            return
+        self._fetch_elsewhere()
+        if self._promotable():
             self._campaign(self.config.pre_vote, False)
         else:
             self._set_election_deadline()
@@ -1372,6 +1374,28 @@ class MultiPaxos:
             )
         )
 
+    def _fetch_elsewhere(self) -> None:
+        """No answer came, and no leader that could be asked again: try any member."""
+        if self.known <= self.commit or self.now < self._fetch_due:
+            return
+        nodes = [node for node in self._acquaintances() if node != self.id]
+        if nodes:
+            self._fetch(nodes[self._draw() % len(nodes)])
+
+    def _acquaintances(self) -> list[NodeId]:
+        """Who may know more: whoever belongs to the group or did, and who was asked last."""
+        found: dict[NodeId, None] = {}
+        for _, membership in self.memberships:
+            found.update(dict.fromkeys(membership.members))
+        if self._fetch_from is not None:
+            found[self._fetch_from] = None
+        return list(found)
+
+    def _served(self) -> None:
+        """What was asked for comes: until it is here, a campaign would only be refused."""
+        if self.role_number == FOLLOWER:
+            self.deadline = max(self.deadline, self.now + self._timeout)
+
     def _on_fetch(self, message: Fetch) -> None:
         """Serve what is chosen, whoever asks: also one who was removed, and has to hear of it."""
         if message.first > self.commit:
@@ -1395,6 +1419,7 @@ class MultiPaxos:
         block = message.block
         if block.last > self.commit and block.first <= self.commit + 1:
             self._learn(block)
+            self._served()
         if message.sender == self._fetch_from:
             self._fetch_blocks += 1
             if self._fetch_blocks == self.config.max_inflight_chunks:
@@ -1539,38 +1564,36 @@ class MultiPaxos:
             return
         if index > self.known:
             self.known = index
-        name = (index, message.ballot, message.total_bytes, message.checksum)
-        if self._incoming != name:
+        # Nodes may stamp the same entry with different ballots; the bytes tell.
+        total_bytes, checksum = message.total_bytes, message.checksum
+        incoming = self._incoming
+        if incoming is None or (index, incoming[1], total_bytes, checksum) != incoming:
             if message.offset or message.sender != self._fetch_from:
                 return  # of one that is not being received (any more)
-            self._incoming = name
+            incoming = self._incoming = (index, message.ballot, total_bytes, checksum)
             self._incoming_bytes = self._incoming_crc = 0
             self._chunks.clear()
         if message.offset != self._incoming_bytes:
             return
         self._incoming_bytes += len(message.data)
         self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
-        if self._incoming_bytes == message.total_bytes and (self._incoming_crc != message.checksum):
+        if self._incoming_bytes == total_bytes and self._incoming_crc != checksum:
             self._reject("snapshot with a wrong checksum")
             self._incoming = None
             self._incoming_bytes = self._incoming_crc = 0
             return
-        self._chunks.append(
-            SnapshotChunk(
-                *(index, message.ballot, message.total_bytes, message.checksum),
-                *(message.offset, message.data),
-            )
-        )
-        if self._incoming_bytes == message.total_bytes:
-            self._install_snapshot(message)
+        self._chunks.append(SnapshotChunk(*incoming, message.offset, message.data))
+        self._served()
+        if self._incoming_bytes == total_bytes:
+            self._install_snapshot(incoming, message.membership)
         elif self._incoming_bytes >= self._fetch_end and message.sender == self._fetch_from:
             self._fetch(message.sender)
 
-    def _install_snapshot(self, message: SnapshotPart) -> None:
+    def _install_snapshot(self, name: tuple[int, int, int, int], members: bytes) -> None:
         """What was accepted in slots that the snapshot does not cover is remembered, as ever."""
-        index, ballot = message.index, message.ballot
-        membership = Membership.from_bytes(message.membership)
-        self._install = Snapshot(index, ballot, membership, Received(), message.checksum)
+        index, ballot, _, checksum = name
+        membership = Membership.from_bytes(members)
+        self._install = Snapshot(index, ballot, membership, Received(), checksum)
         self._incoming = None
         self._incoming_bytes = self._incoming_crc = 0
         if ballot > self.term:
@@ -1741,8 +1764,13 @@ class MultiPaxos:
         in_force = self._in_force()
         if len(in_force) == 1 and self.id not in in_force[0][1].voters:
             # It governs no slot any more; first, one more message to each, so that they know.
+            heir: Progress | None = None
             for peer in self._peers:
                 self._accept_to(peer, None)
+                if peer.match >= self.commit and peer.id in in_force[0][1].voters:
+                    heir = peer
+            if heir is not None:
+                self._early.append(TimeoutNow(self.id, heir.id, self.term))
             self._become_follower(self.term, None)
             return
         self._update_ceiling()
