@@ -623,8 +623,6 @@ class MultiPaxos:
                 return "impossible ballot"
             if not self._is_usable(message.membership):
                 return "impossible snapshot"
-            if message.index > self.commit and message.ballot < self.log.term(self.commit):
-                return "impossible snapshot"
         elif isinstance(message, (Propose, ReadRequest, TimeoutNow)) and not self._knows(
             message.sender
         ):
