@@ -1,5 +1,5 @@
-"""A thousand short lives with all faults, and 250 of Multi-Paxos; RINGLEADER_SEEDS=100000 for a long
-evening."""
+"""A thousand short lives with all faults, a quarter as many of Multi-Paxos; RINGLEADER_SEEDS=100000
+for a long evening."""
 
 from __future__ import annotations
 
