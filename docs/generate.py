@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.raft import Config, core
 from ringleader.sim import profiles
+from ringleader.sim.checker import Invariant
 from ringleader.sim.comparison import measures as consensus_measures
 from ringleader.sim.comparison.verdicts import verdicts
 from ringleader.sim.invariants import INVARIANTS
+from ringleader.sim.paxos_invariants import INVARIANTS as PAXOS_INVARIANTS
 
 DOCS = Path(__file__).resolve().parent
 
@@ -121,14 +123,15 @@ def _value(value: object) -> str:
 # --- the simulator ----------------------------------------------------------------------------
 
 
-def invariants() -> str:
+def invariants(of: Sequence[Invariant] = INVARIANTS) -> str:
     return table(
         ("", "name", "what holds", "from"),
-        (
-            (invariant.number, invariant.name, invariant.text, invariant.source)
-            for invariant in INVARIANTS
-        ),
+        ((invariant.number, invariant.name, invariant.text, invariant.source) for invariant in of),
     )
+
+
+def paxos_invariants() -> str:
+    return invariants(PAXOS_INVARIANTS)
 
 
 def profile_table() -> str:
@@ -280,6 +283,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     },
     "simulator.md": {
         "invariants": invariants,
+        "paxos-invariants": paxos_invariants,
         "profiles": profile_table,
         "faults": fault_table,
     },

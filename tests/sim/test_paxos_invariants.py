@@ -1,4 +1,4 @@
-"""Each invariant of Multi-Paxos fires: the checker is fed transitions that no correct node makes."""
+"""Each invariant of Multi-Paxos fires: its checker is fed what no correct node does."""
 
 from __future__ import annotations
 

@@ -833,7 +833,9 @@ class MultiPaxos:
             self._become_follower(ballot, None)
             self.vote = message.sender
         elif message.commit < self.commit:
-            return  # the leader asks a newcomer, who has learned more meanwhile: it asks again
+            # Its leader asks a voter of a membership that is coming, and that one knows more.
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
         blocks = self._report(message.commit, ballot)
         parts = len(blocks)
         report = 0
@@ -942,6 +944,12 @@ class MultiPaxos:
             if message.ballot == self.term and message.term > self.term:
                 # Someone promised a higher ballot: ours gets nowhere with it any more.
                 self._become_follower(self.term, None)
+            elif message.ballot == self.term and message.commit > self.commit:
+                # A later membership has chosen slots without this node, and its voters cannot
+                # promise what is asked of them before it has learned those.
+                self._become_follower(self.term, None)
+                self.known = max(self.known, message.commit)
+                self._fetch(message.sender)
             return
         if self.role_number == FOLLOWER or message.ballot != self.ballot:
             return
