@@ -21,9 +21,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, NoReturn
 
+from ringleader.consensus.constants import MEMBERSHIP
 from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership, NodeId
-from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,

@@ -1,6 +1,8 @@
 """Paxos: `core` is Multi-Paxos, `messages` what its nodes say, `config` its settings."""
 
+from ringleader.consensus import core as core_base
 from ringleader.consensus import message, ready
+from ringleader.consensus import progress as progress_base
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.message import Message
 from ringleader.consensus.paxos import ballot, core, messages, progress
@@ -11,4 +13,4 @@ from ringleader.kernels import require_compiled
 
 __all__ = ["ConfChange", "Config", "Membership", "Message", "MultiPaxos", "PeerStatus", "Status"]
 
-require_compiled(message, ready, ballot, messages, progress, core)
+require_compiled(message, ready, progress_base, core_base, ballot, messages, progress, core)
