@@ -102,6 +102,8 @@ cdef class CoreBase:
     cdef _set_election_deadline(self)
     cdef int64_t _draw(self)
     cpdef step(self, message)
+    cdef _receive(self, Message message)
+    cdef _objection(self, Message message)
     cdef _step(self, Message message)
     cdef _reject(self, str reason)
     cdef _reply(self, Message message)

@@ -23,6 +23,7 @@ RINGLEADER_PURE=1 runs it as it stands.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.constants import (
@@ -245,6 +246,31 @@ class CoreBase:
             and self.now - self._lease_from <= self.config.lease_ticks
         )
 
+    def _status(self) -> dict[str, Any]:
+        """The fields of a `CoreStatus`."""
+        return {
+            "id": self.id,
+            "role": self.role,
+            "term": self.term,
+            "leader": self.leader,
+            "membership": self.membership,
+            "commit": self.commit,
+            "last_applied": self.last_applied,
+            "stable": self.stable,
+            "first": self.log.first,
+            "last": self._last,
+            "last_term": self.log.last_term,
+            "log_bytes": self.log.nbytes,
+            "snapshot_index": self.snapshot.index if self.snapshot is not None else 0,
+            "uncommitted_bytes": self.uncommitted_bytes,
+            "pending_reads": len(self._reads) + len(self._reads_early),
+            "has_lease": self.has_lease,
+            "transferee": self.transferee,
+            "receiving_snapshot_bytes": self._incoming_bytes if self._incoming else 0,
+            "ticks": self.now,
+            "rejected": dict(self.rejected),
+        }
+
     # --- time --------------------------------------------------------------------------------
 
     def tick(self, count: int = 1) -> None:
@@ -309,6 +335,15 @@ class CoreBase:
         """
         if not isinstance(message, Message):
             raise MisuseError(f"step() takes a message of a {type(self).__name__}, not {message!r}")
+        self._receive(message)
+
+    def _receive(self, message: Message) -> None:
+        problem = message.problem()
+        if problem is None:
+            problem = self._objection(message)
+        if problem is not None:
+            self._reject(problem)
+            return
         self._step(message)
 
     def _is_usable(self, membership: bytes) -> bool:
@@ -1046,7 +1081,13 @@ class CoreBase:
         """
         self._quorum_of(membership)
 
+    def _objection(self, message: Message) -> str | None:
+        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
+        here; or None.  Looks before anything changes."""
+        raise NotImplementedError
+
     def _step(self, message: Message) -> None:
+        """Take in a message that nothing speaks against."""
         raise NotImplementedError
 
     def _promotable(self) -> bool:

@@ -301,33 +301,14 @@ class MultiPaxos(CoreBase):
             for peer in self._peers
         )
         return Status(
-            id=self.id,
-            role=self.role,
-            term=self.term,
+            **self._status(),
             ballot=describe(self.term),
-            leader=self.leader,
-            membership=self.membership,
             pending_membership=self.pending_membership,
-            commit=self.commit,
             chosen_beyond=self.chosen_beyond(),
-            last_applied=self.last_applied,
-            stable=self.stable,
-            first=self.log.first,
-            last=self._last,
-            last_term=self.log.last_term,
-            log_bytes=self.log.nbytes,
             aside_entries=sum(len(block) for block in self.aside),
             aside_bytes=self._aside_bytes,
-            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
-            uncommitted_bytes=self.uncommitted_bytes,
-            pending_reads=len(self._reads) + len(self._reads_early),
-            has_lease=self.has_lease,
-            transferee=self.transferee,
-            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
-            ticks=self.now,
             nacks=self.nacks,
             peers=peers,
-            rejected=dict(self.rejected),
         )
 
     def __repr__(self) -> str:
@@ -354,12 +335,6 @@ class MultiPaxos(CoreBase):
     # --- messages ----------------------------------------------------------------------------
 
     def _step(self, message: Message) -> None:
-        problem = message.problem()
-        if problem is None:
-            problem = self._objection(message)
-        if problem is not None:
-            self._reject(problem)
-            return
         if isinstance(message, Accept):
             self._on_accept(message)
         elif isinstance(message, Accepted):
@@ -393,8 +368,6 @@ class MultiPaxos(CoreBase):
             self._reject("unknown message")
 
     def _objection(self, message: Message) -> str | None:
-        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
-        here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
         if isinstance(message, Accept):

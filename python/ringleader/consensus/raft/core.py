@@ -193,30 +193,11 @@ class Raft(CoreBase):
             for peer in self._peers
         )
         return Status(
-            id=self.id,
-            role=self.role,
-            term=self.term,
+            **self._status(),
             vote=self.vote,
-            leader=self.leader,
-            membership=self.membership,
             membership_index=self.membership_index,
-            commit=self.commit,
-            last_applied=self.last_applied,
-            stable=self.stable,
-            first=self.log.first,
-            last=self._last,
-            last_term=self.log.last_term,
-            log_bytes=self.log.nbytes,
-            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
-            uncommitted_bytes=self.uncommitted_bytes,
-            pending_reads=len(self._reads) + len(self._reads_early),
-            has_lease=self.has_lease,
-            transferee=self.transferee,
             quiesced=self.quiesced,
-            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
-            ticks=self.now,
             peers=peers,
-            rejected=dict(self.rejected),
         )
 
     def __repr__(self) -> str:
@@ -245,12 +226,6 @@ class Raft(CoreBase):
     # --- messages: figure 2, "Rules for All Servers" -----------------------------------------
 
     def _step(self, message: Message) -> None:
-        problem = message.problem()
-        if problem is None:
-            problem = self._objection(message)
-        if problem is not None:
-            self._reject(problem)
-            return
         if self.quiesced and self.role_number == LEADER and isinstance(message, RequestVote):
             self.wake()  # it has not heard what the others have
         if message.term > self.term:
@@ -307,8 +282,6 @@ class Raft(CoreBase):
             self._reject("unknown message")
 
     def _objection(self, message: Message) -> str | None:
-        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
-        here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
         if (
