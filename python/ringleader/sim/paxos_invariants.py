@@ -612,10 +612,11 @@ class PaxosChecker(Checker[PaxosShadow]):
             known = record.values.get(ballot)
             learned = record.value is not None and record.value == value and ballot >= record.ballot
             if known is None:
-                if self.leaders.get(ballot) == s.id:
+                leads = core.role == "leader" and core.term == ballot
+                if learned and not leads:
+                    record.values[ballot] = value  # another stamped it so when it learned it
+                elif self.leaders.get(ballot) == s.id:
                     self._propose(s, core, slot, ballot, value, record)
-                elif learned:
-                    record.values[ballot] = value
                 else:
                     self.violate(
                         7,

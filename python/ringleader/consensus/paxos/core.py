@@ -401,8 +401,6 @@ class MultiPaxos(CoreBase):
                 return "impossible ballot"
             if not self._is_usable(message.membership):
                 return "impossible snapshot"
-            if message.index > self.commit and message.ballot < self.log.term(self.commit):
-                return "impossible snapshot"
         elif isinstance(message, (Propose, ReadRequest, TimeoutNow)) and not self._knows(
             message.sender
         ):
@@ -977,6 +975,8 @@ class MultiPaxos(CoreBase):
         for."""
         if commit > self.known:
             self.known = commit
+        if self._fetch_from is None:
+            self._fetch_from = sender  # should nothing more come from it
         is_under_way = self._last < commit
         if self._holds_run(self.term):
             if self._run_start <= self.commit + 1:
