@@ -33,6 +33,7 @@ COMPILED: list[str] = [
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
+    "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from ringleader.availability import better
 from ringleader.cli.compare import COLUMNS
 from ringleader.cli.comparison import ALGORITHMS, Measured
+from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.raft import Config, core
 from ringleader.sim import profiles
 from ringleader.sim.invariants import INVARIANTS
@@ -90,9 +91,9 @@ def roles_svg() -> str:
 
 
 def settings() -> str:
-    """The attributes of `Config` as its docstring explains them."""
+    """The attributes of `Config` as the docstring of what cores share explains them."""
     described: dict[str, str] = {}
-    text = inspect.getdoc(Config) or ""
+    text = inspect.getdoc(CoreConfig) or ""
     for names, what in re.findall(
         r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", text.split("Attributes:")[1], re.MULTILINE
     ):

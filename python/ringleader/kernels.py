@@ -147,6 +147,7 @@ COMPILED = (
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
+    "ringleader.consensus.paxos.decree",
     "ringleader.consensus.driver",
 )
 

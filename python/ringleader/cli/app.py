@@ -14,6 +14,7 @@ from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.availability import availability
 from ringleader.cli.compare import compare
+from ringleader.cli.compare_consensus import consensus
 from ringleader.cli.demo import demo
 from ringleader.cli.look import balance, plot
 from ringleader.cli.plan import plan
@@ -75,5 +76,6 @@ app.add_command(plot)
 app.add_command(plan)
 app.add_command(demo)
 app.add_command(compare)
+compare.add_command(consensus)
 app.add_command(availability)
 app.add_command(simulate)

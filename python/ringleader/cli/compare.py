@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ringleader.cli.comparison import ALGORITHMS, Measured, measure
 from ringleader.errors import SettingError
@@ -60,6 +61,11 @@ def compare(
     Each one places the same million keys on the same nodes, on one more and on one less.
     """
     if context.invoked_subcommand is not None:
+        given = ParameterSource.COMMANDLINE
+        if any(context.get_parameter_source(name) is given for name in context.params):
+            raise click.UsageError(
+                f"Options of {context.invoked_subcommand!r} stand behind its name."
+            )
         return
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ringleader.sim import profiles
-from ringleader.sim.runner import STATES, Report, Settings, Total, run, run_many, shrink
+from ringleader.sim.family import FAMILIES
+from ringleader.sim.runner import Report, Settings, Total, run, run_many, shrink
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +72,13 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 
 @click.command()
 @click.option(
+    "--consensus",
+    type=click.Choice(tuple(FAMILIES)),
+    default="raft",
+    show_default=True,
+    help="What the group runs on.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 10**9),
     default=100,
@@ -109,6 +117,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--until", type=_Time(), help="With --seed: heal everything at this time.")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, help="Look for a smaller failure.")
 def simulate(
+    consensus: str,
     seeds: int,
     first: int,
     seed: int | None,
@@ -141,6 +150,7 @@ def simulate(
         nodes=nodes,
         only=only,
         until_us=until,
+        consensus=consensus,
     )
     settings.check()
     out = console()
@@ -165,7 +175,7 @@ def simulate(
     if seed is not None:
         out.print(f"digest {report.digest}")
     if failed is None:
-        _show_coverage(out, total)
+        _show_coverage(out, total, FAMILIES[consensus].states)
         out.print("All invariants held.", style="bold green")
         return
     _show_failure(out, failed, shrinks)
@@ -214,7 +224,7 @@ def _progress(out: Console, seeds: int) -> Iterator[Any]:
     yield line
 
 
-def _show_coverage(out: Console, total: Total) -> None:
+def _show_coverage(out: Console, total: Total, states: tuple[str, ...]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -222,7 +232,7 @@ def _show_coverage(out: Console, total: Total) -> None:
     table.add_column("state reached")
     table.add_column("times", justify="right")
     table.add_column("runs", justify="right")
-    names: Iterable[str] = (*STATES, *sorted(total.coverage.keys() - {*STATES}))
+    names: Iterable[str] = (*states, *sorted(total.coverage.keys() - {*states}))
     for name in names:
         count = total.coverage[name]
         table.add_row(name, f"{count:,}", f"{total.reached[name]:,}", style="" if count else "dim")

@@ -15,13 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
+from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.driver import Driver, Recovered
 from ringleader.consensus.log import Entries
 from ringleader.consensus.membership import ConfChange, Membership, NodeId
-from ringleader.consensus.raft import messages as raft_messages
-from ringleader.consensus.raft.config import Config
-from ringleader.consensus.raft.core import Raft
-from ringleader.consensus.raft.messages import RequestVote
+from ringleader.consensus.paxos.ballot import describe as describe_ballot, round_of
+from ringleader.consensus.quorum import Majority
 from ringleader.consensus.ready import Ready, Snapshot, SnapshotSource
 from ringleader.errors import (
     InvariantViolation,
@@ -32,7 +31,7 @@ from ringleader.errors import (
 )
 from ringleader.sim.clock import Clock, NodeClock, Ticker
 from ringleader.sim.disk import SimDisk
-from ringleader.sim.invariants import Checker
+from ringleader.sim.family import CoreFactory, family
 from ringleader.sim.nemesis import Decision, Nemesis, schedule
 from ringleader.sim.network import Network
 from ringleader.sim.profiles import DiskFaults, Faults, Profile
@@ -43,28 +42,10 @@ from ringleader.storage.wal import GroupStorage
 #: Integers that are collected before they go into the digest.
 _DIGEST_BATCH = 4096
 
-#: Makes a core of what a node's disk gave back.  A core that is to be simulated has the attributes
-#: that the checker reads: id, term, vote, role, leader, commit, membership, log, has_ready,
-#: rejected.
-CoreFactory = Callable[[NodeId, Membership, Recovered, Config, int], Any]
-
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
-_EXPECTED_REJECTIONS = frozenset({"vote of a non-voter", "not a member"})
-
-
-def raft_core(
-    node: NodeId, voters: Membership, recovered: Recovered, config: Config, seed: int
-) -> Raft:
-    return Raft(
-        node,
-        voters,
-        log=recovered.log,
-        config=config,
-        seed=seed,
-        hard_state=recovered.hard_state,
-        snapshot=recovered.snapshot,
-        partial=recovered.partial,
-    )
+_EXPECTED_REJECTIONS = frozenset(
+    {"vote of a non-voter", "promise of a non-voter", "refusal of a non-voter", "not a member"}
+)
 
 
 class _Crash(BaseException):
@@ -162,6 +143,7 @@ class SimNode:
         log = recovered.log
         hard_state = recovered.hard_state
         snapshot = recovered.snapshot
+        self.checker.loaded(self.id, log, recovered.aside)
         self.core = cluster.core(
             self.id,
             cluster.initial if self.id in cluster.initial.members else Membership(),
@@ -232,7 +214,7 @@ class SimNode:
         cluster.trace.append((now_us, "receive", self.id, message))
         digest = cluster.digest_words
         digest += (now_us, self.number, cluster.kinds[kind], message.term)
-        if kind is RequestVote and message.pre:
+        if kind is cluster.probe and getattr(message, cluster.probe_flag):
             self.run(self._receive_pre_vote, message)
             return
         self.busy = True
@@ -522,7 +504,8 @@ class Cluster:
         profile: where the nodes stand.
         faults: what goes wrong.
         seed: everything that is random comes from it.
-        core: makes the cores.
+        consensus: which, of `sim.family.FAMILIES`.
+        core: makes the cores; by default those of the consensus.
         scenario: what is replicated, and what its clients do.
         config: their settings; by default drawn from the seed around those of the profile.
         duration_us: of the time of faults.
@@ -537,9 +520,10 @@ class Cluster:
         faults: Faults,
         seed: int,
         *,
-        core: CoreFactory = raft_core,
+        consensus: str = "raft",
+        core: CoreFactory | None = None,
         scenario: Scenario | None = None,
-        config: Config | None = None,
+        config: CoreConfig | None = None,
         duration_us: int = 20_000_000,
         clients: int = 6,
         nodes: int | None = None,
@@ -549,10 +533,14 @@ class Cluster:
         self.profile = profile
         self.faults = faults
         self.seed = seed
-        self.core = core
+        self.family = family(consensus)
+        self.probe, self.probe_flag = self.family.probe, self.family.probe_flag
+        self.core = core if core is not None else self.family.core
         self.scenario: Scenario = scenario if scenario is not None else KeyValue()
         random = Random(f"{seed}:cluster")
-        self.config = config if config is not None else draw_config(profile, faults, random)
+        self.config: CoreConfig = (
+            config if config is not None else self.family.draw_config(profile, faults, random)
+        )
         #: Entries that stay in the log behind a snapshot.
         self.keep_entries = random.choice((0, 5, 50))
         #: Bytes of filling in a snapshot.
@@ -563,10 +551,10 @@ class Cluster:
         self.clock = Clock()
         dcs = profile.nodes[: nodes or len(profile.nodes)]
         self.initial = Membership(range(1, len(dcs) + 1))
-        self.checker = Checker(
+        self.checker = self.family.checker(
             self.initial,
             self.clock,
-            pre_vote=self.config.pre_vote,
+            self.config,
             describe=describe_event,
             elected=self._elected,
         )
@@ -575,12 +563,7 @@ class Cluster:
         self.trace = self.checker.trace
         self.digest_words: list[int] = []
         self._digest = hashlib.blake2b(digest_size=16)
-        names = [
-            name
-            for name in sorted(vars(raft_messages))
-            if isinstance(vars(raft_messages)[name], type)
-        ]
-        self.kinds = {vars(raft_messages)[name]: number for number, name in enumerate(names)}
+        self.kinds = {kind: number for number, kind in enumerate(self.family.messages)}
         #: Command -> its result, and when the first node applied it.
         self.results: dict[bytes, tuple[Any, int]] = {}
         self._executed = 0
@@ -800,9 +783,7 @@ class Cluster:
                 if other.up
             )
             and all(
-                self._keeps_quorum(shadow.configs[-1][1], node)
-                for shadow in self.checker.shadows.values()
-                if shadow.configs
+                self._keeps_quorum(membership, node) for membership in self.checker.configurations()
             )
             and self._keeps_quorum(self.initial, node)
         )
@@ -817,7 +798,8 @@ class Cluster:
                 voter == node or (voter in self.nodes and self.nodes[voter].damaged)
                 for voter in voters
             )
-            if voters and 2 * gone >= len(voters):
+            # Who is needed for a quorum of another kind depends on who else is there.
+            if gone and (2 * gone >= len(voters) or self.config.quorum is not Majority):
                 return False
         return True
 
@@ -881,29 +863,11 @@ class Cluster:
         return self._digest.hexdigest()
 
 
-def draw_config(profile: Profile, faults: Faults, random: Random) -> Config:
-    """Settings that make the rare paths common: small blocks, windows and chunks."""
-    # Without pre-vote the followers of a leader must ignore candidates, and the other way round, or
-    # a node that was removed can disturb the others for ever.
-    pre_vote, check_quorum = random.choice(
-        ((True, True), (True, True), (True, True), (True, False), (False, True))
-    )
-    lease = check_quorum and not faults.clock.jump_every_us and random.random() < 0.5
-    return Config(
-        election_ticks=profile.election_ticks,
-        heartbeat_ticks=profile.heartbeat_ticks,
-        pre_vote=pre_vote,
-        check_quorum=check_quorum,
-        lease=lease,
-        max_block_bytes=random.choice((200, 2000, 2**20)),
-        max_inflight_entries=random.choice((1, 4, 256)),
-        max_inflight_bytes=random.choice((100, 1000, 2**26)),
-        max_uncommitted_bytes=random.choice((500, 2**20, 2**20)),
-        max_apply_bytes=random.choice((200, 2**20)),
-        snapshot_chunk_bytes=random.choice((64, 500, 2**16)),
-        max_inflight_chunks=random.choice((1, 8)),
-        eager_commit=random.random() < 0.5,
-    )
+def draw_config(
+    profile: Profile, faults: Faults, random: Random, consensus: str = "raft"
+) -> CoreConfig:
+    """The settings that a run draws when it is given none."""
+    return family(consensus).draw_config(profile, faults, random)
 
 
 def _without_flips(faults: DiskFaults) -> DiskFaults:
@@ -934,6 +898,8 @@ def _describe_message(message: Any) -> str:
             text = ", ".join(map(describe, value))
         elif isinstance(value, bytes) and len(value) > 8:
             text = f"<{len(value)} bytes>"
+        elif name in ("term", "ballot") and round_of(value):
+            text = describe_ballot(value)
         else:
             text = repr(value)
         fields.append(f"{name}={text}")

@@ -1,10 +1,8 @@
-"""The numbered invariants, and the checker that watches every node for them.
+"""Raft's numbered invariants, and the checker that watches every node for them.
 
-The checker sees a run from outside: what each node hands to its disk, what its disk confirms, what
-it sends, what it applies, and after every event what the node says of itself.  From this it keeps,
-for each node, what its log holds and what of it is durable, and for the whole group one ledger of
-what is committed.  Every check costs a constant for each entry that changed and nothing for the
-others: no log is ever read again.
+From what it sees of a run (`sim.checker`) the checker keeps, for each node, what its log holds and
+what of it is durable, and for the whole group one ledger of what is committed.  Every check costs a
+constant for each entry that changed and nothing for the others: no log is ever read again.
 
 How one log is compared with all others in a constant: entries of one term come from one leader,
 which appends them in order, so every log that holds any of them holds a run that begins at the same
@@ -16,14 +14,12 @@ equal up to it, and all that remains compares two integers.
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
+from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership, NodeId
-from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -35,19 +31,17 @@ from ringleader.consensus.raft.messages import (
     VoteReply,
 )
 from ringleader.consensus.ready import HardState, Ready, Snapshot
-from ringleader.errors import InvariantViolation
+from ringleader.sim.checker import (
+    COMMON,
+    BaseShadow,
+    Checker,
+    Invariant,
+    membership_of,
+    read_block,
+)
 from ringleader.sim.clock import Clock
 
 _TERM = CONTROL_BIT - 1
-#: Events that a violation tells of.
-STORY_EVENTS = 60
-
-
-class Invariant(NamedTuple):
-    number: int
-    name: str
-    text: str
-    source: str
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -137,28 +131,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         "the clients' history is one that a single machine could have given",
         "Raft §8; Herlihy and Wing",
     ),
-    Invariant(
-        14,
-        "composure",
-        "nothing raises but what its interface names, and no peer's message is found malformed",
-        "docs/architecture.md",
-    ),
-    Invariant(
-        15,
-        "outcomes",
-        "what was refused never happens, what was acknowledged did, and each command takes effect "
-        "at most once",
-        "ringleader.consensus.driver",
-    ),
-    Invariant(
-        16,
-        "the state machine's own",
-        "what its author says of the state holds after every command, snapshot and read",
-        "ringleader.sim.user; `ringleader simulate` has none",
-    ),
+    *COMMON,
 )
-
-_NAMES = {invariant.number: invariant.name for invariant in INVARIANTS}
 
 
 class _Run:
@@ -179,82 +153,26 @@ class _Run:
         self.items: list[tuple[int, bytes]] = []
 
 
-class Shadow:
-    """What the checker knows of one node; it outlives the node's crashes.
+class Shadow(BaseShadow):
+    """What the checker knows of one node; see `BaseShadow`.
 
     words           the log that the node has in memory, as far as it was handed to the disk; by
                     index, words[0] = 0.  Advanced by `wrote`.  Invariant: it equals the ledger
                     up to the node's commit index.
     durable         the same for the disk.  Advanced by `synced`.
-    durable_term, durable_vote      the same for the hard state.
-    snapshot        index of the latest snapshot that is durable.
-    stable          what the core takes for durable.
-    pending         what was handed to the disk and is not confirmed: (ready, first, words).
+    pending         (ready, first, words, index of a snapshot).
     configs         (index, membership), ascending: the configurations in `words`.
-    life            1, 2, ...: one for each start.
-    term, vote, role, commit, applied, membership, last     as of the last event of this life.
+    bare            it is a witness: its log has no payloads.
     """
 
-    __slots__ = (
-        "applied",
-        "bare",
-        "chain",
-        "commit",
-        "configs",
-        "durable",
-        "durable_term",
-        "durable_vote",
-        "id",
-        "last",
-        "leads",
-        "life",
-        "membership",
-        "pending",
-        "role",
-        "snapshot",
-        "stable",
-        "term",
-        "up",
-        "vote",
-        "words",
-    )
+    __slots__ = ("bare", "configs", "durable", "words")
 
     def __init__(self, node: NodeId) -> None:
-        self.id = node
         self.words: list[int] = [0]
         self.durable: list[int] = [0]
-        self.durable_term = 0
-        self.durable_vote: NodeId | None = None
-        self.snapshot = 0
-        self.pending: deque[tuple[Ready, int, list[int] | None, int]] = deque()
         self.configs: list[tuple[int, Membership]] = []
-        self.life = 0
-        self.up = False
         self.bare = False
-        self.begin()
-
-    def begin(self) -> None:
-        self.term = 0
-        self.vote: NodeId | None = None
-        self.role = "follower"
-        self.leads = 0
-        self.commit = 0
-        self.applied = 0
-        self.chain = 0
-        self.membership: Membership | None = None
-        self.last = 0
-        self.stable = 0
-        self.pending.clear()
-
-    def forget(self) -> None:
-        """A new disk: what the node held is gone for good."""
-        self.words = [0]
-        self.durable = [0]
-        self.durable_term = 0
-        self.durable_vote = None
-        self.snapshot = 0
-        self.configs = []
-        self.begin()
+        super().__init__(node)
 
 
 def has_quorum(membership: Membership, holds: Container[NodeId]) -> bool:
@@ -279,51 +197,32 @@ def intersect(one: Membership, other: Membership) -> bool:
     )
 
 
-class Checker:
-    """Watches a group; raises `InvariantViolation` at the first event that breaks an invariant.
+class RaftChecker(Checker[Shadow]):
+    """See `Checker`."""
 
-    Args:
-        voters: those that the group begins with.
-        clock: gives the time that a violation names.
-        pre_vote: whether the nodes are configured with it (invariant 11).
-        describe: of an event of the trace, how the story tells it.
-        elected: called when a node was elected.
-    """
+    invariants = INVARIANTS
 
     def __init__(
         self,
         voters: Membership,
         clock: Clock,
+        config: CoreConfig,
         *,
-        pre_vote: bool = True,
         describe: Callable[[tuple[Any, ...]], str] = repr,
         elected: Callable[[], None] | None = None,
     ) -> None:
-        self.initial = voters
-        self.pre_vote = pre_vote
-        self.describe = describe
-        self.elected = elected
-        self.clock = clock
-        self.shadows: dict[NodeId, Shadow] = {}
+        super().__init__(voters, clock, config, describe=describe, elected=elected)
         #: The committed entries' words, by index; [0] stands for the empty log.
         self.ledger: list[int] = [0]
         #: Term -> the highest index that its leader was the first to commit.
         self.committed: dict[int, int] = {}
-        #: By index: the CRC of all payloads applied up to there.
-        self.chain: list[int] = [0]
         self.runs: dict[int, _Run] = {}
         self.leaders: dict[int, NodeId] = {}
         #: Term -> voter -> whom it voted for, durably.
         self.grants: dict[int, dict[NodeId, NodeId]] = {}
         #: (term, candidate) -> who said that it would vote for it.
         self.pre_grants: dict[tuple[int, NodeId], set[NodeId]] = {}
-        #: (term, node): the leader of this term told the node to campaign.
-        self.told: set[tuple[int, NodeId]] = set()
-        #: The highest index of a write that was acknowledged to a client.
-        self.acknowledged = 0
-        self.coverage: Counter[str] = Counter()
-        self.trace: deque[tuple[Any, ...]] = deque(maxlen=STORY_EVENTS)
-        self._sent: dict[type, Callable[[Shadow, Any, Any], None]] = {
+        self._sent = {
             RequestVote: self._sent_request_vote,
             VoteReply: self._sent_vote_reply,
             AppendEntries: self._sent_append,
@@ -334,60 +233,24 @@ class Checker:
             ReadReply: self._sent_read_reply,
         }
 
-    # --- what is said when one is broken -----------------------------------------------------
+    def _new_shadow(self, node: NodeId) -> Shadow:
+        return Shadow(node)
 
-    def violate(self, number: int, node: NodeId | None, text: str) -> NoReturn:
-        story = tuple(self.describe(event) for event in self.trace)
-        where = "" if node is None else f" by node {node}"
-        time = self.clock.now_us / 1e6
-        raise InvariantViolation(
-            f"invariant {number} ({_NAMES[number]}) broken{where} at {time:.6f} s: {text}",
-            number=number,
-            node=node,
-            time=time,
-            story=story,
-        )
+    @property
+    def committed_last(self) -> int:
+        return len(self.ledger) - 1
 
-    def shadow(self, node: NodeId) -> Shadow:
-        found = self.shadows.get(node)
-        if found is None:
-            found = self.shadows[node] = Shadow(node)
-        return found
+    def configurations(self) -> Iterable[Membership]:
+        return [shadow.configs[-1][1] for shadow in self.shadows.values() if shadow.configs]
 
     # --- lives -------------------------------------------------------------------------------
-
-    def crashed(self, node: NodeId) -> None:
-        self.shadows[node].up = False
 
     def started(
         self, node: NodeId, core: Any, hard_state: HardState, snapshot: Snapshot | None, log: Any
     ) -> None:
-        """A node begins a life from what its disk gave back (invariant 6)."""
         s = self.shadow(node)
         snapshot_index = snapshot.index if snapshot is not None else 0
-        if hard_state.term < s.durable_term:
-            self.violate(
-                6, node, f"restarts in term {hard_state.term}, was durable in {s.durable_term}"
-            )
-        if (
-            hard_state.term == s.durable_term
-            and s.durable_vote is not None
-            and hard_state.vote != s.durable_vote
-        ):
-            self.violate(
-                6,
-                node,
-                f"its durable vote in term {hard_state.term} was for {s.durable_vote}, "
-                f"after the restart it is {hard_state.vote}",
-            )
-        written = {(s.durable_term, s.durable_vote)}
-        for ready, *_ in s.pending:
-            if ready.hard_state is not None:
-                written.add((ready.hard_state.term, ready.hard_state.vote))
-        if (hard_state.term, hard_state.vote) not in written:
-            self.violate(6, node, f"restarts with {hard_state!r}, which it never wrote")
-        if snapshot_index < s.snapshot:
-            self.violate(6, node, f"lost its snapshot at {s.snapshot}: has {snapshot_index}")
+        self._check_hard_state(s, hard_state, snapshot_index)
         base, last = log.base, log.last
         if base >= len(self.ledger) or (base and log.base_term != self.ledger[base] & _TERM):
             self.violate(6, node, f"its log begins after {base}, which was never committed")
@@ -511,7 +374,7 @@ class Checker:
             if not run.words[place] & CONTROL_BIT:
                 continue
             index, payload = run.items[place]
-            after = _membership(payload)
+            after = membership_of(payload)
             if after is None:
                 continue
             self.coverage["configurations"] += 1
@@ -557,7 +420,7 @@ class Checker:
             configs.pop()
         if max(words, default=0) & CONTROL_BIT:
             for word, (index, payload) in zip(words, items, strict=True):
-                if word & CONTROL_BIT and (membership := _membership(payload)) is not None:
+                if word & CONTROL_BIT and (membership := membership_of(payload)) is not None:
                     configs.append((index, membership))
 
     # --- the disk ----------------------------------------------------------------------------
@@ -573,7 +436,6 @@ class Checker:
             self._check_run(s, first, *read_block(core.log.block(first, core.log.last + 1)))
 
     def wrote(self, node: NodeId, core: Any, ready: Ready) -> None:
-        """A node hands `ready` to its disk."""
         s = self.shadows[node]
         first = 0
         words: list[int] | None = None
@@ -623,7 +485,6 @@ class Checker:
             s.pending.append((ready, first, words, snapshot_index))
 
     def synced(self, node: NodeId, ready: Ready) -> None:
-        """The disk confirms `ready`."""
         s = self.shadows[node]
         if not s.pending or s.pending[0][0] is not ready:
             if any(pending[0] is ready for pending in s.pending):
@@ -655,27 +516,7 @@ class Checker:
                         1, node, f"votes for {vote} in term {term}, earlier for {voters[node]}"
                     )
 
-    def saved_snapshot(self, node: NodeId, index: int) -> None:
-        """A snapshot of the own state became durable."""
-        s = self.shadows[node]
-        if index > s.snapshot:
-            s.snapshot = index
-
     # --- the network -------------------------------------------------------------------------
-
-    def sent(self, node: NodeId, core: Any, messages: Iterable[Any]) -> None:
-        """Messages leave a node."""
-        s = self.shadows[node]
-        checks = self._sent
-        for message in messages:
-            if message.sender != node or message.to == node:
-                self.violate(10, node, f"sends {message!r}")
-            check = checks.get(type(message))
-            if check is not None:
-                check(s, core, message)
-
-    def _not_durable(self, s: Shadow, message: Any) -> None:
-        self.violate(6, s.id, f"sends {message!r}; durable is term {s.durable_term} only")
 
     def _sent_request_vote(self, s: Shadow, core: Any, message: RequestVote) -> None:
         term = message.term
@@ -836,7 +677,6 @@ class Checker:
     # --- what the node says of itself --------------------------------------------------------
 
     def after(self, node: NodeId, core: Any) -> None:
-        """An event touched the node: whatever changed must be allowed."""
         s = self.shadows[node]
         term = core.term
         if term != s.term:
@@ -869,14 +709,6 @@ class Checker:
                 node,
                 f"its log ends at {log.last}, but what it handed to the disk at {s.last}",
             )
-
-    def before_pre_vote(self, core: Any) -> int:
-        """The term before a pre-vote is delivered; see `after_pre_vote`."""
-        return int(core.term)
-
-    def after_pre_vote(self, node: NodeId, core: Any, term: int, message: Any) -> None:
-        if core.term != term:
-            self.violate(11, node, f"{message!r} moves it from term {term} to {core.term}")
 
     def _learn_leader(self, s: Shadow, core: Any) -> None:
         if core.role == "leader" and s.leads != core.term:
@@ -1005,20 +837,9 @@ class Checker:
 
     # --- the state machine -------------------------------------------------------------------
 
-    def restored(self, node: NodeId, index: int, chain: int) -> None:
-        """The state machine was replaced by a snapshot of the state after `index`."""
-        s = self.shadows[node]
-        if index < s.applied:
-            self.violate(5, node, f"its state moves back from {s.applied} to {index}")
-        if index >= len(self.chain) or self.chain[index] != chain:
-            self.violate(5, node, f"the snapshot at {index} is not the state after {index}")
-        s.applied, s.chain = index, chain
-
     def applied(
         self, node: NodeId, core: Any, first: int, last: int, items: list[tuple[int, bytes]]
     ) -> int:
-        """The state machine applies the commands `items` among the entries `first` ... `last`;
-        returns the CRC of all that it has applied."""
         s = self.shadows[node]
         if first != s.applied + 1:
             self.violate(5, node, f"applies {first}..{last} after {s.applied}")
@@ -1031,65 +852,11 @@ class Checker:
             self.violate(5, node, f"applies {last}; another entry was committed there")
         if last >= len(s.durable) or s.durable[last] != ledger[last]:
             self.violate(6, node, f"applies {last}, which is not durable here")
-        at = first
-        chain = s.chain
-        chains = self.chain
-        for index, payload in items:
-            while at < index:
-                self._applied_control(s, at, chain)
-                at += 1
-            word = ledger[at]
-            run = self.runs[word & _TERM]
-            if word & CONTROL_BIT or run.items[at - run.start] != (index, payload):
-                self.violate(5, node, f"applies at {at} {payload!r}, which was not committed there")
-            chain = zlib.crc32(payload, chain)
-            if at == len(chains):
-                chains.append(chain)
-            elif chains[at] != chain:
-                self.violate(5, node, f"has applied other entries than others up to {at}")
-            at += 1
-        while at <= last:
-            self._applied_control(s, at, chain)
-            at += 1
-        s.applied, s.chain = last, chain
-        return chain
+        return self._apply(s, first, last, items)
 
-    def _applied_control(self, s: Shadow, index: int, chain: int) -> None:
-        if not self.ledger[index] & CONTROL_BIT:
-            self.violate(5, s.id, f"does not apply the command at {index}")
-        if index == len(self.chain):
-            self.chain.append(chain)
-
-    # --- clients -----------------------------------------------------------------------------
-
-    def acknowledge(self, index: int) -> None:
-        """A client was told that its write at `index` took effect."""
-        if index > self.acknowledged:
-            self.acknowledged = index
-
-    def read_served(self, node: NodeId, floor: int) -> None:
-        """A read that began when `floor` was committed is answered from this node's state."""
-        applied = self.shadows[node].applied
-        if applied < floor:
-            self.violate(
-                9,
-                node,
-                f"serves a read after {applied}, which began when {floor} was committed",
-            )
-
-
-def read_block(block: Block) -> tuple[list[int], list[tuple[int, bytes]]]:
-    """The words of a block's column of terms, and the (index, payload) of each entry."""
-    if block.has_control:
-        first = block.first
-        return block.terms.tolist(), [
-            (index, bytes(block[index])) for index in range(first, block.last + 1)
-        ]
-    if len(block) == 1:
-        return [block.last_term], list(block)
-    return block.terms.tolist(), list(block)
-
-
-def _membership(payload: bytes) -> Membership | None:
-    """The configuration that a control entry carries, or None."""
-    return Membership.from_bytes(payload[1:]) if payload[:1] == MEMBERSHIP else None
+    def _command(self, index: int) -> tuple[int, bytes] | None:
+        word = self.ledger[index]
+        if word & CONTROL_BIT:
+            return None
+        run = self.runs[word & _TERM]
+        return run.items[index - run.start]

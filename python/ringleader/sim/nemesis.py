@@ -336,6 +336,8 @@ class Nemesis:
                 after = now.changed(change)
             except MembershipError:
                 continue
+            if after.joint and not self.cluster.family.joint:
+                after = after.left()
             if not self.cluster.may_become(after):
                 continue
             for node in after.members:
@@ -352,7 +354,7 @@ class Nemesis:
         if now.joint:
             return ConfChange.leave_joint()
         cluster = self.cluster
-        transition = random.choice(("auto", "auto", "joint", "explicit"))
+        transition = random.choice(cluster.family.transitions)
         voters = [node for node in now.voters if node not in now.witnesses]
         # A node that is lost goes first.
         lost = [node for node in now.members if cluster.nodes[node].lost]

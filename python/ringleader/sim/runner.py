@@ -19,62 +19,14 @@ from dataclasses import dataclass, field, replace
 
 from ringleader.errors import InvariantViolation, SettingError
 from ringleader.sim import profiles
-from ringleader.sim.cluster import Cluster, CoreFactory, raft_core
+from ringleader.sim.cluster import Cluster
+from ringleader.sim.family import CoreFactory, family
 from ringleader.sim.nemesis import Decision, schedule
 from ringleader.sim.workload import Scenario
 
 SECOND = 1_000_000
 #: Runs that `shrink` may spend.
 SHRINK_RUNS_MAX = 400
-
-#: States that a run should reach, in the order in which a report shows them.
-STATES: tuple[str, ...] = (
-    "elections won",
-    "votes refused",
-    "pre-votes refused",
-    "leaders that stepped down",
-    "appends refused",
-    "conflicting tails replaced",
-    "partitions",
-    "partitions of one direction",
-    "clogs",
-    "storms",
-    "crashes",
-    "crashes inside a step",
-    "crashes of all nodes",
-    "restarts",
-    "restarts with writes under way",
-    "restarts that lost unsynced writes",
-    "torn tails recovered",
-    "durable bits flipped",
-    "damaged disks refused",
-    "disks full",
-    "disks slow",
-    "nodes stopped by their disk",
-    "snapshots taken",
-    "snapshot chunks sent",
-    "snapshot chunks confirmed",
-    "snapshots resumed after a restart",
-    "snapshots installed",
-    "membership changes asked for",
-    "membership changes refused",
-    "configurations",
-    "joint configurations entered",
-    "joint configurations left",
-    "members with learners",
-    "members with witnesses",
-    "transfers asked for",
-    "transfers refused",
-    "transfers sent",
-    "transfers completed",
-    "reads answered",
-    "reads at followers",
-    "reads under a lease",
-    "writes answered",
-    "operations timed out",
-    "operations lost in a crash",
-    "operations checked",
-)
 
 
 @dataclass(frozen=True)
@@ -89,6 +41,7 @@ class Settings:
     nodes: int | None = None
     only: tuple[int, ...] | None = None
     until_us: int | None = None
+    consensus: str = "raft"
 
     def check(self) -> None:
         """Raises:
@@ -96,6 +49,7 @@ class Settings:
         """
         profile = profiles.profile(self.profile)
         profiles.faults(self.faults)
+        family(self.consensus)
         if self.nodes is not None and not 1 <= self.nodes <= len(profile.nodes):
             raise SettingError(
                 f"nodes={self.nodes}: profile {self.profile!r} has 1 to {len(profile.nodes)}"
@@ -119,9 +73,11 @@ class Settings:
     @property
     def command(self) -> str:
         """The command line that runs these settings again."""
-        parts = ["ringleader simulate", f"--seed {self.seed}", f"--profile {self.profile}"]
-        parts.append(f"--faults {self.faults}")
         defaults = Settings(self.seed)
+        parts = ["ringleader simulate"]
+        if self.consensus != defaults.consensus:
+            parts.append(f"--consensus {self.consensus}")
+        parts += [f"--seed {self.seed}", f"--profile {self.profile}", f"--faults {self.faults}"]
         if self.duration_us != defaults.duration_us:
             parts.append(f"--duration {_seconds(self.duration_us)}")
         if self.clients != defaults.clients:
@@ -163,7 +119,7 @@ class Report:
 
 
 def run(
-    settings: Settings, core: CoreFactory = raft_core, scenario: Scenario | None = None
+    settings: Settings, core: CoreFactory | None = None, scenario: Scenario | None = None
 ) -> Report:
     """Simulate once.
 
@@ -181,12 +137,13 @@ def run(
             gc.enable()
 
 
-def _run(settings: Settings, core: CoreFactory, scenario: Scenario | None) -> Report:
+def _run(settings: Settings, core: CoreFactory | None, scenario: Scenario | None) -> Report:
     begun = time.perf_counter()
     cluster = Cluster(
         profiles.profile(settings.profile),
         profiles.faults(settings.faults),
         settings.seed,
+        consensus=settings.consensus,
         core=core,
         scenario=scenario,
         duration_us=settings.duration_us,
@@ -220,7 +177,7 @@ def run_many(
     settings: Settings,
     seeds: Iterable[int],
     jobs: int | None = None,
-    core: CoreFactory = raft_core,
+    core: CoreFactory | None = None,
     scenario: Scenario | None = None,
 ) -> Iterator[Report]:
     """Simulate the same with each seed, in `jobs` processes (as many as CPUs), in any order."""
@@ -235,7 +192,7 @@ def run_many(
         yield from pool.imap_unordered(_run_task, tasks, chunksize=1)
 
 
-def _run_task(task: tuple[Settings, CoreFactory, Scenario | None]) -> Report:
+def _run_task(task: tuple[Settings, CoreFactory | None, Scenario | None]) -> Report:
     return run(*task)
 
 
@@ -244,7 +201,7 @@ def _run_task(task: tuple[Settings, CoreFactory, Scenario | None]) -> Report:
 
 def shrink(
     report: Report,
-    core: CoreFactory = raft_core,
+    core: CoreFactory | None = None,
     scenario: Scenario | None = None,
     *,
     runs_max: int = SHRINK_RUNS_MAX,

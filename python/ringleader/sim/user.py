@@ -245,6 +245,7 @@ def simulate(
     invariant: Callable[[M], object] | None = None,
     state: Callable[[M], object] | None = None,
     seeds: Iterable[int] = range(1, 21),
+    consensus: str = "raft",
     profile: str = "lan-3",
     faults: str = "all",
     duration_s: float = 20.0,
@@ -261,6 +262,7 @@ def simulate(
         state: what must be equal on all nodes in the end; by default `machine.snapshot()`, which
             then has to be the same for equal states (sort what has no order).
         seeds: one run for each.  The same seed gives the same run.
+        consensus: "raft" or "paxos".
         profile, faults: see `ringleader.sim.profiles`.
         duration_s: how long faults go on in each run, in virtual time.
         clients: in each run.
@@ -277,6 +279,7 @@ def simulate(
         faults=faults,
         duration_us=round(duration_s * 1_000_000),
         clients=clients,
+        consensus=consensus,
     )
     total = Total()
     for report in run_many(settings, seeds, jobs, scenario=user):

@@ -43,6 +43,7 @@ VALUE_BYTES_MAX = 48
 #: The name under which commands come that no client waits for.
 BURST_CLIENT = 2**32 - 1
 BURST_KEY = 200
+BURST_MAX = 60
 
 
 class Machine(Protocol):
@@ -438,7 +439,9 @@ class Workload:
         """
         calls: list[Call] = []
         commands: list[bytes] = []
-        for _ in range(random.randrange(2, 60)):
+        # No more than a core takes at once.
+        most: int = getattr(self.cluster.config, "window", BURST_MAX)
+        for _ in range(min(random.randrange(2, BURST_MAX), most)):
             self._bursts += 1
             key = BURST_KEY + self._bursts % 32
             value = b"b%d," % self._bursts
@@ -501,7 +504,7 @@ class Workload:
             pending.settled = True
             pending.client.again()
         elif command is None:
-            pending.floor = len(self.cluster.checker.ledger) - 1
+            pending.floor = self.cluster.checker.committed_last
             node.read(pending)
         else:
             node.propose(command, pending)

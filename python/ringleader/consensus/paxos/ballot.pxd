@@ -2,7 +2,6 @@
 from libc.stdint cimport int64_t
 
 cdef int64_t _NUMBERS
-cdef int NUMBER_BITS
 
 cpdef int64_t number_of(node) except -1
 cpdef int64_t round_of(int64_t ballot)

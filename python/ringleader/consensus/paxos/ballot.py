@@ -49,7 +49,7 @@ def check_numbers(nodes: Iterable[NodeId]) -> None:
 
 
 def round_of(ballot: int) -> int:
-    return ballot >> NUMBER_BITS
+    return ballot >> 32
 
 
 def owner_number(ballot: int) -> int:
@@ -58,7 +58,7 @@ def owner_number(ballot: int) -> int:
 
 def next_ballot(after: int, number: int) -> int:
     """The first ballot of proposer `number` in the round that follows ballot `after`."""
-    return ((after >> NUMBER_BITS) + 1) << NUMBER_BITS | number
+    return ((after >> 32) + 1 << 32) | number
 
 
 def describe(ballot: int) -> str:

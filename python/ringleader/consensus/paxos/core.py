@@ -1746,10 +1746,8 @@ class MultiPaxos:
         phase-1 quorum has promised."""
         ceiling = self.commit + self._window
         for first, membership in self._in_force():
-            if first > self.commit + 1 and not self._quorum_of(membership).can_elect(
-                self.promised_by
-            ):
-                ceiling = min(ceiling, first - 1)
+            if not self._quorum_of(membership).can_elect(self.promised_by):
+                ceiling = min(ceiling, max(first - 1, self.commit))
         self._ceiling = ceiling
 
     def _prepare_newcomers(self) -> None:

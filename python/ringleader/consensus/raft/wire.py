@@ -1,59 +1,31 @@
-"""Raft's messages as bytes, for whoever has no codec of its own.
-
-Format version 1 (docs/formats.md): a fixed head with a checksum, the two node ids, then the fields
-of the message's kind in the order of its `FIELDS`.  What `decode` returns is well formed; whether
-an honest peer can have sent it is for `Message.problem` and the core to say.
-"""
+"""Raft's messages as bytes: numbers of its kinds; see `ringleader.consensus.wire`."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from typing import Any
-
-from ringleader.consensus.log import Block
-from ringleader.consensus.membership import NodeId
 from ringleader.consensus.message import Message
 from ringleader.consensus.raft import messages as m
-from ringleader.errors import BlockError, FormatError, VersionError
-from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, NODE_ID_BYTES_MAX
+from ringleader.consensus.wire import MESSAGE_BYTES_MAX, VERSION, Codec
 
-VERSION = 1
-#: Bytes of one message: the largest block, and room for everything else.
-MESSAGE_BYTES_MAX = BLOCK_BYTES_MAX + 2**20
+__all__ = ["CODEC", "KINDS", "MESSAGE_BYTES_MAX", "VERSION", "decode", "encode"]
 
-#: CRC32C of all that follows, version, kind, 0, total bytes.
-_HEAD = struct.Struct("<IBBHQ")
-_NUMBER = struct.Struct("<q")
-_SIZE = struct.Struct("<I")
-
-#: The numbers stand on the wire: never reuse or renumber.
-KINDS: dict[int, Callable[..., Message]] = {
-    1: m.RequestVote,
-    2: m.VoteReply,
-    3: m.AppendEntries,
-    4: m.AppendReply,
-    5: m.InstallSnapshot,
-    6: m.SnapshotReply,
-    7: m.TimeoutNow,
-    8: m.Quiesce,
-    9: m.ReadRequest,
-    10: m.ReadReply,
-    11: m.Propose,
-    12: m.ProposeReply,
-}
-_NUMBERS: dict[object, int] = {kind: number for number, kind in KINDS.items()}
-_FLAGS = frozenset({"pre", "transfer", "granted", "refused", "installed"})
-_BYTES = frozenset({"membership", "data", "context"})
-
-
-def _put_id(out: list[bytes], node: NodeId) -> None:
-    if isinstance(node, str):
-        text = node.encode()
-        out.append(bytes((1, len(text))) + text)
-    else:
-        out.append(b"\0" + _NUMBER.pack(node))
+CODEC = Codec(
+    "Raft",
+    {
+        1: m.RequestVote,
+        2: m.VoteReply,
+        3: m.AppendEntries,
+        4: m.AppendReply,
+        5: m.InstallSnapshot,
+        6: m.SnapshotReply,
+        7: m.TimeoutNow,
+        8: m.Quiesce,
+        9: m.ReadRequest,
+        10: m.ReadReply,
+        11: m.Propose,
+        12: m.ProposeReply,
+    },
+)
+KINDS = CODEC.kinds
 
 
 def encode(message: Message) -> bytes:
@@ -62,103 +34,7 @@ def encode(message: Message) -> bytes:
     Raises:
         FormatError: it is of no kind that has a number here, or a field does not fit.
     """
-    number = _NUMBERS.get(type(message))
-    if number is None:
-        raise FormatError(f"{type(message).__name__} has no number on the wire")
-    out: list[bytes] = []
-    try:
-        _put_id(out, message.sender)
-        _put_id(out, message.to)
-        for name in message.FIELDS[2:]:
-            value: Any = getattr(message, name)
-            if name in _FLAGS:
-                out.append(b"\1" if value else b"\0")
-            elif name in _BYTES:
-                out += (_SIZE.pack(len(value)), value)
-            elif name == "block":
-                data = bytes(value) if value is not None else b""
-                out += (_SIZE.pack(len(data)), data)
-            elif name == "payloads":
-                out.append(_SIZE.pack(len(value)))
-                for payload in value:
-                    out += (_SIZE.pack(len(payload)), payload)
-            else:
-                out.append(_NUMBER.pack(value))
-    except (struct.error, ValueError, TypeError) as error:
-        raise FormatError(f"{message!r} cannot be encoded: {error}") from error
-    body = b"".join(out)
-    total = _HEAD.size + len(body)
-    if total > MESSAGE_BYTES_MAX:
-        raise FormatError(f"a message of {total} bytes: at most {MESSAGE_BYTES_MAX}")
-    head = _HEAD.pack(0, VERSION, number, 0, total)[4:]
-    crc = hashing.crc32c(body, hashing.crc32c(head))
-    return crc.to_bytes(4, "little") + head + body
-
-
-class _Reader:
-    """Takes fields from bytes, and never more than are there."""
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self.data = data
-        self.at = at
-
-    def take(self, count: int) -> bytes:
-        if count > len(self.data) - self.at:
-            raise FormatError(f"a message ends at byte {len(self.data)}, amid a field")
-        start, self.at = self.at, self.at + count
-        return self.data[start : self.at]
-
-    def number(self) -> int:
-        (value,) = _NUMBER.unpack(self.take(_NUMBER.size))
-        return int(value)
-
-    def size(self) -> int:
-        (value,) = _SIZE.unpack(self.take(_SIZE.size))
-        return int(value)
-
-    def flag(self) -> bool:
-        value = self.take(1)
-        if value not in (b"\0", b"\1"):
-            raise FormatError(f"a flag is 0 or 1, not {value[0]}")
-        return value == b"\1"
-
-    def node(self) -> NodeId:
-        kind = self.take(1)
-        if kind == b"\0":
-            number = self.number()
-            if number <= 0:
-                raise FormatError(f"a node id is positive, not {number}")
-            return number
-        if kind != b"\1":
-            raise FormatError(f"there is no kind {kind[0]} of node id")
-        length = self.take(1)[0]
-        if not 0 < length <= NODE_ID_BYTES_MAX:
-            raise FormatError("a node id is empty")
-        try:
-            return self.take(length).decode()
-        except UnicodeDecodeError as error:
-            raise FormatError(f"a node id is not UTF-8: {error}") from error
-
-    def block(self) -> Block | None:
-        data = self.take(self.size())
-        try:
-            return Block(data) if data else None
-        except BlockError as error:
-            raise FormatError(f"a message with a damaged block: {error}") from error
-
-    def payloads(self) -> tuple[bytes, ...]:
-        count = self.size()
-        if count > BLOCK_ENTRIES_MAX:
-            raise FormatError(f"{count} payloads in one message: at most {BLOCK_ENTRIES_MAX}")
-        return tuple(self.take(self.size()) for _ in range(count))
-
-    def field(self, name: str) -> Any:
-        if name in _FLAGS:
-            return self.flag()
-        if name in _BYTES:
-            return self.take(self.size())
-        read: dict[str, Callable[[], Any]] = {"block": self.block, "payloads": self.payloads}
-        return read.get(name, self.number)()
+    return CODEC.encode(message)
 
 
 def decode(data: bytes) -> Message:
@@ -166,27 +42,7 @@ def decode(data: bytes) -> Message:
 
     Raises:
         VersionError: a newer version wrote it.
-        FormatError: it is cut short, altered, or no message; a block in it breaks a guarantee.
+        FormatError: it is cut short, altered, or no message of Raft; a block in it breaks a
+            guarantee.
     """
-    if not isinstance(data, bytes):
-        data = bytes(data)
-    if len(data) < _HEAD.size:
-        raise FormatError(f"a message has {_HEAD.size} bytes or more, not {len(data)}")
-    crc, version, number, zero, total = _HEAD.unpack_from(data)
-    if version > VERSION:
-        raise VersionError(
-            f"a message of version {version}; this ringleader reads up to {VERSION}: upgrade it"
-        )
-    if total != len(data):
-        raise FormatError(f"a message of {total} bytes came as {len(data)}")
-    if hashing.crc32c(data[4:]) != crc:
-        raise FormatError("a message was altered on the way: its checksum differs")
-    kind = KINDS.get(number)
-    if version != VERSION or zero or kind is None:
-        raise FormatError(f"version {version}, kind {number}, flags {zero:#x}: no message")
-    reader = _Reader(data, _HEAD.size)
-    sender, to = reader.node(), reader.node()
-    fields = [reader.field(name) for name in kind.FIELDS[2:]]  # type: ignore[attr-defined]
-    if reader.at != len(data):
-        raise FormatError(f"a message has {len(data) - reader.at} bytes too many")
-    return kind(sender, to, *fields)
+    return CODEC.decode(data)
