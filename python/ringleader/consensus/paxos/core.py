@@ -1534,7 +1534,12 @@ class MultiPaxos:
             self.known = index
         name = (index, message.ballot, message.total_bytes, message.checksum)
         if self._incoming != name:
-            if message.offset or (self._incoming is not None and index < self._incoming[0]):
+            # Whoever is asked may have an older one only, and the sender of the newer be gone.
+            if message.offset or (
+                self._incoming is not None
+                and index < self._incoming[0]
+                and message.sender != self._fetch_from
+            ):
                 return  # of one that is not being received (any more)
             self._incoming = name
             self._incoming_bytes = self._incoming_crc = 0
