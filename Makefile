@@ -14,7 +14,7 @@ BENCH_PYTHON ?= $(shell for p in python3.13 $(wildcard $(HOME)/.pyenv/versions/3
 
 # The consensus core is Python that is compiled as it stands.
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.c csrc/*.h pyx/*.pyx pyx/*.pxd pyx/*.h \
-	python/ringleader/consensus/*.p* python/ringleader/consensus/raft/*.p*)
+	python/ringleader/consensus/*.p* python/ringleader/consensus/*/*.p*)
 READY   := $(VENV)/.ready
 BENCH   := .venv-bench
 BENCH_READY := $(BENCH)/.ready

@@ -29,7 +29,7 @@ SUITES = (
     *("policy", "movement", "balance", "partitions", "bounded"),
     *("tables", "placers", "formats"),
     *("threads", "churn", "hashing", "curve"),
-    *("quorum", "log", "raft", "groups", "sim"),
+    *("quorum", "log", "raft", "groups", "decree", "sim"),
 )
 
 

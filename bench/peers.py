@@ -16,6 +16,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +32,7 @@ Owners = NDArray[np.uint32]
 MODULES = {
     "cassandra-driver": "cassandra.cmurmur3",
     "duckdb": "duckdb",
+    "essential-paxos": "paxos.essential",
     "fastring": "fastring",
     "jump-consistent-hash": "jump",
     "mmh3": "mmh3",
@@ -519,6 +522,38 @@ class XxhashJump(RingPeer):
             return ring[bucket(xxh3_64_intdigest(key.encode()), count)]  # type: ignore[no-any-return]
 
         return get
+
+
+# --- essential-paxos -----------------------------------------------------------------------------
+
+#: It compares proposal ids with None, which only Python 2 does (None is below everything there):
+#: each such place, and what says the same in Python 3.
+ESSENTIAL_PAXOS_REPAIRS = {
+    "if prev_accepted_id > self.last_accepted_id:": "if prev_accepted_id is not None and "
+    "(self.last_accepted_id is None or prev_accepted_id > self.last_accepted_id):",
+    "elif proposal_id > self.promised_id:": "elif self.promised_id is None or "
+    "proposal_id > self.promised_id:",
+    "if proposal_id >= self.promised_id:": "if self.promised_id is None or "
+    "proposal_id >= self.promised_id:",
+    "if not proposal_id > last_pn:": "if last_pn is not None and not proposal_id > last_pn:",
+}
+
+
+def essential_paxos() -> ModuleType:
+    """`paxos.essential` of essential-paxos 2.0, repaired for Python 3.
+
+    Raises:
+        ImportError: it is not installed, or another version whose text does not have these places.
+    """
+    found = importlib.import_module(MODULES["essential-paxos"])
+    text = Path(str(found.__file__)).read_text()
+    for place, repaired in ESSENTIAL_PAXOS_REPAIRS.items():
+        if text.count(place) != 1:
+            raise ImportError(f"essential-paxos is not as 2.0 is: {place!r} is not in it")
+        text = text.replace(place, repaired)
+    module = ModuleType(found.__name__)
+    exec(compile(text, str(found.__file__), "exec"), module.__dict__)
+    return module
 
 
 RINGS: tuple[ChangingPeer, ...] = (Fastring(), Uhashring(), UhashringKetama(), Tooz())

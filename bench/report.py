@@ -47,6 +47,7 @@ TITLES = {
     "groups": "Many Raft groups",
     "log": "The replicated log",
     "raft": "A Raft group in one process",
+    "decree": "One value, by single-decree Paxos",
     "sim": "The simulator",
 }
 

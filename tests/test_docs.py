@@ -53,8 +53,8 @@ def test_the_python_of_a_page(page: str) -> None:
     assert tried > 5
 
 
-@pytest.mark.parametrize("page", ["availability.md", "movement.md"])
-def test_the_python_of_a_page_on_placement(page: str) -> None:
+@pytest.mark.parametrize("page", ["availability.md", "movement.md", "paxos.md"])
+def test_the_python_of_a_page_without_simulator(page: str) -> None:
     path = str(DOCS / page)
     failed, tried = doctest.testfile(path, module_relative=False, encoding="utf-8")
     assert failed == 0

@@ -226,7 +226,7 @@ HEAD = b"\0" + struct.pack("<q", 1) + b"\0" + struct.pack("<q", 2)
     ("wire", "kind", "fields"),
     [
         (raft_wire, "AppendEntries", struct.pack("<5q", 1, 0, 0, 0, 1)),
-        (paxos_wire, "Promise", struct.pack("<2qB2q", 1, 0, 0, 0, 1)),
+        (paxos_wire, "Promise", struct.pack("<2qB3q", 1, 0, 0, 9, 0, 1)),
         (paxos_wire, "Accept", struct.pack("<3q", 1, 0, 1)),
         (paxos_wire, "Learn", struct.pack("<2q", 1, 1)),
     ],

@@ -227,7 +227,7 @@ def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
 
 CORE = "consensus/raft/core.py"
 PROGRESS = "consensus/raft/progress.py"
-CONFIG = "consensus/raft/config.py"
+CONFIG = "consensus/config.py"
 DRIVER = "consensus/driver.py"
 WAL = "storage/wal.py"
 RECORD = "storage/record.py"

@@ -25,6 +25,7 @@ from ringleader.consensus import (
     Ready,
 )
 from ringleader.consensus.driver import StateMachine, Storage, Transport
+from ringleader.consensus.paxos import Acceptor, AcceptorState, Group, Learner, Proposer
 from ringleader.consensus.raft import Config, Message, Status
 from ringleader.consensus.ready import HardState, SnapshotSource
 from ringleader.placement import (
@@ -194,6 +195,18 @@ assert_type(ready.committed, Entries | None)
 assert_type(core.membership.changed(ConfChange(learners=["b"])), Membership)
 
 
+group = Group(Flexible([1, 2, 3], replication=2, election=2), learners=["a"])
+proposer = Proposer(1, group, seed=1)
+acceptor = Acceptor(1, [1, 2, 3], state=AcceptorState())
+step = proposer.propose(b"x")
+saved = step.state.to_bytes() if step.state is not None else b""
+answers = [acceptor.step(request).saved() for request in step.saved() if request.to == 1]
+assert_type(len(answers[0]), int)
+assert_type(proposer.chosen, bytes | None)
+assert_type(Learner("a", group).chosen, bytes | None)
+assert_type(acceptor.state, AcceptorState)
+
+
 def command_of(random: Random) -> bytes:
     return random.randbytes(3)
 
@@ -215,4 +228,5 @@ def refused() -> None:
     Raft(1.5)  # type: ignore[arg-type]
     core.propose(["text"])  # type: ignore[list-item]
     Driver(core, storage, wire, object())  # type: ignore[arg-type]
+    proposer.propose("text")  # type: ignore[arg-type]
     simulate(object, command_of)  # type: ignore[type-var]

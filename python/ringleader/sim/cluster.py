@@ -19,7 +19,8 @@ from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.driver import Driver, Recovered
 from ringleader.consensus.log import Entries
 from ringleader.consensus.membership import ConfChange, Membership, NodeId
-from ringleader.consensus.paxos.ballot import describe as describe_ballot, round_of
+from ringleader.consensus.paxos.ballot import describe as describe_ballot
+from ringleader.consensus.paxos.ballot import round_of
 from ringleader.consensus.quorum import Majority
 from ringleader.consensus.ready import Ready, Snapshot, SnapshotSource
 from ringleader.errors import (

@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from ringleader.consensus.config import CoreConfig
-from ringleader.consensus.log import CONTROL_BIT, Block
+from ringleader.consensus.log import CONTROL_BIT
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft.messages import (
     AppendEntries,

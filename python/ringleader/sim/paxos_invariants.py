@@ -75,7 +75,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         4,
         "one value chosen",
-        "a slot has at most one chosen value, and nothing else is proposed for it in a later ballot",
+        "a slot has at most one chosen value, and no other is proposed for it in a later ballot",
         "Paxos Made Simple §2.1, §2.2 (P2, P2b)",
     ),
     Invariant(
@@ -688,9 +688,9 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["slots chosen past a gap"] += 1
             return
         slots = self.slots
-        while slot < len(slots) and (value := slots[slot].value) is not None:
+        while slot < len(slots) and (chosen := slots[slot].value) is not None:
             self.chosen = slot
-            if value[0] and (membership := membership_of(value[1])) is not None:
+            if chosen[0] and (membership := membership_of(chosen[1])) is not None:
                 self.configs.append((slot, membership))
                 self.coverage["configurations chosen"] += 1
             slot += 1
@@ -931,8 +931,8 @@ class PaxosChecker(Checker[PaxosShadow]):
                 self.violate(
                     1,
                     s.id,
-                    f"proposes {payload!r} for slot {slot} in ballot {describe(ballot)}, and before "
-                    f"{record.values[ballot][1]!r}",
+                    f"proposes {payload!r} for slot {slot} in ballot {describe(ballot)}, and "
+                    f"before {record.values[ballot][1]!r}",
                 )
         s.shown = block
 
@@ -978,8 +978,8 @@ class PaxosChecker(Checker[PaxosShadow]):
                 self.violate(
                     7,
                     s.id,
-                    f"teaches {payload!r} in slot {slot} in ballot {describe(word & _TERM)}; chosen "
-                    f"is {record.value!r} in {describe(record.ballot)}",
+                    f"teaches {payload!r} in slot {slot} in ballot {describe(word & _TERM)}; "
+                    f"chosen is {record.value!r} in {describe(record.ballot)}",
                 )
         self.coverage["entries learned"] += 1
 
@@ -1140,7 +1140,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.violate(
                 8,
                 s.id,
-                f"{membership!r} is in force for slot {core.commit + 1}, but chosen was {expected!r}",
+                f"{membership!r} is in force for slot {core.commit + 1}; chosen was {expected!r}",
             )
 
     # --- the state machine -------------------------------------------------------------------

@@ -200,10 +200,14 @@ cdef class MultiPaxos:
     @cython.locals(at=int64_t, floor=int64_t, end=int64_t)
     cdef _absorb(self)
     cdef _drop_covered(self)
+    cdef bint _holds_run(self, int64_t ballot) except -1
     cdef _find_run(self)
     cdef _find_controls(self, int64_t first)
     cdef _learn_from_leader(self, int64_t commit, sender)
     cdef _fetch(self, sender)
+    cdef _fetch_elsewhere(self)
+    cdef list _acquaintances(self)
+    cdef _served(self)
     cdef _on_fetch(self, Fetch message)
     cdef _on_learn(self, Learn message)
     cdef _learn(self, block)
@@ -211,7 +215,7 @@ cdef class MultiPaxos:
     cdef _commit_to(self, int64_t index)
     cdef _send_parts(self, Fetch message)
     cdef _on_snapshot_part(self, SnapshotPart message)
-    cdef _install_snapshot(self, SnapshotPart message)
+    cdef _install_snapshot(self, tuple name, bytes members)
     cdef bint _change_pending(self) except -1
     cdef _adopt_memberships(self, int64_t upto)
     cdef _forget_memberships(self)

@@ -493,7 +493,9 @@ class MultiPaxos:
     def _on_deadline(self) -> None:
         if self.role_number == LEADER:
             self._on_leader_deadline()
-        elif self._promotable():
+            return
+        self._fetch_elsewhere()
+        if self._promotable():
             self._campaign(self.config.pre_vote, False)
         else:
             self._set_election_deadline()
@@ -819,12 +821,13 @@ class MultiPaxos:
             self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
             return
         if ballot > self.term:
+            if message.commit < self.commit:
+                # It would ask for slots that are decided, and that may be compacted here.  (Who was
+                # removed learns so, even while there is a leader.)
+                self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+                return
             # D§4.2.3: who hears a leader does not help to depose it.
             if not message.transfer and self._hears_leader():
-                return
-            if message.commit < self.commit:
-                # It would ask for slots that are decided, and that may be compacted here.
-                self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
                 return
             if message.probe:
                 self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
@@ -1043,7 +1046,7 @@ class MultiPaxos:
             first, last = block.first, block.last
         if message.commit > self.commit:
             self._learn_from_leader(message.commit, message.sender)
-        if first == 0 and message.round != 0 and self.log.last_term == ballot:
+        if first == 0 and message.round != 0 and self._holds_run(ballot):
             first, last = self._run_start, self._last
         if first or message.round != 0:
             self._reply(
@@ -1307,6 +1310,10 @@ class MultiPaxos:
         self.aside = kept
         self._aside_bytes = sum(block.nbytes for block in kept)
 
+    def _holds_run(self, ballot: int) -> bool:
+        """Whether the log ends in entries of `ballot`, not all compacted."""
+        return self._run_start <= self._last and self.log.last_term == ballot
+
     def _find_run(self) -> None:
         """Where the last run of one ballot begins."""
         last = self._last
@@ -1329,10 +1336,14 @@ class MultiPaxos:
         for."""
         if commit > self.known:
             self.known = commit
+        if self._fetch_from is None:
+            self._fetch_from = sender  # should nothing more come from it
         is_under_way = self._last < commit
-        if self.log.last_term == self.term:
+        if self._holds_run(self.term):
             if self._run_start <= self.commit + 1:
-                self._commit_to(commit if commit < self._last else self._last)
+                index = commit if commit < self._last else self._last
+                if index > self.commit:
+                    self._commit_to(index)
                 if commit <= self.commit:
                     return
             else:
@@ -1365,6 +1376,28 @@ class MultiPaxos:
             )
         )
 
+    def _fetch_elsewhere(self) -> None:
+        """No answer came, and no leader that could be asked again: try any member."""
+        if self.known <= self.commit or self.now < self._fetch_due:
+            return
+        nodes = [node for node in self._acquaintances() if node != self.id]
+        if nodes:
+            self._fetch(nodes[self._draw() % len(nodes)])
+
+    def _acquaintances(self) -> list[NodeId]:
+        """Who may know more: whoever belongs to the group or did, and who was asked last."""
+        found: dict[NodeId, None] = {}
+        for _, membership in self.memberships:
+            found.update(dict.fromkeys(membership.members))
+        if self._fetch_from is not None:
+            found[self._fetch_from] = None
+        return list(found)
+
+    def _served(self) -> None:
+        """What was asked for comes: until it is here, a campaign would only be refused."""
+        if self.role_number == FOLLOWER:
+            self.deadline = max(self.deadline, self.now + self._timeout)
+
     def _on_fetch(self, message: Fetch) -> None:
         """Serve what is chosen, whoever asks: also one who was removed, and has to hear of it."""
         if message.first > self.commit:
@@ -1388,6 +1421,7 @@ class MultiPaxos:
         block = message.block
         if block.last > self.commit and block.first <= self.commit + 1:
             self._learn(block)
+            self._served()
         if message.sender == self._fetch_from:
             self._fetch_blocks += 1
             if self._fetch_blocks == self.config.max_inflight_chunks:
@@ -1532,43 +1566,36 @@ class MultiPaxos:
             return
         if index > self.known:
             self.known = index
-        name = (index, message.ballot, message.total_bytes, message.checksum)
-        if self._incoming != name:
-            # Whoever is asked may have an older one only, and the sender of the newer be gone.
-            if message.offset or (
-                self._incoming is not None
-                and index < self._incoming[0]
-                and message.sender != self._fetch_from
-            ):
+        # Nodes may stamp the same entry with different ballots; the bytes tell.
+        total_bytes, checksum = message.total_bytes, message.checksum
+        incoming = self._incoming
+        if incoming is None or (index, incoming[1], total_bytes, checksum) != incoming:
+            if message.offset or message.sender != self._fetch_from:
                 return  # of one that is not being received (any more)
-            self._incoming = name
+            incoming = self._incoming = (index, message.ballot, total_bytes, checksum)
             self._incoming_bytes = self._incoming_crc = 0
             self._chunks.clear()
         if message.offset != self._incoming_bytes:
             return
         self._incoming_bytes += len(message.data)
         self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
-        if self._incoming_bytes == message.total_bytes and (self._incoming_crc != message.checksum):
+        if self._incoming_bytes == total_bytes and self._incoming_crc != checksum:
             self._reject("snapshot with a wrong checksum")
             self._incoming = None
             self._incoming_bytes = self._incoming_crc = 0
             return
-        self._chunks.append(
-            SnapshotChunk(
-                *(index, message.ballot, message.total_bytes, message.checksum),
-                *(message.offset, message.data),
-            )
-        )
-        if self._incoming_bytes == message.total_bytes:
-            self._install_snapshot(message)
+        self._chunks.append(SnapshotChunk(*incoming, message.offset, message.data))
+        self._served()
+        if self._incoming_bytes == total_bytes:
+            self._install_snapshot(incoming, message.membership)
         elif self._incoming_bytes >= self._fetch_end and message.sender == self._fetch_from:
             self._fetch(message.sender)
 
-    def _install_snapshot(self, message: SnapshotPart) -> None:
+    def _install_snapshot(self, name: tuple[int, int, int, int], members: bytes) -> None:
         """What was accepted in slots that the snapshot does not cover is remembered, as ever."""
-        index, ballot = message.index, message.ballot
-        membership = Membership.from_bytes(message.membership)
-        self._install = Snapshot(index, ballot, membership, Received(), message.checksum)
+        index, ballot, _, checksum = name
+        membership = Membership.from_bytes(members)
+        self._install = Snapshot(index, ballot, membership, Received(), checksum)
         self._incoming = None
         self._incoming_bytes = self._incoming_crc = 0
         if ballot > self.term:
@@ -1739,8 +1766,13 @@ class MultiPaxos:
         in_force = self._in_force()
         if len(in_force) == 1 and self.id not in in_force[0][1].voters:
             # It governs no slot any more; first, one more message to each, so that they know.
+            heir: Progress | None = None
             for peer in self._peers:
                 self._accept_to(peer, None)
+                if peer.match >= self.commit and peer.id in in_force[0][1].voters:
+                    heir = peer
+            if heir is not None:
+                self._early.append(TimeoutNow(self.id, heir.id, self.term))
             self._become_follower(self.term, None)
             return
         self._update_ceiling()

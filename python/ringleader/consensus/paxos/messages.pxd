@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from ringleader.consensus.message cimport Message
 from ringleader.consensus.paxos.ballot cimport number_of, owner_number
 
-cdef int64_t INDEX_MAX
+cdef int64_t TERM_MAX, INDEX_MAX
 
 
 cdef class Prepare(Message):

@@ -32,7 +32,7 @@ from ringleader.consensus.message import (
     TimeoutNow,
 )
 from ringleader.consensus.paxos.ballot import number_of, owner_number
-from ringleader.limits import INDEX_MAX
+from ringleader.limits import INDEX_MAX, TERM_MAX
 
 __all__ = [
     "Accept",
@@ -154,6 +154,8 @@ class Nack(Message):
     def problem(self) -> str | None:
         if not 0 <= self.commit <= INDEX_MAX:
             return "impossible index"
+        if not 0 < self.ballot < TERM_MAX:
+            return "impossible term"
         if owner_number(self.ballot) != number_of(self.to):
             return "refusal of another proposer's ballot"
         return Message.problem(self)
