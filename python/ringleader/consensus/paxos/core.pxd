@@ -154,6 +154,7 @@ cdef class MultiPaxos:
     cdef bint _promotable(self) except -1
     cdef bint _hears_leader(self)
     cdef _campaign(self, bint probe, bint transfer)
+    cdef _hand_over(self)
     cdef _on_prepare(self, Prepare message)
     @cython.locals(end=int64_t, at=int64_t, last=int64_t)
     cdef list _report(self, int64_t after, int64_t ballot)
@@ -231,6 +232,8 @@ cdef class MultiPaxos:
     cdef bint _reads_are_full(self)
     cdef _on_read_request(self, ReadRequest message)
     cdef _begin_read(self, bytes context, requester)
+    cdef bint _knows_all(self)
+    cdef _release_reads(self)
     cdef _answer_read(self, bytes context, requester, int64_t index)
     cdef _refuse_read(self, bytes context, requester)
     cdef _begin_round(self)
@@ -246,6 +249,7 @@ cdef class MultiPaxos:
     cdef _require_leader(self, str what)
     @cython.locals(count=int64_t, first=int64_t, done=int64_t)
     cpdef propose(self, payloads)
+    cdef _check_count(self, int64_t count)
     cdef _on_propose(self, Propose message)
     cdef bint _has_ready(self)
     @cython.locals(

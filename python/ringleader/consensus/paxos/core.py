@@ -387,7 +387,7 @@ class MultiPaxos:
             self.role_number == LEADER
             and self.config.lease
             and not self._lease_lost
-            and self.commit >= self.term_start
+            and self._knows_all()
             and self.now - self._lease_from <= self.config.lease_ticks
         )
 
@@ -499,6 +499,7 @@ class MultiPaxos:
             self._campaign(self.config.pre_vote, False)
         else:
             self._set_election_deadline()
+            self._hand_over()
 
     def _on_leader_deadline(self) -> None:
         config = self.config
@@ -806,6 +807,18 @@ class MultiPaxos:
                     self._waiting.append(request)
         self._count_answers()
 
+    def _hand_over(self) -> None:
+        """A node that does not vote (any more) and hears no leader tells the voters that it knows
+        of how much is chosen.  When those before them were told to leave, this may be the only way
+        for them to hear that they are voters."""
+        if self._voter or not self.commit:
+            return
+        ballot = next_ballot(max(self._seen, self.term), self.number)
+        for voter in self._acceptors():
+            self._early.append(
+                Prepare(self.id, voter, ballot, self.commit, self.attempt, True, False)
+            )
+
     def _acceptors(self) -> list[NodeId]:
         """The voters of every membership in force in the window after the commit index."""
         found: dict[NodeId, None] = {}
@@ -830,12 +843,19 @@ class MultiPaxos:
             if not message.transfer and self._hears_leader():
                 return
             if message.probe:
+                if message.commit > self.commit and not self._voter:
+                    # Perhaps this node is a voter by now, and nobody else is left to tell.
+                    self.known = max(self.known, message.commit)
+                    if self.now >= self._fetch_due:
+                        self._fetch(message.sender)
                 self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
                 return
             self._become_follower(ballot, None)
             self.vote = message.sender
         elif message.commit < self.commit:
-            return  # the leader asks a newcomer, who has learned more meanwhile: it asks again
+            # The leader asks a newcomer, who has learned more meanwhile.
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
         blocks = self._report(message.commit, ballot)
         parts = len(blocks)
         report = 0
@@ -944,6 +964,11 @@ class MultiPaxos:
             if message.ballot == self.term and message.term > self.term:
                 # Someone promised a higher ballot: ours gets nowhere with it any more.
                 self._become_follower(self.term, None)
+            elif message.ballot == self.term and message.commit > self.commit >= self._ceiling:
+                # It may propose no slot before it has learned what others chose in lower ballots.
+                self._become_follower(self.term, None)
+                self.known = max(self.known, message.commit)
+                self._fetch(message.sender)
             return
         if self.role_number == FOLLOWER or message.ballot != self.ballot:
             return
@@ -1472,10 +1497,8 @@ class MultiPaxos:
             self._ceiling = index + self._window
         if self._last < self.term_start or self._last + 1 < self.memberships[-1][0]:
             self._refill()
-        if self._reads_early and index >= self.term_start:
-            for context, requester in self._reads_early:
-                self._begin_read(context, requester)
-            self._reads_early.clear()
+        if self._reads_early:
+            self._release_reads()
 
     def compact(self, snapshot: Snapshot, keep_from: int | None = None) -> None:
         """There is a durable snapshot of the state machine; the log may forget what it covers.
@@ -1805,6 +1828,7 @@ class MultiPaxos:
         self.term_start = max(self.term_start, max(self.found, default=0))
         self._update_ceiling()
         self._refill()
+        self._release_reads()
 
     # --- 6  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
 
@@ -1840,8 +1864,7 @@ class MultiPaxos:
             self._begin_read(message.context, message.sender)
 
     def _begin_read(self, context: bytes, requester: NodeId) -> None:
-        if self.commit < self.term_start:
-            # Some of what phase 1 found may have been chosen, and read, before.
+        if not self._knows_all():
             self._reads_early.append((context, requester))
         elif self.has_lease or not self._peers:
             self._answer_read(context, requester, self.commit)
@@ -1849,6 +1872,18 @@ class MultiPaxos:
             # The next round, not one that is under way: it has to begin after the read.
             self._reads.append((self.round + 1, self.commit, context, requester))
             self._round_wanted = True
+
+    def _knows_all(self) -> bool:
+        """Leader: whether all that was applied anywhere in lower ballots lies at or below the commit
+        index.  What phase 1 found may have been, and so may slots of a membership that is in force
+        and has not promised yet."""
+        return self.commit >= self.term_start and self._ceiling > self.commit
+
+    def _release_reads(self) -> None:
+        if self._reads_early and self._knows_all():
+            early, self._reads_early = self._reads_early, []
+            for context, requester in early:
+                self._begin_read(context, requester)
 
     def _answer_read(self, context: bytes, requester: NodeId, index: int) -> None:
         if requester == self.id:
@@ -1988,11 +2023,7 @@ class MultiPaxos:
         if not isinstance(payloads, (list, tuple)):
             payloads = list(payloads)
         count = len(payloads)
-        if count > BLOCK_ENTRIES_MAX or count > self.config.window:
-            raise LimitError(
-                f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
-                f"window={self.config.window}"
-            )
+        self._check_count(count)
         if self._last + count > self._ceiling or self._last < self.term_start:
             raise ProposalRefused(
                 f"slot {self._last + count} lies beyond {self._ceiling}, up to where slots may be "
@@ -2016,6 +2047,13 @@ class MultiPaxos:
         self._send_wanted = True
         return first
 
+    def _check_count(self, count: int) -> None:
+        if count > BLOCK_ENTRIES_MAX or count > self._window:
+            raise LimitError(
+                f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
+                f"window={self._window}"
+            )
+
     def forward(self, payloads: Sequence[bytes]) -> int:
         """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
         answer comes at all: without one, nobody knows whether they will be chosen.
@@ -2029,8 +2067,7 @@ class MultiPaxos:
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
         payloads = tuple(payloads)
-        if len(payloads) > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        self._check_count(len(payloads))
         for position, payload in enumerate(payloads):
             if not isinstance(payload, bytes):
                 raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
