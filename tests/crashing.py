@@ -19,6 +19,7 @@ from ringleader.errors import RingleaderError
 from ringleader.kernels import hashing
 from ringleader.storage.memory import MemoryStorage
 
+
 class Node:
     def __init__(self, id: int) -> None:
         self.id = id

@@ -130,9 +130,7 @@ def accepted(
     """An acceptor has accepted the slots `first` ... `last` (all of them)."""
     last = core.log.last if last is None else last
     first = first if last else 0
-    return answer(
-        core, Accepted(sender, core.id, core.term, first, last, commit, core.round)
-    )
+    return answer(core, Accepted(sender, core.id, core.term, first, last, commit, core.round))
 
 
 def leading(voters: int | list[Any] = 3, **more: Any) -> MultiPaxos:
