@@ -132,6 +132,7 @@ cdef class CoreBase:
     cdef bint _reads_are_full(self)
     cdef _on_read_request(self, ReadRequest message)
     cdef _begin_read(self, bytes context, requester)
+    cdef bint _knows_all(self) except -1
     cdef _begin_early_reads(self)
     cdef _answer_read(self, bytes context, requester, int64_t index)
     cdef _refuse_read(self, bytes context, requester)

@@ -243,7 +243,7 @@ class CoreBase:
             self.role_number == LEADER
             and self.config.lease
             and not self._lease_lost
-            and self.commit >= self.term_start
+            and self._knows_all()
             and self.now - self._lease_from <= self.config.lease_ticks
         )
 
@@ -645,9 +645,7 @@ class CoreBase:
 
     def _begin_read(self, context: bytes, requester: NodeId) -> None:
         self._stir()
-        if self.commit < self.term_start:
-            # It does not know yet what is committed (D§6.4, step 1; figure 8 of the Raft paper,
-            # for reads): what earlier leaders left may have been committed, and read, before.
+        if not self._knows_all():
             self._reads_early.append((context, requester))
         elif self.has_lease or not self._peers:
             self._answer_read(context, requester, self.commit)
@@ -656,9 +654,15 @@ class CoreBase:
             self._reads.append((self.round + 1, self.commit, context, requester))
             self._round_wanted = True
 
+    def _knows_all(self) -> bool:
+        """Leader: whether all that was committed in earlier terms lies at or below the commit index
+        (D§6.4, step 1; figure 8 of the Raft paper, for reads): what earlier leaders left may have
+        been committed, and read, before."""
+        return self.commit >= self.term_start
+
     def _begin_early_reads(self) -> None:
         """The commit index moved."""
-        if self._reads_early and self.commit >= self.term_start:
+        if self._reads_early and self._knows_all():
             for context, requester in self._reads_early:
                 self._begin_read(context, requester)
             self._reads_early.clear()
