@@ -1994,15 +1994,15 @@ class MultiPaxos:
         if not isinstance(payloads, (list, tuple)):
             payloads = list(payloads)
         count = len(payloads)
-        if count > BLOCK_ENTRIES_MAX or count > self.config.window:
+        if count > BLOCK_ENTRIES_MAX or count > self._window:
             raise LimitError(
                 f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
-                f"window={self.config.window}"
+                f"window={self._window}"
             )
         if self._last + count > self._ceiling or self._last < self.term_start:
             raise ProposalRefused(
                 f"slot {self._last + count} lies beyond {self._ceiling}, up to where slots may be "
-                f"proposed now (window={self.config.window}); try again later"
+                f"proposed now (window={self._window}); try again later"
             )
         first: int = self.log.append(self.term, payloads)
         if not count:
@@ -2035,8 +2035,11 @@ class MultiPaxos:
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
         payloads = tuple(payloads)
-        if len(payloads) > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        if len(payloads) > min(BLOCK_ENTRIES_MAX, self._window):
+            raise LimitError(
+                f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
+                f"window={self._window}"
+            )
         for position, payload in enumerate(payloads):
             if not isinstance(payload, bytes):
                 raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
@@ -2052,8 +2055,8 @@ class MultiPaxos:
     def _on_propose(self, message: Propose) -> None:
         # No answer leaves the outcome open.  A refusal is certain: only the leader of the ballot
         # gives one, and remembers it: another copy may be under way, or have been taken.
-        if self.role_number != LEADER:
-            return
+        if self.role_number != LEADER or message.term != self.term:
+            return  # what was sent to an earlier leadership may have been taken then
         if not self._is_new(message.sender, message.ticket):
             return
         index = 0
