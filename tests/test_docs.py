@@ -96,8 +96,7 @@ def test_the_rules_of_figure_2_stand_where_the_manual_says() -> None:
     consensus = ROOT / "python" / "ringleader" / "consensus"
     known = set[str]().union(
         *(functions(consensus / "raft" / f"{name}.py") for name in ("core", "progress")),
-        functions(consensus / "driver.py"),
-        functions(consensus / "ready.py"),
+        *(functions(consensus / f"{name}.py") for name in ("core", "driver", "ready")),
         functions(ROOT / "python" / "ringleader" / "_reference" / "log.py"),
     )
     text = (DOCS / "consensus.md").read_text(encoding="utf-8")

@@ -67,7 +67,8 @@ def dump(core: Raft) -> dict[str, Any]:
         for name in ("rejected", "_advanced", "_ready_number"):
             del state[name]
         for peer in core.progress.values():
-            state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in peer.__slots__}
+            slots = [name for kind in type(peer).__mro__ for name in getattr(kind, "__slots__", ())]
+            state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in slots}
     return state
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ringleader.consensus.constants import MEMBERSHIP
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.raft.config import Config
-from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,

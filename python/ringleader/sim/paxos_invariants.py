@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ringleader.consensus.constants import NO_OP
 from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.ballot import describe, number_of, owner_number
 from ringleader.consensus.paxos.config import Config
-from ringleader.consensus.paxos.core import NO_OP
 from ringleader.consensus.paxos.messages import (
     Accept,
     Accepted,
