@@ -297,11 +297,6 @@ def test_snapshots_of_an_impossible_membership(membership: bytes) -> None:
         )
 
 
-def test_snapshots_older_than_what_is_committed() -> None:
-    """Slot 3 is chosen, and stamped 3.1: a later one cannot have a lower stamp."""
-    rejects(follower(), SnapshotPart(2, 1, BALLOT, 9, b(1, 2), MEMBERS, 1, 7, 0, b"x"))
-
-
 @pytest.mark.parametrize(
     "message",
     [
