@@ -13,13 +13,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
+from types import ModuleType
 
 from ringleader.availability import better
 from ringleader.cli.compare import COLUMNS
 from ringleader.cli.compare_consensus import TABLES, Shown, load
 from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.config import CoreConfig
-from ringleader.consensus.raft import Config, core
+from ringleader.consensus.paxos import Config as PaxosConfig
+from ringleader.consensus.paxos import core as paxos
+from ringleader.consensus.raft import Config
+from ringleader.consensus.raft import core as raft
 from ringleader.sim import profiles
 from ringleader.sim.checker import Invariant
 from ringleader.sim.comparison import measures as consensus_measures
@@ -40,7 +44,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 # --- roles ------------------------------------------------------------------------------------
 
 
-def roles() -> str:
+def roles(core: ModuleType = raft) -> str:
     return table(
         ("", "from", "to", "when it"),
         (
@@ -50,7 +54,7 @@ def roles() -> str:
     )
 
 
-def roles_svg() -> str:
+def roles_svg(core: ModuleType = raft) -> str:
     """Figure 4 of the paper, with the numbers of the table."""
     step, box_width, box_height, middle = 210, 130, 44, 110
     centre = [90 + step * role for role in range(len(core.ROLES))]
@@ -97,19 +101,30 @@ def roles_svg() -> str:
 
 def settings() -> str:
     """The attributes of `Config` as the docstring of what cores share explains them."""
+    return _settings(Config, CoreConfig)
+
+
+def _settings(config: type[CoreConfig], described_by: type, without: type | None = None) -> str:
     described: dict[str, str] = {}
-    text = inspect.getdoc(CoreConfig) or ""
-    for names, what in re.findall(
-        r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", text.split("Attributes:")[1], re.MULTILINE
-    ):
+    text = (inspect.getdoc(described_by) or "").split("Attributes:")[1]
+    for names, what in re.findall(r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", text, re.MULTILINE):
         described[names] = re.sub(r"\s+", " ", what)
-    defaults = {field.name: getattr(Config(), field.name) for field in dataclasses.fields(Config)}
+    named = {field.name for field in dataclasses.fields(config)}
+    if without is not None:
+        named -= {field.name for field in dataclasses.fields(without)}
+    made = config()
+    defaults = {name: getattr(made, name) for name in named}
     rows = []
     for names, what in described.items():
         values = [_value(defaults.pop(name)) for name in names.split(", ")]
         rows.append((", ".join(f"`{name}`" for name in names.split(", ")), ", ".join(values), what))
     assert not defaults, f"not described: {defaults}"
     return table(("setting", "default", ""), rows)
+
+
+def paxos_settings() -> str:
+    """Those that Multi-Paxos has besides."""
+    return _settings(PaxosConfig, PaxosConfig, CoreConfig)
 
 
 def _value(value: object) -> str:
@@ -277,6 +292,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "availability.md": {"better": better_placements},
     "choosing.md": {"comparison": comparison},
     "consensus.md": {"roles": roles, "settings": settings},
+    "paxos.md": {"roles": lambda: roles(paxos), "settings": paxos_settings},
     "raft-vs-paxos.md": {
         "answers": consensus_answers,
         **{name: consensus_table(make) for name, make in TABLES.items()},
@@ -288,7 +304,10 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "faults": fault_table,
     },
 }
-FILES: dict[str, Callable[[], str]] = {"raft-roles.svg": roles_svg}
+FILES: dict[str, Callable[[], str]] = {
+    "raft-roles.svg": roles_svg,
+    "paxos-roles.svg": lambda: roles_svg(paxos),
+}
 
 
 def pages() -> dict[Path, str]:

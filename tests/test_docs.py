@@ -13,7 +13,9 @@ import pytest
 
 from ringleader import kernels, placement
 from ringleader.consensus.config import CoreConfig
-from ringleader.consensus.raft import core
+from ringleader.consensus.paxos import core as paxos
+from ringleader.consensus.paxos.config import Config as PaxosConfig
+from ringleader.consensus.raft import core as raft
 from ringleader.consensus.raft.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -35,15 +37,18 @@ def test_what_is_made_of_the_code_is_up_to_date(generate: ModuleType) -> None:
         assert path.read_text(encoding="utf-8") == text, f"run docs/generate.py: {path.name}"
 
 
-def test_every_transition_is_drawn(generate: ModuleType) -> None:
-    drawing = generate.roles_svg()
+@pytest.mark.parametrize("core", [raft, paxos], ids=["raft", "paxos"])
+def test_every_transition_is_drawn(generate: ModuleType, core: ModuleType) -> None:
+    drawing = generate.roles_svg(core)
     assert drawing.count("marker-end") == len(core.TRANSITIONS)
-    assert generate.roles().count("\n") == len(core.TRANSITIONS) + 1
+    assert generate.roles(core).count("\n") == len(core.TRANSITIONS) + 1
 
 
 def test_every_setting_is_described(generate: ModuleType) -> None:
     described = generate.settings()
     assert all(f"`{name}`" in described for name in Config.__dataclass_fields__)
+    described += generate.paxos_settings()
+    assert all(f"`{name}`" in described for name in PaxosConfig.__dataclass_fields__)
 
 
 @pytest.mark.skipif(kernels.PURE, reason="the simulator takes long on the twins")
