@@ -1,4 +1,4 @@
-"""Each invariant of Multi-Paxos fires: the checker is fed transitions that no correct node makes."""
+"""Each invariant of Multi-Paxos fires: its checker is fed what no correct node does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ringleader.consensus.constants import MEMBERSHIP, NO_OP
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.config import Config
-from ringleader.consensus.paxos.core import MEMBERSHIP, NO_OP
 from ringleader.consensus.paxos.messages import (
     Accept,
     Accepted,

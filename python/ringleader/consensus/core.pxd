@@ -65,6 +65,7 @@ cdef class CoreBase:
     cdef int64_t _max_inflight_bytes
     cdef int64_t _max_uncommitted_bytes
     cdef int64_t _max_apply_bytes
+    cdef int64_t _max_entries
     cdef int64_t _base
     cdef dict _tickets
     cdef dict _ticket_floors

@@ -117,6 +117,7 @@ class CoreBase:
         self._max_inflight_bytes = config.max_inflight_bytes
         self._max_uncommitted_bytes = config.max_uncommitted_bytes
         self._max_apply_bytes = config.max_apply_bytes
+        self._max_entries = BLOCK_ENTRIES_MAX
         self.log = log if log is not None else Log()
         self._last = self.log.last
         self._base = self.log.base
@@ -793,8 +794,8 @@ class CoreBase:
         if not isinstance(payloads, (list, tuple)):
             payloads = list(payloads)
         count = len(payloads)
-        if count > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        if count > self._max_entries:
+            raise LimitError(f"{count} payloads at once: at most {self._max_entries}")
         self._check_proposal(count)
         first: int = self.log.append(self.term, payloads)
         if not count:
@@ -828,8 +829,8 @@ class CoreBase:
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
         payloads = tuple(payloads)
-        if len(payloads) > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
+        if len(payloads) > self._max_entries:
+            raise LimitError(f"{len(payloads)} payloads at once: at most {self._max_entries}")
         for position, payload in enumerate(payloads):
             if not isinstance(payload, bytes):
                 raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
@@ -845,8 +846,8 @@ class CoreBase:
     def _on_propose(self, message: Propose) -> None:
         # No answer leaves the outcome open.  A refusal is certain: only the leader of the ticket's
         # term gives one, and remembers it: another copy may be under way, or have been taken.
-        if self.role_number != LEADER:
-            return
+        if self.role_number != LEADER or message.term != self.term:
+            return  # what was sent to an earlier leadership may have been taken then
         if not self._is_new(message.sender, message.ticket):
             return
         index = 0
@@ -1147,7 +1148,7 @@ class CoreBase:
     def _check_proposal(self, count: int) -> None:
         """
         Raises:
-            ProposalRefused, LimitError: so many entries are not taken now, or never.
+            ProposalRefused: so many entries are not taken now.
         """
         raise NotImplementedError
 

@@ -93,7 +93,6 @@ from ringleader.consensus.ready import (
 )
 from ringleader.errors import (
     ConfigError,
-    LimitError,
     LogError,
     MembershipError,
     ProposalRefused,
@@ -187,6 +186,7 @@ class MultiPaxos(CoreBase):
         self.number = number_of(id)
         self.config: Config = config
         self._window = config.window
+        self._max_entries = min(self._max_entries, config.window)
         first = snapshot.membership if snapshot is not None else voters
         if not isinstance(first, Membership):
             first = Membership(first)
@@ -517,7 +517,9 @@ class MultiPaxos(CoreBase):
             self._become_follower(ballot, None)
             self.vote = message.sender
         elif message.commit < self.commit:
-            return  # the leader asks a newcomer, who has learned more meanwhile: it asks again
+            # Its leader asks a voter of a membership that is coming, and that one knows more.
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
         blocks = self._report(message.commit, ballot)
         parts = len(blocks)
         report = 0
@@ -634,6 +636,12 @@ class MultiPaxos(CoreBase):
             if message.ballot == self.term and message.term > self.term:
                 # Someone promised a higher ballot: ours gets nowhere with it any more.
                 self._become_follower(self.term, None)
+            elif message.ballot == self.term and message.commit > self.commit:
+                # A later membership has chosen slots without this node, and its voters cannot
+                # promise what is asked of them before it has learned those.
+                self._become_follower(self.term, None)
+                self.known = max(self.known, message.commit)
+                self._fetch(message.sender)
             return
         if self.role_number == FOLLOWER or message.ballot != self.ballot:
             return
@@ -1388,10 +1396,6 @@ class MultiPaxos(CoreBase):
     # --- 7  proposals and Ready --------------------------------------------------------------
 
     def _check_proposal(self, count: int) -> None:
-        if count > self._window:
-            raise LimitError(
-                f"{count} payloads at once: no more than window={self._window} are possible"
-            )
         if self._last + count > self._ceiling or self._last < self.term_start:
             raise ProposalRefused(
                 f"slot {self._last + count} lies beyond {self._ceiling}, up to where slots may be "
