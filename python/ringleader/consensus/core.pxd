@@ -65,7 +65,7 @@ cdef class CoreBase:
     cdef int64_t _max_inflight_bytes
     cdef int64_t _max_uncommitted_bytes
     cdef int64_t _max_apply_bytes
-    cdef int64_t _max_entries
+    cdef int64_t _max_proposal_entries
     cdef int64_t _base
     cdef dict _tickets
     cdef dict _ticket_floors
@@ -132,6 +132,7 @@ cdef class CoreBase:
     cdef bint _reads_are_full(self)
     cdef _on_read_request(self, ReadRequest message)
     cdef _begin_read(self, bytes context, requester)
+    cdef bint _knows_all(self) except -1
     cdef _begin_early_reads(self)
     cdef _answer_read(self, bytes context, requester, int64_t index)
     cdef _refuse_read(self, bytes context, requester)

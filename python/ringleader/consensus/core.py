@@ -117,7 +117,7 @@ class CoreBase:
         self._max_inflight_bytes = config.max_inflight_bytes
         self._max_uncommitted_bytes = config.max_uncommitted_bytes
         self._max_apply_bytes = config.max_apply_bytes
-        self._max_entries = BLOCK_ENTRIES_MAX
+        self._max_proposal_entries = BLOCK_ENTRIES_MAX
         self.log = log if log is not None else Log()
         self._last = self.log.last
         self._base = self.log.base
@@ -243,7 +243,7 @@ class CoreBase:
             self.role_number == LEADER
             and self.config.lease
             and not self._lease_lost
-            and self.commit >= self.term_start
+            and self._knows_all()
             and self.now - self._lease_from <= self.config.lease_ticks
         )
 
@@ -645,9 +645,7 @@ class CoreBase:
 
     def _begin_read(self, context: bytes, requester: NodeId) -> None:
         self._stir()
-        if self.commit < self.term_start:
-            # It does not know yet what is committed (D§6.4, step 1; figure 8 of the Raft paper,
-            # for reads): what earlier leaders left may have been committed, and read, before.
+        if not self._knows_all():
             self._reads_early.append((context, requester))
         elif self.has_lease or not self._peers:
             self._answer_read(context, requester, self.commit)
@@ -656,9 +654,15 @@ class CoreBase:
             self._reads.append((self.round + 1, self.commit, context, requester))
             self._round_wanted = True
 
+    def _knows_all(self) -> bool:
+        """Leader: whether all that was committed in earlier terms lies at or below the commit index
+        (D§6.4, step 1; figure 8 of the Raft paper, for reads): what earlier leaders left may have
+        been committed, and read, before."""
+        return self.commit >= self.term_start
+
     def _begin_early_reads(self) -> None:
         """The commit index moved."""
-        if self._reads_early and self.commit >= self.term_start:
+        if self._reads_early and self._knows_all():
             for context, requester in self._reads_early:
                 self._begin_read(context, requester)
             self._reads_early.clear()
@@ -794,8 +798,8 @@ class CoreBase:
         if not isinstance(payloads, (list, tuple)):
             payloads = list(payloads)
         count = len(payloads)
-        if count > self._max_entries:
-            raise LimitError(f"{count} payloads at once: at most {self._max_entries}")
+        if count > self._max_proposal_entries:
+            raise LimitError(f"{count} payloads at once: at most {self._max_proposal_entries}")
         self._check_proposal(count)
         first: int = self.log.append(self.term, payloads)
         if not count:
@@ -829,8 +833,10 @@ class CoreBase:
         if self.leader is None:
             raise NotLeader("no leader is known; try again later", None)
         payloads = tuple(payloads)
-        if len(payloads) > self._max_entries:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {self._max_entries}")
+        if len(payloads) > self._max_proposal_entries:
+            raise LimitError(
+                f"{len(payloads)} payloads at once: at most {self._max_proposal_entries}"
+            )
         for position, payload in enumerate(payloads):
             if not isinstance(payload, bytes):
                 raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
@@ -1148,7 +1154,7 @@ class CoreBase:
     def _check_proposal(self, count: int) -> None:
         """
         Raises:
-            ProposalRefused: so many entries are not taken now.
+            ProposalRefused, LimitError: so many entries are not taken now, or never.
         """
         raise NotImplementedError
 

@@ -73,6 +73,7 @@ cdef class MultiPaxos(CoreBase):
     cdef _end_election(self)
     cdef bint _promotable(self) except -1
     cdef _campaign(self, bint pre, bint transfer)
+    cdef _hand_over(self)
     cdef _on_prepare(self, Prepare message)
     @cython.locals(end=int64_t, at=int64_t, last=int64_t)
     cdef list _report(self, int64_t after, int64_t ballot)
@@ -141,6 +142,7 @@ cdef class MultiPaxos(CoreBase):
     cdef _update_ceiling(self)
     cdef _prepare_newcomers(self)
     cdef _newcomer_promised(self)
+    cdef bint _knows_all(self) except -1
     cdef int64_t _quorum_round(self, dict acked) except? -1
     @cython.locals(peer=Progress)
     cdef _try_transfer(self)

@@ -186,7 +186,7 @@ class MultiPaxos(CoreBase):
         self.number = number_of(id)
         self.config: Config = config
         self._window = config.window
-        self._max_entries = min(self._max_entries, config.window)
+        self._max_proposal_entries = min(self._max_proposal_entries, config.window)
         first = snapshot.membership if snapshot is not None else voters
         if not isinstance(first, Membership):
             first = Membership(first)
@@ -322,6 +322,7 @@ class MultiPaxos(CoreBase):
     def _on_deadline(self) -> None:
         if self.role_number != LEADER:
             self._fetch_elsewhere()
+            self._hand_over()
         CoreBase._on_deadline(self)
 
     def _on_leader_deadline(self) -> None:
@@ -488,6 +489,16 @@ class MultiPaxos(CoreBase):
                     self._waiting.append(request)
         self._count_answers()
 
+    def _hand_over(self) -> None:
+        """A node that does not vote (any more) and hears no leader tells the voters that it knows
+        of how much is chosen.  When those before them were told to leave, this may be the only way
+        for them to hear that they are voters."""
+        if self._voter or not self.commit:
+            return
+        ballot = next_ballot(max(self._seen, self.term), self.number)
+        for voter in self._acceptors():
+            self._early.append(Prepare(self.id, voter, ballot, self.commit, self.attempt, True))
+
     def _acceptors(self) -> list[NodeId]:
         """The voters of every membership in force in the window after the commit index."""
         found: dict[NodeId, None] = {}
@@ -512,6 +523,11 @@ class MultiPaxos(CoreBase):
             if not message.transfer and self._hears_leader():
                 return
             if message.probe:
+                if message.commit > self.commit and not self._voter:
+                    # Perhaps this node is a voter by now, and nobody else is left to tell.
+                    self.known = max(self.known, message.commit)
+                    if self.now >= self._fetch_due:
+                        self._fetch(message.sender)
                 self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
                 return
             self._become_follower(ballot, None)
@@ -1372,6 +1388,7 @@ class MultiPaxos(CoreBase):
         self.term_start = max(self.term_start, max(self.found, default=0))
         self._update_ceiling()
         self._refill()
+        self._begin_early_reads()
 
     # --- 6  reads and transfer: D§6.4, D§3.10 ------------------------------------------------
 
@@ -1394,6 +1411,11 @@ class MultiPaxos(CoreBase):
             self._send_wanted = True
 
     # --- 7  proposals and Ready --------------------------------------------------------------
+
+    def _knows_all(self) -> bool:
+        """What phase 1 found may have been chosen, and applied somewhere; so may slots of a
+        membership that is in force and has not promised yet."""
+        return self.commit >= self.term_start and self._ceiling > self.commit
 
     def _check_proposal(self, count: int) -> None:
         if self._last + count > self._ceiling or self._last < self.term_start:
