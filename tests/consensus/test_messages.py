@@ -19,7 +19,7 @@ from ringleader import kernels
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.message import Message
-from ringleader.consensus.raft import Config, Raft, messages
+from ringleader.consensus.raft import Config, Raft, messages, wire
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -460,7 +460,7 @@ def appends(draw: st.DrawFn) -> AppendEntries:
 MESSAGES = st.one_of(
     [
         st.builds(kind, **{field: FIELDS[field] for field in kind.FIELDS})
-        for kind in Message.__subclasses__()
+        for kind in wire.KINDS.values()
     ]
     + [appends()] * 3
 )

@@ -497,12 +497,13 @@ class MultiPaxos(CoreBase):
             return
         ballot = next_ballot(max(self._seen, self.term), self.number)
         for voter in self._acceptors():
-            self._early.append(Prepare(self.id, voter, ballot, self.commit, self.attempt, True))
+            if voter != self.id:
+                self._early.append(Prepare(self.id, voter, ballot, self.commit, self.attempt, True))
 
     def _acceptors(self) -> list[NodeId]:
         """The voters of every membership in force in the window after the commit index."""
         found: dict[NodeId, None] = {}
-        for _, membership in self.memberships:
+        for _, membership in self._in_force():
             for voter in membership.voters:
                 found[voter] = None
         return list(found)
