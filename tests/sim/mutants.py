@@ -964,8 +964,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE_BASE,
             (
-                "        if self.commit < self.term_start:\n            # It does not know",
-                "        if False:\n            # It does not know",
+                "        if not self._knows_all():\n            self._reads_early",
+                "        if False:\n            self._reads_early",
             ),
         ),
     ),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ringleader.consensus.constants import MEMBERSHIP, NO_OP
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.config import Config
-from ringleader.consensus.paxos.core import MEMBERSHIP, NO_OP
 from ringleader.consensus.paxos.messages import (
     Accept,
     Accepted,

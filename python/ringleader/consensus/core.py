@@ -717,7 +717,9 @@ class CoreBase:
         if to == self.id:
             return
         if to not in self.progress or not self._may_lead(to):
-            raise MembershipError(f"{to!r} is no voter of this group that can lead")
+            if self.membership.is_witness(to):
+                raise MembershipError(f"{to!r} is a witness and cannot lead")
+            raise MembershipError(f"{to!r} is no voter of this group")
         self._stir()
         self.transferee = to
         self._transfer_deadline = self.now + self.config.election_ticks
