@@ -19,8 +19,10 @@ from ringleader.availability import better
 from ringleader.cli.compare import COLUMNS
 from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.config import CoreConfig
-from ringleader.consensus.paxos import Config as PaxosConfig, core as paxos
-from ringleader.consensus.raft import Config, core as raft
+from ringleader.consensus.paxos import Config as PaxosConfig
+from ringleader.consensus.paxos import core as paxos
+from ringleader.consensus.raft import Config
+from ringleader.consensus.raft import core as raft
 from ringleader.sim import profiles
 from ringleader.sim.invariants import INVARIANTS
 

@@ -131,8 +131,9 @@ def test_phase_1_answers_a_higher_number_with_what_was_accepted() -> None:
 
 
 def test_a_promise_is_durable_before_it_is_given() -> None:
-    """PMS §2.5: "An acceptor records its intended response in stable storage before actually sending
-    the response"; and it "must remember this information even if it fails and then restarts"."""
+    """PMS §2.5: "An acceptor records its intended response in stable storage before actually
+    sending the response"; and it "must remember this information even if it fails and then
+    restarts"."""
     storage = stored()
     core = paxos(storage=storage)
     core.step(prepare(core, b(4, 2)))
@@ -209,8 +210,8 @@ def test_what_is_accepted_is_durable_before_it_is_said() -> None:
     ],
 )
 def test_a_majority_of_promises(voters: int, answers: dict[int, bool], role: str) -> None:
-    """PMS §2.2, phase 2 (a): "If the proposer receives a response to its prepare requests ... from a
-    majority of acceptors", it goes on; one that cannot get them any more gives up."""
+    """PMS §2.2, phase 2 (a): "If the proposer receives a response to its prepare requests ... from
+    a majority of acceptors", it goes on; one that cannot get them any more gives up."""
     core = paxos(voters=voters)
     core.campaign()
     work(core)
@@ -220,7 +221,8 @@ def test_a_majority_of_promises(voters: int, answers: dict[int, bool], role: str
 
 
 def test_a_promise_counts_once_and_for_its_ballot_only() -> None:
-    """PMS §2.2: a majority is one of acceptors; "responses to its prepare requests (numbered n)"."""
+    """PMS §2.2: a majority is one of acceptors; "responses to its prepare requests (numbered
+    n)"."""
     core = paxos(voters=5)
     core.campaign()
     work(core)
@@ -261,7 +263,8 @@ def test_the_value_of_the_highest_ballot_is_proposed_again(
     own: list[int], reported: list[int], chosen: list[str]
 ) -> None:
     """PMS §2.2, P2c: "v is the value of the highest-numbered proposal among all proposals numbered
-    less than n accepted by the acceptors in S": for each slot by itself, its own ones among them."""
+    less than n accepted by the acceptors in S": for each slot by itself, its own ones among
+    them."""
     core = paxos(accepted=own, term=b(4, 2))
     block = packed(1, reported, [b"theirs"] * len(reported)) if reported else None
     core.campaign()
@@ -362,9 +365,9 @@ def test_a_refused_leader_steps_down() -> None:
 
 
 def test_a_distinguished_proposer() -> None:
-    """PMS §2.4: "If enough of the system ... is working properly, liveness can therefore be achieved
-    by electing a single distinguished proposer": timeouts drawn anew each time part duelling
-    ones."""
+    """PMS §2.4: "If enough of the system ... is working properly, liveness can therefore be
+    achieved by electing a single distinguished proposer": timeouts drawn anew each time part
+    duelling ones."""
     seen = set()
     core = paxos(seed=7)
     for _ in range(300):
@@ -391,8 +394,8 @@ def test_learners_hear_from_the_distinguished_learner() -> None:
 
 
 def test_who_missed_it_asks() -> None:
-    """PMS §2.3: "Because of message loss, a value could be chosen with no learner ever finding out":
-    it finds out from the next message, and gets what it lacks."""
+    """PMS §2.3: "Because of message loss, a value could be chosen with no learner ever finding
+    out": it finds out from the next message, and gets what it lacks."""
     group = Group(3)
     leader = group.elect(1)
     group.cut(3)
@@ -500,9 +503,9 @@ SMALL = replace(PLAIN, window=WINDOW)
 
 
 def test_a_membership_takes_effect_a_window_later() -> None:
-    """PMS §3: "letting the set of servers that execute instance i + alpha of the consensus algorithm
-    be specified by the state after execution of the ith state machine command"; the instances
-    between are filled, so that it comes."""
+    """PMS §3: "letting the set of servers that execute instance i + alpha of the consensus
+    algorithm be specified by the state after execution of the ith state machine command"; the
+    instances between are filled, so that it comes."""
     group = Group(3, SMALL)
     leader = group.elect(1)
     group.join(4)
@@ -560,8 +563,8 @@ def test_slots_are_chosen_by_the_membership_that_governs_them() -> None:
 
 
 def test_newcomers_promise_before_their_first_slot_is_proposed() -> None:
-    """PMS §2.2 for the new servers: nothing is proposed in their instances before a phase-1 quorum of
-    theirs has promised, also when their time has come."""
+    """PMS §2.2 for the new servers: nothing is proposed in their instances before a phase-1 quorum
+    of theirs has promised, also when their time has come."""
     core = leading(config=SMALL)
     changed(core, voters=[4, 5])
     accepted(core, 2)
@@ -600,8 +603,8 @@ def test_what_newcomers_accepted_is_proposed_again() -> None:
 
 
 def test_a_read_waits_for_the_promises_of_a_new_membership() -> None:
-    """D§6.4 with PMS §3: before them an earlier leader may have had slots of theirs applied that this
-    one knows nothing of."""
+    """D§6.4 with PMS §3: before them an earlier leader may have had slots of theirs applied that
+    this one knows nothing of."""
     core = leading(config=SMALL)
     changed(core, voters=[4, 5])
     accepted(core, 2)
@@ -802,8 +805,8 @@ def test_phase_1_quorums_need_not_meet() -> None:
 
 
 def test_slots_that_do_not_follow_stand_aside() -> None:
-    """PMMC §2.2: acceptors accept for any slot, in any order; what the log cannot hold yet is durable
-    beside it, joins it when the gap closes, and is then forgotten on disk."""
+    """PMMC §2.2: acceptors accept for any slot, in any order; what the log cannot hold yet is
+    durable beside it, joins it when the gap closes, and is then forgotten on disk."""
     storage = stored(term=b(1, 2))
     core = paxos(storage=storage)
     core.step(accept(core, b(1, 2), 3, b"c"))
@@ -833,8 +836,9 @@ def test_slots_that_do_not_follow_stand_aside() -> None:
 
 
 def test_a_displaced_tail_is_remembered() -> None:
-    """PMS §2.2: an acceptor "must remember the highest-numbered proposal that it has ever accepted",
-    for each instance: what lies behind a slot that is replaced was accepted all the same."""
+    """PMS §2.2: an acceptor "must remember the highest-numbered proposal that it has ever
+    accepted", for each instance: what lies behind a slot that is replaced was accepted all the
+    same."""
     storage = stored([b(1, 2)] * 4)
     core = paxos(storage=storage)
     core.step(accept(core, b(2, 3), 2, b"new"))
@@ -899,8 +903,8 @@ def test_no_room_aside_no_answer() -> None:
 
 
 def test_what_was_lost_is_sent_again_after_a_round() -> None:
-    """PMS §2.2: messages "can be lost"; the answer to a later round tells which were, and these alone
-    are sent again."""
+    """PMS §2.2: messages "can be lost"; the answer to a later round tells which were, and these
+    alone are sent again."""
     core = leading()
     for at in range(1, 6):
         core.propose([b"%d" % at])
@@ -929,8 +933,8 @@ def test_slots_held_in_the_leaders_ballot_are_chosen_by_its_word() -> None:
 
 
 def test_slots_held_in_another_ballot_are_asked_for() -> None:
-    """PMS §2.2: what was accepted in an older ballot need not be what is chosen: a commit index of a
-    higher leader commits nothing of it."""
+    """PMS §2.2: what was accepted in an older ballot need not be what is chosen: a commit index of
+    a higher leader commits nothing of it."""
     core = paxos(accepted=[b(1, 2)] * 3)
     sent = answer(core, heartbeat(core, b(2, 3), commit=3))
     assert core.commit == 0
@@ -1000,7 +1004,8 @@ def lagging(**settings: Any) -> Group:
 
 
 def test_garbage_collection_and_snapshots() -> None:
-    """PMMC §4.2, PMS §3: what is applied and saved may be forgotten; who lacks it gets the state."""
+    """PMMC §4.2, PMS §3: what is applied and saved may be forgotten; who lacks it gets the
+    state."""
     group = lagging()
     group.tick(30, 1, 3)
     core = group.cores[3]
@@ -1039,7 +1044,8 @@ def test_a_snapshot_goes_on_where_it_was() -> None:
 
 
 def test_a_snapshot_keeps_what_was_accepted_beyond_it() -> None:
-    """PMS §2.2: it says what is chosen up to its slot, and nothing of what was accepted after it."""
+    """PMS §2.2: it says what is chosen up to its slot, and nothing of what was accepted after
+    it."""
     core = paxos(accepted=[b(1, 2)] * 6)
     core.step(heartbeat(core, b(2, 3), commit=4))
     work(core)

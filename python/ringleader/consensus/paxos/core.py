@@ -624,8 +624,6 @@ class MultiPaxos:
                 return "impossible ballot"
             if not self._is_usable(message.membership):
                 return "impossible snapshot"
-            if message.index > self.commit and message.ballot < self.log.term(self.commit):
-                return "impossible snapshot"
         elif isinstance(message, (Propose, ReadRequest, TimeoutNow)) and not self._knows(
             message.sender
         ):
@@ -1874,9 +1872,9 @@ class MultiPaxos:
             self._round_wanted = True
 
     def _knows_all(self) -> bool:
-        """Leader: whether all that was applied anywhere in lower ballots lies at or below the commit
-        index.  What phase 1 found may have been, and so may slots of a membership that is in force
-        and has not promised yet."""
+        """Leader: whether all that was applied anywhere in lower ballots lies at or below the
+        commit index.  What phase 1 found may have been, and so may slots of a membership that is in
+        force and has not promised yet."""
         return self.commit >= self.term_start and self._ceiling > self.commit
 
     def _release_reads(self) -> None:
