@@ -10,13 +10,14 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from types import ModuleType
 
 from ringleader.availability import better
 from ringleader.cli.compare import COLUMNS
+from ringleader.cli.compare_consensus import TABLES, Shown, load
 from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.paxos import Config as PaxosConfig
@@ -24,7 +25,11 @@ from ringleader.consensus.paxos import core as paxos
 from ringleader.consensus.raft import Config
 from ringleader.consensus.raft import core as raft
 from ringleader.sim import profiles
+from ringleader.sim.checker import Invariant
+from ringleader.sim.comparison import measures as consensus_measures
+from ringleader.sim.comparison.verdicts import verdicts
 from ringleader.sim.invariants import INVARIANTS
+from ringleader.sim.paxos_invariants import INVARIANTS as PAXOS_INVARIANTS
 
 DOCS = Path(__file__).resolve().parent
 
@@ -133,14 +138,15 @@ def _value(value: object) -> str:
 # --- the simulator ----------------------------------------------------------------------------
 
 
-def invariants() -> str:
+def invariants(of: Sequence[Invariant] = INVARIANTS) -> str:
     return table(
         ("", "name", "what holds", "from"),
-        (
-            (invariant.number, invariant.name, invariant.text, invariant.source)
-            for invariant in INVARIANTS
-        ),
+        ((invariant.number, invariant.name, invariant.text, invariant.source) for invariant in of),
     )
+
+
+def paxos_invariants() -> str:
+    return invariants(PAXOS_INVARIANTS)
 
 
 def profile_table() -> str:
@@ -254,6 +260,32 @@ def comparison() -> str:
     return "\n".join(parts)
 
 
+# --- Raft and Multi-Paxos ------------------------------------------------------------------------
+
+
+def compared() -> consensus_measures.Comparison:
+    """What `ringleader compare consensus --json` wrote."""
+    return load(str(DOCS.parent / "bench" / "results" / "consensus.json"))
+
+
+def consensus_table(make: Callable[[consensus_measures.Comparison], Shown]) -> Callable[[], str]:
+    def text() -> str:
+        shown = make(compared())
+        rows, subject = [], ""
+        for row in shown.rows:
+            subject = row[0] or subject
+            rows.append([subject, *row[1:]])
+        return f"{table(shown.head, rows)}\n\n{shown.note}"
+
+    return text
+
+
+def consensus_answers() -> str:
+    return "\n".join(
+        f"- **{verdict.question}** {verdict.answer}" for verdict in verdicts(compared())
+    )
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
@@ -261,8 +293,13 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "choosing.md": {"comparison": comparison},
     "consensus.md": {"roles": roles, "settings": settings},
     "paxos.md": {"roles": lambda: roles(paxos), "settings": paxos_settings},
+    "raft-vs-paxos.md": {
+        "answers": consensus_answers,
+        **{name: consensus_table(make) for name, make in TABLES.items()},
+    },
     "simulator.md": {
         "invariants": invariants,
+        "paxos-invariants": paxos_invariants,
         "profiles": profile_table,
         "faults": fault_table,
     },

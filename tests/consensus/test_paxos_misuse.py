@@ -171,7 +171,7 @@ def test_types() -> None:
 
 def test_propose_over_the_bounds() -> None:
     core = leading(config=replace(PLAIN, window=5, max_uncommitted_bytes=100))
-    with pytest.raises(LimitError, match="window=5"):
+    with pytest.raises(LimitError, match="6 payloads at once: at most 5"):
         core.propose([b""] * 6)
     assert core.propose([b"x" * 1000]) == 1  # one is always taken
     before = (core.log.last, core.log.payload_bytes, core.uncommitted_bytes)
@@ -268,7 +268,7 @@ def test_a_change_into_a_full_window() -> None:
     ("index", "term", "keep", "voters", "why"),
     [
         (5, b(2, 2), None, VOTERS, "outside what was applied"),
-        (4, b(1, 2), None, VOTERS, "is of ballot"),
+        (4, b(1, 2), None, VOTERS, "is of term"),
         (3, b(2, 2), 5, VOTERS, "would drop entries"),
         (3, b(2, 2), None, [], "unusable"),
         (3, b(2, 2), None, [1, 2], "ask membership_at"),
