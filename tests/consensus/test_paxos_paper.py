@@ -710,6 +710,37 @@ def test_a_removed_node_hears_of_it() -> None:
     assert (leader.role, leader.term) == ("leader", b(1, 1))
 
 
+def test_new_voters_hear_of_it_from_those_who_left() -> None:
+    """PMS §3: the old servers alone know that the new ones are such, when the last message of the
+    leader that left is lost; whoever does not vote and hears no leader goes on telling them."""
+    group = Group(1, SMALL)
+    leader = group.elect(1)
+    group.join(2)
+    leader.change_config(ConfChange(voters=[2], remove=[1]))
+    group.settle()
+    lost = group.join(2)  # nothing of what came was durable
+    assert (leader.role, lost.membership) == ("follower", Membership())
+    lost.tick(100)
+    assert not lost.has_ready
+    group.tick(60)
+    assert (lost.role, lost.membership) == ("leader", Membership([2]))
+
+
+def test_a_leader_that_newcomers_are_ahead_of_learns_first() -> None:
+    """PMS §3: their slots may be chosen in lower ballots, which this leader, elected by the voters
+    before them, has not heard of; it may propose nothing there."""
+    core = leading(config=SMALL)
+    changed(core, voters=[4, 5])
+    accepted(core, 2)
+    work(core)
+    accepted(core, 2)
+    sent = answer(core, Nack(4, 1, core.term, core.term, WINDOW + 3))
+    assert core.role == "follower"
+    assert Fetch(1, 4, core.term, WINDOW + 1) in sent
+    acceptor = paxos(4, accepted=[b(0, 2)] * 5, commit=4, term=core.term)
+    assert answer(acceptor, Prepare(1, 4, core.term, 2)) == [Nack(4, 1, core.term, core.term, 4)]
+
+
 def test_learners_receive_everything_and_count_for_nothing() -> None:
     """PMS §2.3: learners are roles of their own."""
     core = leading(Membership([1, 2, 3], learners=[4]))
