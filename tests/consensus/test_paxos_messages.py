@@ -37,6 +37,7 @@ from ringleader.consensus.paxos.messages import (
     TimeoutNow,
 )
 from ringleader.errors import MisuseError, RingleaderError
+from ringleader.hashing import crc32c
 from ringleader.limits import INDEX_MAX, TERM_MAX
 
 MEMBERS = Membership([1, 2, 3]).to_bytes()
@@ -295,6 +296,18 @@ def test_snapshots_of_an_impossible_membership(membership: bytes) -> None:
         rejects(
             receiver(), SnapshotPart(2, 1, BALLOT, 20, BALLOT, membership, 6, 7, offset, b"def")
         )
+
+
+def test_snapshots_may_be_stamped_lower_than_what_is_committed() -> None:
+    """Slot 3 is chosen, and stamped 3.1 here, where it was proposed again; the node that sends a
+    later one may never have heard of that ballot."""
+    core = follower()
+    core.tick(2)
+    answer(core, heartbeat(core, BALLOT, commit=20))
+    data = b"state"
+    core.step(SnapshotPart(2, 1, BALLOT, 9, b(1, 2), MEMBERS, 5, crc32c(data), 0, data))
+    assert core.rejected == {}
+    assert (core.commit, core.log.base, core.log.base_term) == (9, 9, b(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ def test_a_majority_of_promises(voters: int, answers: dict[int, bool], role: str
 
 
 def test_a_promise_counts_once_and_for_its_ballot_only() -> None:
-    """PMS §2.2: a majority is one of acceptors; "responses to its prepare requests (numbered n)"."""
+    """PMS §2.2: a majority is one of acceptors; "responses to its prepare requests (numbered
+    n)"."""
     core = paxos(voters=5)
     core.campaign()
     work(core)
@@ -262,8 +263,13 @@ def test_the_value_of_the_highest_ballot_is_proposed_again(
     own: list[int], reported: list[int], chosen: list[str]
 ) -> None:
     """PMS §2.2, P2c: "v is the value of the highest-numbered proposal among all proposals numbered
+<<<<<<< HEAD
     less than n accepted by the acceptors in S": for each slot by itself, its own ones among them.
     """
+=======
+    less than n accepted by the acceptors in S": for each slot by itself, its own ones among
+    them."""
+>>>>>>> p5f
     core = paxos(accepted=own, term=b(4, 2))
     block = packed(1, reported, [b"theirs"] * len(reported)) if reported else None
     core.campaign()
@@ -709,6 +715,37 @@ def test_a_removed_node_hears_of_it() -> None:
     assert (leader.role, leader.term) == ("leader", b(1, 1))
 
 
+def test_new_voters_hear_of_it_from_those_who_left() -> None:
+    """PMS §3: the old servers alone know that the new ones are such, when the last message of the
+    leader that left is lost; whoever does not vote and hears no leader goes on telling them."""
+    group = Group(1, SMALL)
+    leader = group.elect(1)
+    group.join(2)
+    leader.change_config(ConfChange(voters=[2], remove=[1]))
+    group.settle()
+    lost = group.join(2)  # nothing of what came was durable
+    assert (leader.role, lost.membership) == ("follower", Membership())
+    lost.tick(100)
+    assert not lost.has_ready
+    group.tick(60)
+    assert (lost.role, lost.membership) == ("leader", Membership([2]))
+
+
+def test_a_leader_that_newcomers_are_ahead_of_learns_first() -> None:
+    """PMS §3: their slots may be chosen in lower ballots, which this leader, elected by the voters
+    before them, has not heard of; it may propose nothing there."""
+    core = leading(config=SMALL)
+    changed(core, voters=[4, 5])
+    accepted(core, 2)
+    work(core)
+    accepted(core, 2)
+    sent = answer(core, Nack(4, 1, core.term, core.term, WINDOW + 3))
+    assert core.role == "follower"
+    assert Fetch(1, 4, core.term, WINDOW + 1) in sent
+    acceptor = paxos(4, accepted=[b(0, 2)] * 5, commit=4, term=core.term)
+    assert answer(acceptor, Prepare(1, 4, core.term, 2)) == [Nack(4, 1, core.term, core.term, 4)]
+
+
 def test_learners_receive_everything_and_count_for_nothing() -> None:
     """PMS §2.3: learners are roles of their own."""
     core = leading(Membership([1, 2, 3], learners=[4]))
@@ -1003,7 +1040,8 @@ def lagging(**settings: Any) -> Group:
 
 
 def test_garbage_collection_and_snapshots() -> None:
-    """PMMC §4.2, PMS §3: what is applied and saved may be forgotten; who lacks it gets the state."""
+    """PMMC §4.2, PMS §3: what is applied and saved may be forgotten; who lacks it gets the
+    state."""
     group = lagging()
     group.tick(30, 1, 3)
     core = group.cores[3]
@@ -1042,7 +1080,8 @@ def test_a_snapshot_goes_on_where_it_was() -> None:
 
 
 def test_a_snapshot_keeps_what_was_accepted_beyond_it() -> None:
-    """PMS §2.2: it says what is chosen up to its slot, and nothing of what was accepted after it."""
+    """PMS §2.2: it says what is chosen up to its slot, and nothing of what was accepted after
+    it."""
     core = paxos(accepted=[b(1, 2)] * 6)
     core.step(heartbeat(core, b(2, 3), commit=4))
     work(core)

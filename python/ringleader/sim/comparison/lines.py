@@ -28,6 +28,8 @@ PARTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("messages as bytes", ("wire",), ("wire",)),
     ("settings, status", ("config", "status"), ("config", "status")),
 )
+#: What both are made of.
+SHARED = ("core", "progress", "message", "wire", "config", "status", "constants")
 
 
 def code_lines(source: str) -> int:

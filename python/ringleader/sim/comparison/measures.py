@@ -29,7 +29,7 @@ from ringleader.sim.comparison.algorithms import (
     nodes_of,
 )
 from ringleader.sim.comparison.group import PATIENCE_US, Clients, Group, Node, command
-from ringleader.sim.comparison.lines import PARTS, module_lines
+from ringleader.sim.comparison.lines import PARTS, SHARED, module_lines
 from ringleader.sim.comparison.loop import race, spread
 from ringleader.sim.profiles import MS, PROFILES, SECOND, NetworkFaults
 
@@ -472,6 +472,14 @@ class Lines:
 
 
 def lines() -> list[Lines]:
+    shared = sum(module_lines("ringleader.consensus", name) for name in SHARED)
+    return [
+        Lines("the base of both", shared, shared),
+        *_own_lines(),
+    ]
+
+
+def _own_lines() -> list[Lines]:
     return [
         Lines(
             part,
