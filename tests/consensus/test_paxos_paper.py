@@ -263,13 +263,8 @@ def test_the_value_of_the_highest_ballot_is_proposed_again(
     own: list[int], reported: list[int], chosen: list[str]
 ) -> None:
     """PMS §2.2, P2c: "v is the value of the highest-numbered proposal among all proposals numbered
-<<<<<<< HEAD
-    less than n accepted by the acceptors in S": for each slot by itself, its own ones among them.
-    """
-=======
     less than n accepted by the acceptors in S": for each slot by itself, its own ones among
     them."""
->>>>>>> p5f
     core = paxos(accepted=own, term=b(4, 2))
     block = packed(1, reported, [b"theirs"] * len(reported)) if reported else None
     core.campaign()
