@@ -1,4 +1,5 @@
 # make demo · make test · make bench · make docs: each sets up what it needs, in the folder itself.
+# make compared: measures Raft and Multi-Paxos anew, and rewrites docs/raft-vs-paxos.md from that.
 #
 #   PYTHON=python3.12 make test     another interpreter (3.11 or newer)
 #   ARGS="-k ring" make test        arguments for pytest, or for the demo
@@ -19,10 +20,10 @@ READY   := $(VENV)/.ready
 BENCH   := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo test bench docs lint clean
+.PHONY: help demo test bench compared docs lint clean
 
 help:
-	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
 
 demo: $(READY)
 	$(VENV)/bin/python -m ringleader demo $(ARGS)
@@ -32,6 +33,11 @@ test: $(READY)
 
 bench: $(BENCH_READY)
 	$(BENCH)/bin/python -m bench $(ARGS)
+
+compared: $(READY)
+	$(VENV)/bin/python -m ringleader compare consensus --json bench/results/consensus.json \
+		--plot docs --force $(ARGS)
+	$(VENV)/bin/python docs/generate.py
 
 docs: $(READY)
 	$(VENV)/bin/python -m pip install --quiet --group docs

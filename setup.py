@@ -25,6 +25,8 @@ KERNELS: list[str] = sorted(path.stem for path in Path("pyx").glob("*.pyx"))
 COMPILED: list[str] = [
     "ringleader.consensus.ready",
     "ringleader.consensus.message",
+    "ringleader.consensus.progress",
+    "ringleader.consensus.core",
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",

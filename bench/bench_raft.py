@@ -23,10 +23,11 @@ import pytest
 from bench import raft_peers
 from bench.cases import scaled
 from bench.harness import Absent, AtMost, Case, Compare, Contestant, Goal, Kind
-from bench.raft_loop import Columns, Commands, DriverGroup, Lap, LoopGroup, Machine, payloads
+from bench.raft_loop import DriverGroup
 from bench.raft_peers import ENV, Built, Program
-from ringleader.consensus.raft.config import Config
 from ringleader.hashing import crc32c
+from ringleader.sim.comparison.algorithms import raft
+from ringleader.sim.comparison.loop import Columns, Commands, Lap, LoopGroup, Machine, payloads
 
 BYTES_OBJECTS = "ringleader, each command a bytes object"
 #: Proposals in a lap.
@@ -86,10 +87,10 @@ def test_propose_to_applied(
         make: type[LoopGroup] | type[DriverGroup],
         machine: type[Machine],
         kind: Kind = "peer",
-        config: Config | None = None,
+        eager: bool = True,
     ) -> Contestant:
-        lap = Lap(make(nodes, machine, config), batch, count)
-        return ours(name, lap, count, kind, settle=config is not None)
+        lap = Lap(make(nodes, machine, raft(), eager_commit=eager), batch, count)
+        return ours(name, lap, count, kind, settle=not eager)
 
     def peer(
         name: str, command: Built, count: int, environment: dict[str, str] = ENV
@@ -111,7 +112,7 @@ def test_propose_to_applied(
             "ringleader, commit with the next entries",
             LoopGroup,
             Columns,
-            config=Config(eager_commit=False),
+            eager=False,
         ),
         peer(
             "ringleader, plain Python",
@@ -164,7 +165,7 @@ def test_beside_pysyncobj(
             [
                 ours(
                     "ringleader",
-                    Lap(DriverGroup(3, Commands), batch, ours_count),
+                    Lap(DriverGroup(3, Commands, raft()), batch, ours_count),
                     ours_count,
                     "ours",
                 ),

@@ -48,6 +48,7 @@ TITLES = {
     "log": "The replicated log",
     "raft": "A Raft group in one process",
     "decree": "One value, by single-decree Paxos",
+    "paxos": "A Multi-Paxos group in one process",
     "sim": "The simulator",
 }
 

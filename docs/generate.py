@@ -10,17 +10,26 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
+from types import ModuleType
 
 from ringleader.availability import better
 from ringleader.cli.compare import COLUMNS
+from ringleader.cli.compare_consensus import TABLES, Shown, load
 from ringleader.cli.comparison import ALGORITHMS, Measured
 from ringleader.consensus.config import CoreConfig
-from ringleader.consensus.raft import Config, core
+from ringleader.consensus.paxos import Config as PaxosConfig
+from ringleader.consensus.paxos import core as paxos
+from ringleader.consensus.raft import Config
+from ringleader.consensus.raft import core as raft
 from ringleader.sim import profiles
+from ringleader.sim.checker import Invariant
+from ringleader.sim.comparison import measures as consensus_measures
+from ringleader.sim.comparison.verdicts import verdicts
 from ringleader.sim.invariants import INVARIANTS
+from ringleader.sim.paxos_invariants import INVARIANTS as PAXOS_INVARIANTS
 
 DOCS = Path(__file__).resolve().parent
 
@@ -35,7 +44,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 # --- roles ------------------------------------------------------------------------------------
 
 
-def roles() -> str:
+def roles(core: ModuleType = raft) -> str:
     return table(
         ("", "from", "to", "when it"),
         (
@@ -45,7 +54,7 @@ def roles() -> str:
     )
 
 
-def roles_svg() -> str:
+def roles_svg(core: ModuleType = raft) -> str:
     """Figure 4 of the paper, with the numbers of the table."""
     step, box_width, box_height, middle = 210, 130, 44, 110
     centre = [90 + step * role for role in range(len(core.ROLES))]
@@ -92,19 +101,30 @@ def roles_svg() -> str:
 
 def settings() -> str:
     """The attributes of `Config` as the docstring of what cores share explains them."""
+    return _settings(Config, CoreConfig)
+
+
+def _settings(config: type[CoreConfig], described_by: type, without: type | None = None) -> str:
     described: dict[str, str] = {}
-    text = inspect.getdoc(CoreConfig) or ""
-    for names, what in re.findall(
-        r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", text.split("Attributes:")[1], re.MULTILINE
-    ):
+    text = (inspect.getdoc(described_by) or "").split("Attributes:")[1]
+    for names, what in re.findall(r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", text, re.MULTILINE):
         described[names] = re.sub(r"\s+", " ", what)
-    defaults = {field.name: getattr(Config(), field.name) for field in dataclasses.fields(Config)}
+    named = {field.name for field in dataclasses.fields(config)}
+    if without is not None:
+        named -= {field.name for field in dataclasses.fields(without)}
+    made = config()
+    defaults = {name: getattr(made, name) for name in named}
     rows = []
     for names, what in described.items():
         values = [_value(defaults.pop(name)) for name in names.split(", ")]
         rows.append((", ".join(f"`{name}`" for name in names.split(", ")), ", ".join(values), what))
     assert not defaults, f"not described: {defaults}"
     return table(("setting", "default", ""), rows)
+
+
+def paxos_settings() -> str:
+    """Those that Multi-Paxos has besides."""
+    return _settings(PaxosConfig, PaxosConfig, CoreConfig)
 
 
 def _value(value: object) -> str:
@@ -118,14 +138,15 @@ def _value(value: object) -> str:
 # --- the simulator ----------------------------------------------------------------------------
 
 
-def invariants() -> str:
+def invariants(of: Sequence[Invariant] = INVARIANTS) -> str:
     return table(
         ("", "name", "what holds", "from"),
-        (
-            (invariant.number, invariant.name, invariant.text, invariant.source)
-            for invariant in INVARIANTS
-        ),
+        ((invariant.number, invariant.name, invariant.text, invariant.source) for invariant in of),
     )
+
+
+def paxos_invariants() -> str:
+    return invariants(PAXOS_INVARIANTS)
 
 
 def profile_table() -> str:
@@ -239,19 +260,54 @@ def comparison() -> str:
     return "\n".join(parts)
 
 
+# --- Raft and Multi-Paxos ------------------------------------------------------------------------
+
+
+def compared() -> consensus_measures.Comparison:
+    """What `ringleader compare consensus --json` wrote."""
+    return load(str(DOCS.parent / "bench" / "results" / "consensus.json"))
+
+
+def consensus_table(make: Callable[[consensus_measures.Comparison], Shown]) -> Callable[[], str]:
+    def text() -> str:
+        shown = make(compared())
+        rows, subject = [], ""
+        for row in shown.rows:
+            subject = row[0] or subject
+            rows.append([subject, *row[1:]])
+        return f"{table(shown.head, rows)}\n\n{shown.note}"
+
+    return text
+
+
+def consensus_answers() -> str:
+    return "\n".join(
+        f"- **{verdict.question}** {verdict.answer}" for verdict in verdicts(compared())
+    )
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "availability.md": {"better": better_placements},
     "choosing.md": {"comparison": comparison},
     "consensus.md": {"roles": roles, "settings": settings},
+    "paxos.md": {"roles": lambda: roles(paxos), "settings": paxos_settings},
+    "raft-vs-paxos.md": {
+        "answers": consensus_answers,
+        **{name: consensus_table(make) for name, make in TABLES.items()},
+    },
     "simulator.md": {
         "invariants": invariants,
+        "paxos-invariants": paxos_invariants,
         "profiles": profile_table,
         "faults": fault_table,
     },
 }
-FILES: dict[str, Callable[[], str]] = {"raft-roles.svg": roles_svg}
+FILES: dict[str, Callable[[], str]] = {
+    "raft-roles.svg": roles_svg,
+    "paxos-roles.svg": lambda: roles_svg(paxos),
+}
 
 
 def pages() -> dict[Path, str]:

@@ -12,7 +12,10 @@ from types import ModuleType
 import pytest
 
 from ringleader import kernels, placement
-from ringleader.consensus.raft import core
+from ringleader.consensus.config import CoreConfig
+from ringleader.consensus.paxos import core as paxos
+from ringleader.consensus.paxos.config import Config as PaxosConfig
+from ringleader.consensus.raft import core as raft
 from ringleader.consensus.raft.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -34,15 +37,18 @@ def test_what_is_made_of_the_code_is_up_to_date(generate: ModuleType) -> None:
         assert path.read_text(encoding="utf-8") == text, f"run docs/generate.py: {path.name}"
 
 
-def test_every_transition_is_drawn(generate: ModuleType) -> None:
-    drawing = generate.roles_svg()
+@pytest.mark.parametrize("core", [raft, paxos], ids=["raft", "paxos"])
+def test_every_transition_is_drawn(generate: ModuleType, core: ModuleType) -> None:
+    drawing = generate.roles_svg(core)
     assert drawing.count("marker-end") == len(core.TRANSITIONS)
-    assert generate.roles().count("\n") == len(core.TRANSITIONS) + 1
+    assert generate.roles(core).count("\n") == len(core.TRANSITIONS) + 1
 
 
 def test_every_setting_is_described(generate: ModuleType) -> None:
     described = generate.settings()
     assert all(f"`{name}`" in described for name in Config.__dataclass_fields__)
+    described += generate.paxos_settings()
+    assert all(f"`{name}`" in described for name in PaxosConfig.__dataclass_fields__)
 
 
 @pytest.mark.skipif(kernels.PURE, reason="the simulator takes long on the twins")
@@ -95,8 +101,7 @@ def test_the_rules_of_figure_2_stand_where_the_manual_says() -> None:
     consensus = ROOT / "python" / "ringleader" / "consensus"
     known = set[str]().union(
         *(functions(consensus / "raft" / f"{name}.py") for name in ("core", "progress")),
-        functions(consensus / "driver.py"),
-        functions(consensus / "ready.py"),
+        *(functions(consensus / f"{name}.py") for name in ("core", "driver", "ready")),
         functions(ROOT / "python" / "ringleader" / "_reference" / "log.py"),
     )
     text = (DOCS / "consensus.md").read_text(encoding="utf-8")
@@ -109,6 +114,22 @@ def test_the_rules_of_figure_2_stand_where_the_manual_says() -> None:
         for name in named:
             if not name.endswith(".py"):
                 assert set(name.split(".")) <= known | {"Raft", "Driver", "Log"}, name
+
+
+def test_what_is_compared_line_by_line_is_there() -> None:
+    consensus = ROOT / "python" / "ringleader" / "consensus"
+    text = (DOCS / "raft-vs-paxos.md").read_text(encoding="utf-8")
+    section = text.split("## Line by line")[1].split("\n## ")[0]
+    rows = [line.split("|")[2:4] for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 15
+    for column, package in enumerate(("raft", "paxos")):
+        known = set[str]().union(
+            *(functions(consensus / package / f"{name}.py") for name in ("core", "messages"))
+        )
+        known |= {"term", "vote", "match", "window", *CoreConfig.__dataclass_fields__}
+        named = [name for row in rows for name in re.findall(r"`(\w+)`", row[column])]
+        assert len(named) > 15
+        assert not set(named) - known, package
 
 
 def test_the_manuals_name_what_there_is() -> None:

@@ -207,7 +207,7 @@ class InvariantViolation(RingleaderError, AssertionError):
     """The simulator saw one of the numbered invariants broken.
 
     Attributes:
-        number: of `ringleader.sim.invariants.INVARIANTS`.
+        number: of the `INVARIANTS` of the consensus: `sim.invariants`, `sim.paxos_invariants`.
         node: by whom, or None.
         time: in seconds of virtual time.
         story: the last events before it, in words.

@@ -139,6 +139,8 @@ for _name in _AT_ONCE:
 COMPILED = (
     "ringleader.consensus.ready",
     "ringleader.consensus.message",
+    "ringleader.consensus.progress",
+    "ringleader.consensus.core",
     "ringleader.consensus.raft.messages",
     "ringleader.consensus.raft.progress",
     "ringleader.consensus.raft.core",

@@ -19,7 +19,7 @@ from ringleader import kernels
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.message import Message
-from ringleader.consensus.raft import Config, Raft, messages
+from ringleader.consensus.raft import Config, Raft, messages, wire
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -67,7 +67,8 @@ def dump(core: Raft) -> dict[str, Any]:
         for name in ("rejected", "_advanced", "_ready_number"):
             del state[name]
         for peer in core.progress.values():
-            state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in peer.__slots__}
+            slots = [name for kind in type(peer).__mro__ for name in getattr(kind, "__slots__", ())]
+            state[f"peer {peer.id}"] = {name: getattr(peer, name) for name in slots}
     return state
 
 
@@ -459,7 +460,7 @@ def appends(draw: st.DrawFn) -> AppendEntries:
 MESSAGES = st.one_of(
     [
         st.builds(kind, **{field: FIELDS[field] for field in kind.FIELDS})
-        for kind in Message.__subclasses__()
+        for kind in wire.KINDS.values()
     ]
     + [appends()] * 3
 )

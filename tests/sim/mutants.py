@@ -45,6 +45,7 @@ from sim.mutation import row as _mutant
 from ringleader.sim.profiles import FAULTS, MS, SECOND
 
 CORE = "consensus/raft/core.py"
+CORE_BASE = "consensus/core.py"
 PROGRESS = "consensus/raft/progress.py"
 
 #: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
@@ -399,38 +400,45 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a follower acknowledged to an earlier leadership of this node counts for the present "
         "one: match indices are kept, and late answers counted",
         "Raft §5.3 (matchIndex is of a term); " + OWN,
-        _in(
-            CORE,
-            (
-                "            return\n\n        if isinstance(message, AppendEntries):\n"
-                "            self._on_append_entries(message)",
-                "            if not isinstance(message, AppendReply):\n                return\n\n"
-                "        if isinstance(message, AppendEntries):\n"
-                "            self._on_append_entries(message)",
+        (
+            *_in(
+                CORE,
+                (
+                    "            return\n\n        if isinstance(message, AppendEntries):\n"
+                    "            self._on_append_entries(message)",
+                    "            if not isinstance(message, AppendReply):\n"
+                    "                return\n\n"
+                    "        if isinstance(message, AppendEntries):\n"
+                    "            self._on_append_entries(message)",
+                ),
+                # Our checks would notice most of them: this is a core without.
+                (
+                    "        if message.round > self.round:\n"
+                    '            self._reject("answer to a round that was never sent")\n'
+                    "            return\n"
+                    "        if not message.refused and message.match > self._last:\n"
+                    '            self._reject("match beyond the log")\n'
+                    "            return\n"
+                    "        self._heard(peer, message.round)\n"
+                    "        if message.refused:\n",
+                    "        self._heard("
+                    "peer, message.round if message.round <= self.round else 0)\n"
+                    "        if message.refused:\n",
+                ),
+                (
+                    "        self.round = self.round_acked = 0\n        self._lease_lost = False\n",
+                    "        self.round = self.round_acked = 0\n        self._lease_lost = False\n"
+                    "        for peer in self._peers:\n"
+                    "            peer.round = peer.round_sent = 0\n"
+                    "            peer.become_probe(self._last + 1)\n",
+                ),
             ),
-            # Our checks would notice most of them: this is a core without.
-            (
-                "        if message.round > self.round:\n"
-                '            self._reject("answer to a round that was never sent")\n'
-                "            return\n"
-                "        if not message.refused and message.match > self._last:\n"
-                '            self._reject("match beyond the log")\n'
-                "            return\n"
-                "        self._heard(peer, message.round)\n"
-                "        if message.refused:\n",
-                "        self._heard(peer, message.round if message.round <= self.round else 0)\n"
-                "        if message.refused:\n",
-            ),
-            (
-                "        self.progress = {}\n        self._peers = []\n        self._round",
-                "        self._round",
-            ),
-            (
-                "        self.round = self.round_acked = 0\n        self._lease_lost = False\n",
-                "        self.round = self.round_acked = 0\n        self._lease_lost = False\n"
-                "        for peer in self._peers:\n"
-                "            peer.round = peer.round_sent = 0\n"
-                "            peer.become_probe(self._last + 1)\n",
+            *_in(
+                CORE_BASE,
+                (
+                    "        self.progress = {}\n        self._peers = []\n        self._round",
+                    "        self._round",
+                ),
             ),
         ),
         setting=_BACK,
@@ -455,10 +463,9 @@ MUTANTS: tuple[Mutant, ...] = (
         {7},
         "a leader counts itself for entries that its own disk does not have yet",
         "dissertation §10.2.1 (what that optimisation must not do)",
-        _in(
-            CORE,
-            ("acked[self.id] = self.stable", "acked[self.id] = self._last"),
-            ("count = 1 if self.stable >= index else 0", "count = 1"),
+        (
+            *_in(CORE, ("acked[self.id] = self.stable", "acked[self.id] = self._last")),
+            *_in(CORE_BASE, ("count = 1 if self.stable >= index else 0", "count = 1")),
         ),
     ),
     _mutant(
@@ -468,7 +475,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "(the ABA of asynchronous writes)",
         "etcd-io/raft#8",
         _in(
-            CORE,
+            CORE_BASE,
             (
                 "        for ready in self._outstanding:\n"
                 "            if ready.last > index:\n"
@@ -484,7 +491,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {6},
         "committed entries are applied though the own disk does not have them yet",
         "ringleader.consensus.ready (rule 3); " + OWN,
-        _in(CORE, ("ceiling = min(self.commit, self.stable)", "ceiling = self.commit")),
+        _in(CORE_BASE, ("ceiling = min(self.commit, self.stable)", "ceiling = self.commit")),
     ),
     _mutant(
         "old leader drops its tail",
@@ -492,7 +499,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a leader that steps down drops what is not committed, though others may have it committed",
         "Raft §5.4.2; " + OWN,
         _in(
-            CORE,
+            CORE_BASE,
             (
                 '        """The log stays as it is: what was not committed may still be."""',
                 "        if self._last > self.commit:\n"
@@ -549,7 +556,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 ),
             ),
             *_in(
-                CORE,
+                CORE_BASE,
                 (
                     "        self._last = self._base = index\n",
                     "        self._base = index\n        self._last = self.log.last\n",
@@ -608,14 +615,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "chunks are put together by their offsets, whatever snapshot they are of, and the sum is "
         "not checked",
         "Raft §7 (chunks carry an offset, and no name); " + OWN,
-        _in(
-            CORE,
-            ("        if self._incoming != name:", "        if self._incoming is None:"),
-            (
-                "            if self._incoming_bytes == message.total_bytes and (\n"
-                "                self._incoming_crc != message.checksum\n"
-                "            ):",
-                "            if False:",
+        (
+            *_in(
+                CORE, ("        if self._incoming != name:", "        if self._incoming is None:")
+            ),
+            *_in(
+                CORE_BASE,
+                (
+                    "if self._incoming_bytes == total_bytes and self._incoming_crc != checksum:",
+                    "if False:",
+                ),
             ),
         ),
     ),
@@ -653,24 +662,29 @@ MUTANTS: tuple[Mutant, ...] = (
         "a node campaigns and counts under the configuration that it has applied, not under the "
         "latest one in its log",
         "Raft §6; etcd-io/raft#456 (theirs is in force when applied, and guarded)",
-        _in(
-            CORE,
-            (
-                "        since, membership = self.memberships[-1]\n"
-                "        self._use_membership(since, membership)\n\n"
-                "    def _drop_memberships",
-                "        for since, membership in self.memberships:\n"
-                "            if since <= max(self.last_applied, self._base):\n"
-                "                self._use_membership(since, membership)\n\n"
-                "    def _drop_memberships",
+        (
+            *_in(
+                CORE,
+                (
+                    "        since, membership = self.memberships[-1]\n"
+                    "        self._use_membership(since, membership)\n\n"
+                    "    def _drop_memberships",
+                    "        for since, membership in self.memberships:\n"
+                    "            if since <= max(self.last_applied, self._base):\n"
+                    "                self._use_membership(since, membership)\n\n"
+                    "    def _drop_memberships",
+                ),
             ),
-            (
-                "        self.last_applied = index\n\n    def _forget_stable",
-                "        self.last_applied = index\n"
-                "        for since, membership in self.memberships:\n"
-                "            if self.membership_index < since <= index:\n"
-                "                self._use_membership(since, membership)\n\n"
-                "    def _forget_stable",
+            *_in(
+                CORE_BASE,
+                (
+                    "        self.last_applied = index\n\n    def _forget_stable",
+                    "        self.last_applied = index\n"
+                    "        for since, membership in self.memberships:\n"
+                    "            if self.membership_index < since <= index:\n"
+                    "                self._use_membership(since, membership)\n\n"
+                    "    def _forget_stable",
+                ),
             ),
         ),
     ),
@@ -727,7 +741,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a leader answers reads without asking whether it still is one",
         "Raft §8; dissertation §6.4",
         _in(
-            CORE,
+            CORE_BASE,
             ("elif self.has_lease or not self._peers:", "else:"),
             (
                 "        else:\n"
@@ -749,10 +763,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "anything of its term",
         "dissertation §6.4, step 1; etcd-io/etcd#7331, tikv/tikv#9239",
         _in(
-            CORE,
+            CORE_BASE,
             (
-                "        if self.commit < self.term_start:\n            # Figure 8",
-                "        if False:\n            # Figure 8",
+                "        if not self._knows_all():\n            self._reads_early",
+                "        if False:\n            self._reads_early",
             ),
         ),
     ),
@@ -803,7 +817,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a proposal that is refused for want of room stays in the log",
         OWN,
         _in(
-            CORE,
+            CORE_BASE,
             (
                 "            self.log.truncate(first)  # nobody has seen it\n"
                 "            self._last = first - 1\n",
@@ -817,7 +831,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a forwarded proposal that the network repeats is appended twice",
         "dissertation §6.3; " + OWN,
         _in(
-            CORE,
+            CORE_BASE,
             (
                 "        if not self._is_new(message.sender, message.ticket):\n"
                 "            return\n",
@@ -937,7 +951,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "after a restart the entries that were kept behind the snapshot are applied to it again",
         OWN,
         _in(
-            CORE,
+            CORE_BASE,
             ("        self.last_applied = start\n", "        self.last_applied = base\n"),
             ("        self.applying = start\n", "        self.applying = base\n"),
         ),

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from mutants import Broken
 
+from ringleader.consensus.paxos.config import Config as PaxosConfig
 from ringleader.errors import InvariantViolation
 from ringleader.sim import profiles
 from ringleader.sim.cluster import Cluster
+from ringleader.sim.family import FAMILIES, few_commit
 from ringleader.sim.nemesis import schedule
 from ringleader.sim.workload import (
     APPEND,
@@ -31,8 +33,9 @@ def cluster(faults: str = "none", seed: int = 1, profile: str = "lan-3", **optio
     return Cluster(profiles.profile(profile), profiles.faults(faults), seed, **options)
 
 
-def test_without_faults_everything_is_answered() -> None:
-    group = cluster()
+@pytest.mark.parametrize("consensus", FAMILIES)
+def test_without_faults_everything_is_answered(consensus: str) -> None:
+    group = cluster(consensus=consensus)
     group.run()
     coverage = group.checker.coverage
     assert coverage["elections won"] >= 1
@@ -45,15 +48,17 @@ def test_without_faults_everything_is_answered() -> None:
 
 @pytest.mark.parametrize("faults", ["network", "crash", "disk", "clock", "membership", "all"])
 @pytest.mark.parametrize("profile", ["lan-3", "wan-3dc"])
-def test_each_set_of_faults(faults: str, profile: str) -> None:
+@pytest.mark.parametrize("consensus", FAMILIES)
+def test_each_set_of_faults(consensus: str, faults: str, profile: str) -> None:
     for seed in range(3):
-        cluster(faults, seed, profile, duration_us=10 * SECOND).run()
+        cluster(faults, seed, profile, consensus=consensus, duration_us=10 * SECOND).run()
 
 
-def test_a_crash_between_persist_and_send() -> None:
+@pytest.mark.parametrize("consensus", FAMILIES)
+def test_a_crash_between_persist_and_send(consensus: str) -> None:
     """Wherever in its steps a node dies, the group and the node come back."""
     for steps in range(14):
-        group = cluster()
+        group = cluster(consensus=consensus)
         group.clock.run(SECOND)
         leader = group.leader()
         assert leader is not None
@@ -86,6 +91,15 @@ def test_a_lost_node_never_returns() -> None:
     group.run()
     assert not node.up
     assert node.life == 1
+
+
+def test_no_disk_is_lost_where_quorums_are_no_majorities() -> None:
+    """Whether the others suffice depends on who they are."""
+    config = PaxosConfig(quorum=few_commit)
+    group = cluster(profile="lan-5", consensus="paxos", config=config)
+    group.run()
+    assert not any(group.may_lose(node) for node in group.nodes)
+    assert all(group.nodes[node].up for node in group.nodes)
 
 
 def test_a_group_that_elects_nobody_is_not_alive() -> None:

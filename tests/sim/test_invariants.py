@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from ringleader.consensus.constants import MEMBERSHIP
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import Membership
-from ringleader.consensus.raft.core import MEMBERSHIP
+from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -22,7 +23,7 @@ from ringleader.consensus.raft.messages import (
 from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock
-from ringleader.sim.invariants import INVARIANTS, Checker, intersect
+from ringleader.sim.invariants import INVARIANTS, RaftChecker, intersect
 
 VOTERS = Membership((1, 2, 3))
 
@@ -30,7 +31,7 @@ VOTERS = Membership((1, 2, 3))
 class Node:
     """What the checker reads of a core, and the events of a node, one by one."""
 
-    def __init__(self, checker: Checker, id: int) -> None:
+    def __init__(self, checker: RaftChecker, id: int) -> None:
         self.checker = checker
         self.id = id
         self.term = 0
@@ -97,7 +98,7 @@ class Node:
 
 class Group:
     def __init__(self, **options: Any) -> None:
-        self.checker = Checker(VOTERS, Clock(), **options)
+        self.checker = RaftChecker(VOTERS, Clock(), Config(**options))
         self.nodes = {id: Node(self.checker, id) for id in (1, 2, 3)}
 
     def __getitem__(self, id: int) -> Node:

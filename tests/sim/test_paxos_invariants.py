@@ -1,4 +1,4 @@
-"""Each invariant of Multi-Paxos fires: the checker is fed transitions that no correct node makes."""
+"""Each invariant of Multi-Paxos fires: its checker is fed what no correct node does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from ringleader.consensus.constants import MEMBERSHIP, NO_OP
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.config import Config
-from ringleader.consensus.paxos.core import MEMBERSHIP, NO_OP
 from ringleader.consensus.paxos.messages import (
     Accept,
     Accepted,
@@ -632,6 +632,15 @@ class Test8Configurations:
         leader = self.change(group, 1, 2)
         with broken(8, "while that of slot 1 is not in force"):
             leader.write([MEMBERSHIP + Membership((1, 2, 3)).to_bytes()], control=True)
+
+    def test_two_are_chosen_within_a_window(self, group: Group) -> None:
+        leader = group.elect(1, 1)
+        group.replicate(1, [MEMBERSHIP + Membership((1, 2)).to_bytes()], to=(), control=True)
+        group.replicate(1, [MEMBERSHIP + Membership((1, 3)).to_bytes()], to=(), control=True)
+        with broken(8, "before that of slot 1 is in force"):
+            group[2].promise(leader.term, 1)
+            for membership in (Membership((1, 2)), Membership((1, 3))):
+                group[2].write([MEMBERSHIP + membership.to_bytes()], control=True)
 
     def test_a_joint_one(self, group: Group) -> None:
         leader = group.elect(1, 1)

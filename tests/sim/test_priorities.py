@@ -11,7 +11,8 @@ from ringleader.consensus.driver import Recovered
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft.config import Config
 from ringleader.sim import profiles
-from ringleader.sim.cluster import Cluster, raft_core
+from ringleader.sim.cluster import Cluster
+from ringleader.sim.family import raft_core
 
 PREFERRED = 3
 

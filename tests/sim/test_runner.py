@@ -14,7 +14,8 @@ from mutants import Broken
 
 from ringleader.cli.app import app
 from ringleader.errors import SettingError
-from ringleader.sim.runner import STATES, Settings, Total, _minimize, run, run_many, shrink
+from ringleader.sim.family import FAMILIES
+from ringleader.sim.runner import Settings, Total, _minimize, run, run_many, shrink
 
 SECOND = 1_000_000
 SMALL = Settings(3, profile="lan-3", duration_us=4 * SECOND)
@@ -23,8 +24,10 @@ SMALL = Settings(3, profile="lan-3", duration_us=4 * SECOND)
 VOTES_FOR_ANYONE = ("if free and up_to_date:", "if free:")
 
 DIGEST = """
+import sys
 from ringleader.sim.runner import Settings, run
-print(run(Settings(5, profile="lan-3", duration_us=6_000_000)).digest)
+settings = Settings(5, profile="lan-3", duration_us=6_000_000, consensus=sys.argv[1])
+print(run(settings).digest)
 """
 
 
@@ -32,8 +35,10 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["simulate", *arguments])
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
-    first, again, other = run(SMALL), run(SMALL), run(replace(SMALL, seed=4))
+@pytest.mark.parametrize("consensus", FAMILIES)
+def test_the_same_seed_gives_the_same_run(consensus: str) -> None:
+    small = replace(SMALL, consensus=consensus)
+    first, again, other = run(small), run(small), run(replace(small, seed=4))
     assert first.failure is None
     assert (first.digest, first.messages, first.coverage) == (
         again.digest,
@@ -43,11 +48,12 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert first.digest != other.digest
 
 
-def test_the_same_in_another_process() -> None:
+@pytest.mark.parametrize("consensus", FAMILIES)
+def test_the_same_in_another_process(consensus: str) -> None:
     """Whatever the hashes of texts are there."""
     digests = {
         subprocess.run(
-            [sys.executable, "-c", DIGEST],
+            [sys.executable, "-c", DIGEST, consensus],
             env=os.environ | {"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
@@ -115,6 +121,10 @@ def test_the_repro_is_one_line() -> None:
         "--only 3,17,40 --until 12.5s"
     )
     assert replace(settings, only=()).command.endswith("--only none --until 12.5s")
+    paxos = Settings(7, consensus="paxos")
+    assert paxos.command == (
+        "ringleader simulate --consensus paxos --seed 7 --profile wan-3dc --faults all"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,6 +135,7 @@ def test_the_repro_is_one_line() -> None:
         ({"nodes": 4}, "has 1 to 3"),
         ({"clients": 0}, "clients=0"),
         ({"duration_us": 0}, "longer than nothing"),
+        ({"consensus": "chance"}, "'chance' is not one of raft, paxos"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, object], text: str) -> None:
@@ -133,20 +144,26 @@ def test_settings_that_cannot_be(change: dict[str, object], text: str) -> None:
 
 
 class TestCommand:
-    def test_seeds(self) -> None:
-        result = invoke("--seeds", "3", "--profile", "lan-3", "--duration", "2s", "--jobs", "1")
+    @pytest.mark.parametrize("consensus", FAMILIES)
+    def test_seeds(self, consensus: str) -> None:
+        result = invoke(
+            *("--consensus", consensus, "--seeds", "3", "--profile", "lan-3"),
+            *("--duration", "2s", "--jobs", "1"),
+        )
         assert result.exit_code == 0, result.output
         assert "3 runs: " in result.output
         assert "virtual hours" in result.output
         assert "All invariants held." in result.output
-        for state in STATES:
+        for state in FAMILIES[consensus].states:
             assert state in result.output
 
-    def test_one_seed_and_its_digest(self) -> None:
-        arguments = ("--seed", "3", "--profile", "lan-3", "--duration", "4")
+    @pytest.mark.parametrize("consensus", FAMILIES)
+    def test_one_seed_and_its_digest(self, consensus: str) -> None:
+        arguments = ("--consensus", consensus, "--seed", "3", "--profile", "lan-3")
+        arguments += ("--duration", "4")
         result = invoke(*arguments)
         assert result.exit_code == 0, result.output
-        assert f"digest {run(SMALL).digest}" in result.output
+        assert f"digest {run(replace(SMALL, consensus=consensus)).digest}" in result.output
         some = invoke(*arguments, "--only", "1,2", "--until", "900ms")
         assert some.exit_code == 0, some.output
         assert "digest" in some.output

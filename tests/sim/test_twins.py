@@ -38,8 +38,9 @@ def digest(settings: dict[str, object], pure: bool) -> list[object]:
 
 @pytest.mark.parametrize("profile", ["lan-3", "wan-3dc"])
 @pytest.mark.parametrize("seed", [3, 8])
-def test_both_forms_make_the_same_run(profile: str, seed: int) -> None:
-    settings: dict[str, object] = {"seed": seed, "profile": profile, "faults": "all"}
+@pytest.mark.parametrize("consensus", ["raft", "paxos"])
+def test_both_forms_make_the_same_run(consensus: str, profile: str, seed: int) -> None:
+    settings: dict[str, object] = {"seed": seed, "profile": profile, "consensus": consensus}
     native, pure = digest(settings, False), digest(settings, True)
     assert native == pure
     assert int(str(native[1])) > 500

@@ -55,8 +55,11 @@ def broken(findings: Findings) -> int:
     return findings.smallest.failure.number
 
 
-def test_a_sound_machine_passes() -> None:
-    findings = find(Counter, invariant=lambda machine: machine.count <= machine.total)
+@pytest.mark.parametrize("consensus", ["raft", "paxos"])
+def test_a_sound_machine_passes(consensus: str) -> None:
+    findings = find(
+        Counter, invariant=lambda machine: machine.count <= machine.total, consensus=consensus
+    )
     assert findings.ok, str(findings)
     assert findings.total.runs == 4
     assert findings.total.coverage["snapshots installed"] > 0

@@ -5,6 +5,8 @@
     ringleader balance RING                         how many nodes have which load
     ringleader plan OLD NEW                         what moves from one ring to another, in steps
     ringleader plot RING [NEW] -o OUT               a ring, or what moves to another, as a picture
+    ringleader compare                              placement algorithms side by side
+    ringleader compare consensus                    Raft and Multi-Paxos side by side
     ringleader simulate --seeds N                   consensus under faults, in virtual time
     ringleader demo                                 load, movement and speed, on this machine
 

@@ -21,7 +21,7 @@ from ringleader.sim.comparison.measures import (
     compare,
     percentile,
 )
-from ringleader.sim.comparison.verdicts import find_recovery, gain, ms, verdicts
+from ringleader.sim.comparison.verdicts import find_recovery, gain, ms, times_as, verdicts
 
 ALGORITHMS = {"raft": "Raft", "paxos": "Multi-Paxos"}
 
@@ -58,8 +58,8 @@ def consensus(
         raise click.UsageError("--from measures nothing: --quick has no meaning with it.")
     if plot_path is not None:
         _check_plots(plot_path, force)
-    if json_path not in (None, "-") and not force and Path(str(json_path)).exists():
-        raise OutputExists(f"{json_path} exists already; --force replaces it")
+    if json_path is not None and json_path != "-":
+        _check_json(Path(json_path), force)
     found = load(from_path) if from_path is not None else _measured(quick, seed)
     text = json.dumps(asdict(found), indent=1) + "\n"
     if json_path == "-":
@@ -76,6 +76,14 @@ def consensus(
 
         for path in save_all(found, plot_path):
             click.echo(path, err=json_path == "-")
+
+
+def _check_json(path: Path, force: bool) -> None:
+    """Now, and not after two minutes."""
+    if not force and path.exists():
+        raise OutputExists(f"{path} exists already; --force replaces it")
+    if not path.parent.is_dir():
+        raise FormatError(f"--json {path}: there is no directory {path.parent}")
 
 
 def _check_plots(directory: str, force: bool) -> None:
@@ -175,7 +183,7 @@ def cost_table(found: Comparison) -> Shown:
         rows.append(cells)
     idle = {(row.algorithm, row.nodes): row.heartbeats_per_s for row in found.costs}
     beats = ", ".join(
-        f"{idle['raft', nodes]:g} and {idle['paxos', nodes]:g} with {nodes} nodes"
+        f"{idle['raft', nodes]:.0f} and {idle['paxos', nodes]:.0f} with {nodes} nodes"
         for nodes in sorted({row.nodes for row in found.costs})
     )
     return Shown(
@@ -207,7 +215,7 @@ def latency_table(found: Comparison) -> Shown:
                 ms(system.floor_us) if system.floor_us else "none",
                 *_latency_cells(each["raft"]),
                 *_latency_cells(paxos),
-                f"{gain(found, paxos):.3g}x",
+                times_as(gain(found, paxos)),
                 str(system.followers_spared),
                 str(system.nodes_spared),
                 str(system.dcs_spared),
@@ -243,13 +251,13 @@ def recovery_table(found: Comparison) -> Shown:
         for name in ALGORITHMS:
             row = each[name]
             if row.refused:
-                cells += ["refused", "", "", "", ""]
+                cells += ["refused", "", "", "", "", ""]
                 continue
             cells += _recovery_cells(find_recovery(found, row))
         rows.append(cells)
     head = []
     for title in ALGORITHMS.values():
-        head += [f"{title} p50", "p95", "missed", "elected", "committed"]
+        head += [f"{title} p50", "p95", "missed", "elected", "committed", "rivals"]
     return Shown(
         "recovery",
         "From the loss of the leader to the next commit",
@@ -257,7 +265,8 @@ def recovery_table(found: Comparison) -> Shown:
         ["geometry", "quorums", *head],
         rows,
         "missed, elected, committed: medians of the parts: until somebody stands for election; "
-        "until there is a leader; until its first command is committed and applied.",
+        "until there is a leader; until its first command is committed and applied. rivals: how "
+        "often there was more than one candidacy.",
     )
 
 
@@ -271,6 +280,7 @@ def _recovery_cells(row: Recovery) -> list[str]:
         at(row.noticed_us, 50),
         at(row.elected_us, 50),
         at(row.committed_us, 50),
+        f"{sum(count > 1 for count in row.candidacies) / len(row.candidacies):.0%}",
     ]
 
 

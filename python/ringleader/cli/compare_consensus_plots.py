@@ -22,17 +22,24 @@ _INK, _FAINT, _GRID = "#222831", "#9aa3ad", "#e4e7eb"
 #: Hues that stay apart for colour-blind eyes too (Okabe and Ito, 2008).
 _COLOURS = {"raft": "#0072B2", "paxos": "#E69F00"}
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: An axis whose ends are no farther apart, as a ratio, is linear.
+LINEAR_UP_TO = 5
 
 
 def save_all(found: Comparison, directory: str) -> list[str]:
     """Every picture, as SVG files in `directory`, which is made if it is not there."""
+    import matplotlib as mpl
+
     Path(directory).mkdir(parents=True, exist_ok=True)
     paths = []
     for name, draw in PICTURES.items():
         path = str(Path(directory) / name)
-        figure = draw(found)
-        with replacing(path) as file:
-            figure.savefig(file, format="svg", metadata={"Date": None})
+        # The same figures give the same file.
+        with (
+            mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
+            replacing(path) as file,
+        ):
+            draw(found).savefig(file, format="svg", metadata={"Date": None})
         paths.append(path)
     return paths
 
@@ -57,16 +64,19 @@ def _tidy(axes: Axes, title: str = "") -> None:
 
 
 def _times_axis(axes: Axes, label: str) -> None:
-    """A logarithmic axis of milliseconds, with numbers that people read."""
-    axes.set_xscale("log")
+    """An axis of milliseconds with numbers that people read: logarithmic, where it reaches far."""
     low, high = axes.get_xlim()
+    axes.grid(True, axis="x", color=_GRID, linewidth=0.8)
+    axes.set_xlabel(label, fontsize=9, color=_INK)
+    if high < LINEAR_UP_TO * low:
+        return
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
     steps = (1,) if high / low > 150 else (1, 2, 5)
     ticks = [step * 10.0**power for power in range(-2, 5) for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
     axes.minorticks_off()
-    axes.grid(True, axis="x", color=_GRID, linewidth=0.8)
-    axes.set_xlabel(label, fontsize=9, color=_INK)
 
 
 def _key(figure: Figure, height: float) -> None:
@@ -231,6 +241,7 @@ def recovery_figure(found: Comparison) -> Figure:
             axes.barh(y, high - low, left=low, height=0.3, color=colour)
             axes.plot([middle, middle], [y - 0.15, y + 0.15], color=_INK, linewidth=1.4)
             axes.text(most * 1.03, y, f"{middle:,.0f}", fontsize=7.5, color=_INK, va="center")
+    axes.set_xlim(80, 8000)
     _times_axis(axes, "ms: box quartiles, whiskers 5 % and 95 %")
     _name_places(axes)
     _key(figure, height)
@@ -294,7 +305,7 @@ def cost_figure(found: Comparison) -> Figure:
     figure.text(
         0.27,
         0.015,
-        "of each pair of bars the upper one: 3 nodes, the lower: 5",
+        "of each pair of bars the upper one: 3 nodes, the lower: 5; their lengths are logarithmic",
         fontsize=8,
         color=_INK,
     )

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 from ringleader.consensus.config import CoreConfig
+from ringleader.consensus.constants import MEMBERSHIP
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership, NodeId
-from ringleader.consensus.raft.core import MEMBERSHIP
 from ringleader.consensus.ready import HardState, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ringleader.consensus.constants import NO_OP
 from ringleader.consensus.log import CONTROL_BIT, Block
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.ballot import describe, number_of, owner_number
 from ringleader.consensus.paxos.config import Config
-from ringleader.consensus.paxos.core import NO_OP
 from ringleader.consensus.paxos.messages import (
     Accept,
     Accepted,
@@ -535,7 +535,7 @@ class PaxosChecker(Checker[PaxosShadow]):
         else:
             self._check_reports(s, name, slot, ballot, value, record, membership)
         if value[0] and (after := membership_of(value[1])) is not None and known is None:
-            self._check_change(s, name, slot, after)
+            self._check_change(s, core, name, slot, after)
         if any(other < ballot for other in record.proposed):
             self.coverage["slots proposed again"] += 1
         record.values[ballot] = value
@@ -578,7 +578,9 @@ class PaxosChecker(Checker[PaxosShadow]):
         if not taken and value == (True, NO_OP):
             self.coverage["gaps filled with no-ops"] += 1
 
-    def _check_change(self, s: PaxosShadow, name: str, slot: int, after: Membership) -> None:
+    def _check_change(
+        self, s: PaxosShadow, core: Any, name: str, slot: int, after: Membership
+    ) -> None:
         """A change of membership is proposed for the first time in this ballot (invariant 8)."""
         self.proposed[after] = None
         if after.joint or after.witnesses or not after.voters:
@@ -591,7 +593,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["members with learners"] += 1
         first = max(1, slot - self.window + 1)
         for at, _ in reversed(self.configs):
-            if first <= at < slot:
+            if first <= at < slot and at <= core.commit:  # of a later ballot it need not know
                 self.violate(8, s.id, f"{name}, while that of slot {at} is not in force yet")
 
     def _accept(
@@ -692,6 +694,14 @@ class PaxosChecker(Checker[PaxosShadow]):
         while slot < len(slots) and (chosen := slots[slot].value) is not None:
             self.chosen = slot
             if chosen[0] and (membership := membership_of(chosen[1])) is not None:
+                before = self.configs[-1][0]
+                if before and slot < before + self.window:
+                    self.violate(
+                        8,
+                        None,
+                        f"a change is chosen in slot {slot}, before that of slot {before} is in "
+                        "force",
+                    )
                 self.configs.append((slot, membership))
                 self.coverage["configurations chosen"] += 1
             slot += 1

@@ -1,7 +1,9 @@
 """Paxos: `core` is Multi-Paxos, `messages` what its nodes say, `config` its settings; `decree`
 decides one value, by a `Proposer`, `Acceptor`s and `Learner`s."""
 
+from ringleader.consensus import core as core_base
 from ringleader.consensus import message, ready
+from ringleader.consensus import progress as progress_base
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.message import Message
 from ringleader.consensus.paxos import ballot, core, decree, messages, progress
@@ -40,4 +42,4 @@ __all__ = [
     "describe",
 ]
 
-require_compiled(message, ready, ballot, messages, progress, core, decree)
+require_compiled(message, ready, progress_base, core_base, ballot, messages, progress, core, decree)

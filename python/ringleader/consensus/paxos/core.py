@@ -25,17 +25,17 @@ A committed entry's stamp is at or above the ballot that it was chosen in, and m
 to node; its value cannot.  So whoever holds a slot in the ballot of the leader that announces a
 commit index knows it to be chosen; whoever holds it in another asks for it (`Fetch`).
 
-The code is in this order:
+What does not hang on the algorithm is in `CoreBase` (`ringleader.consensus.core`): the clock, reads
+and leases, most of a transfer, proposals, `Ready`.  The code here is in this order:
 
-    MultiPaxos.tick, step   time and messages: what all roles have in common
+    MultiPaxos._step        messages: what all roles have in common
     1  phase 1              PMS §2.2, for all open slots at once (§3)
     2  phase 2              PMS §2.2; blocks, windows, any order
     3  the log and aside    what an acceptor keeps
     4  learning             commit, Fetch, Learn, snapshots
     5  membership           PMS §3, last paragraphs: a window of alpha slots
     6  reads and transfer   D§6.4, D§3.10
-    7  proposals
-    8  Ready                what goes out, what comes back
+    7  proposals and Ready  the window; what stands aside
 
 No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
 core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
@@ -43,11 +43,13 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from ringleader.consensus.log import ENTRY_BYTES, Block, Log
-from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
+from ringleader.consensus.constants import CANDIDATE, FOLLOWER, LEADER, MEMBERSHIP, NEVER, NO_OP
+from ringleader.consensus.core import CoreBase, Nobody
+from ringleader.consensus.log import Block, Log
+from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.consensus.message import (
     Message,
     Propose,
@@ -79,6 +81,7 @@ from ringleader.consensus.paxos.messages import (
 )
 from ringleader.consensus.paxos.progress import Progress
 from ringleader.consensus.paxos.status import PeerStatus, Status
+from ringleader.consensus.progress import CoreProgress
 from ringleader.consensus.quorum import Majority, QuorumSystem, VoteResult
 from ringleader.consensus.ready import (
     HardState,
@@ -87,27 +90,17 @@ from ringleader.consensus.ready import (
     Ready,
     Received,
     Snapshot,
-    SnapshotChunk,
-    new_ready,
 )
 from ringleader.errors import (
     ConfigError,
-    FormatError,
-    LimitError,
     LogError,
     MembershipError,
-    MisuseError,
-    NotLeader,
     ProposalRefused,
-    SettingTypeError,
 )
 from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX, TERM_MAX
+from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX
 
-FOLLOWER = 0
 PROBING = 1
-CANDIDATE = 2
-LEADER = 3
 ROLES = ("follower", "probing", "candidate", "leader")
 
 #: Every change of role, with its cause; docs/ draws the diagram from it.
@@ -125,23 +118,10 @@ TRANSITIONS: dict[tuple[int, int], str] = {
     (LEADER, FOLLOWER): "sees a higher ballot, hears no phase-2 quorum, or left the group",
 }
 
-#: The first byte of a control entry's payload.
-NO_OP = b"\0"
-MEMBERSHIP = b"\1"
-
-RANDOM_MODULUS = 2**31 - 1
-#: Ticks in one call; far below what a clock's 64 bits hold.
-TICKS_MAX = 2**40
 #: How many rounds beyond the own promise a stranger's ballot may lie.
 ROUND_JUMP_MAX = 2**20
-#: A deadline that no tick reaches.
-NEVER = 2**62
 #: No slot.
 NOWHERE = 2**62
-#: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
-TICKETS_KEPT = 2**12
-#: Lives of senders whose tickets it remembers in one ballot.
-TICKET_LIVES_MAX = 2**12
 #: What blocks set aside may take on disk beyond twice their bytes in memory.
 ASIDE_SLACK_BYTES = 2**20
 
@@ -149,7 +129,7 @@ ASIDE_SLACK_BYTES = 2**20
 Value = tuple[int, bool, bytes]
 
 
-class MultiPaxos:
+class MultiPaxos(CoreBase):
     """One node of one group: proposer, acceptor and learner.
 
     Args:
@@ -165,25 +145,19 @@ class MultiPaxos:
         ConfigError, MembershipError: an argument cannot be used.
         LogError: log, snapshot and hard state do not fit together.
 
-    State:
+    State, beside that of `CoreBase`:
 
-    term            the highest ballot promised (PMS §2.2).  Never goes back; durable before
-                    anything that shows it is sent.
+    term            the highest ballot promised (PMS §2.2).
     vote            to whom, as far as known.
     log             what was accepted, without gaps; `log.term(slot)` is the ballot.  Invariant:
                     terms are at most `term`; nothing at or below `commit` ever changes.
     aside           blocks of what else was accepted.  Invariant: none lies wholly within the log.
-    commit          all slots up to it are known to be chosen, and stand in the log.  Never goes
-                    back.
-    last_applied    highest slot that the caller has reported as applied.  Invariant: <= commit.
-    stable          highest slot that is durable here with all before it.
-    leader          who leads ballot `term`, as far as known.
+    commit          all slots up to it are known to be chosen, and stand in the log.
     memberships     (first slot, membership) of all that are known, ascending: the first is in force
                     for slot commit + 1, or was lately.
     promised_by     candidate and leader: who promised ballot `term`, and told all that they had
                     accepted after the commit index of the question.
     found           leader: values above its last slot that it has to propose when their turn comes.
-    progress        leader: what it knows of each other member.
     """
 
     #: A later leader proposes again, in its own ballot, what it finds.
@@ -202,55 +176,28 @@ class MultiPaxos:
         partial: tuple[int, int, int, int, int, int] | None = None,
         aside: Sequence[Block] = (),
     ) -> None:
-        self.id = check_id(id)
-        self.number = number_of(id)
         if config is None:
             config = Config()
         elif not isinstance(config, Config):
             raise ConfigError(f"config={config!r} is no Config of ringleader.consensus.paxos")
-        self.config = config
-        # What the hot path reads of it.
-        self._eager_commit = config.eager_commit
-        self._max_block_bytes = config.max_block_bytes
-        self._max_inflight_entries = config.max_inflight_entries
-        self._max_inflight_bytes = config.max_inflight_bytes
-        self._max_uncommitted_bytes = config.max_uncommitted_bytes
-        self._max_apply_bytes = config.max_apply_bytes
+        CoreBase.__init__(
+            self, id, ROLES, TRANSITIONS, log, config, seed, hard_state, snapshot, partial
+        )
+        self.number = number_of(id)
+        self.config: Config = config
         self._window = config.window
-        self.log = log if log is not None else Log()
-        self._last = self.log.last
-        self._base = self.log.base
-        hard_state = hard_state if hard_state is not None else HardState()
-        first = voters if isinstance(voters, Membership) else Membership(voters)
-        base = self.log.base
-        if snapshot is not None:
-            first = snapshot.membership
-            if not base <= snapshot.index <= self.log.last:
-                raise LogError(
-                    f"the snapshot's index {snapshot.index} lies outside the log, which has "
-                    f"entries {base + 1} ... {self.log.last}"
-                )
-        elif base:
-            raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
-        if not 0 <= hard_state.term < TERM_MAX:
-            raise LogError(f"the hard state's term {hard_state.term} lies outside 0 ... 2**62-2")
+        self._max_proposal_entries = min(self._max_proposal_entries, config.window)
+        first = snapshot.membership if snapshot is not None else voters
+        if not isinstance(first, Membership):
+            first = Membership(first)
         accepted_in = [block.last_term for block in aside]
-        if hard_state.term < max(self.log.last_term, max(accepted_in, default=0)):
+        if self.term < max(self.log.last_term, max(accepted_in, default=0)):
             raise LogError(
-                f"the hard state's promise {hard_state.term} is below a ballot in which the node "
-                "has accepted"
+                f"the hard state's promise {self.term} is below a ballot in which the node has "
+                "accepted"
             )
 
-        # The acceptor.
-        self.term = hard_state.term
-        self.vote = hard_state.vote
-        start = snapshot.index if snapshot is not None else 0
-        self.commit = max(start, min(hard_state.commit, self.log.last))
-        self.last_applied = start
-        self.role_number = FOLLOWER
-        self.leader: NodeId | None = None
-        self.snapshot = snapshot
-        # Where the last run of one ballot in the log begins.
+        # The acceptor.  Where the last run of one ballot in the log begins.
         self._run_start = self._last + 1
         # Blocks beside the log; those not handed over yet; what they take, here and on disk; and up
         # to where the log has to be durable before the disk may forget what was dropped.
@@ -262,32 +209,17 @@ class MultiPaxos:
 
         # Membership, by slots.
         self._check_usable(first)
-        self.memberships: list[tuple[int, Membership]] = [(start + 1, first)]
+        start = snapshot.index if snapshot is not None else 0
+        self.memberships = [(start + 1, first)]
         self.membership = first
-        self.quorum: QuorumSystem = _Nobody()
         # Of every membership in force in the window after the commit index.
         self._quorums: list[QuorumSystem] = [self.quorum]
-        self._voter = False
-        self._plain = False
         # The first control entry that may stand after the commit index; the first slot of a
         # membership that is not in force yet.
         self._control_from = NOWHERE
         self._coming = NOWHERE
         self.progress: dict[NodeId, Progress] = {}
         self._peers: list[Progress] = []
-
-        # Time, in ticks since this object was made.
-        self.now = 0
-        self.deadline = NEVER
-        self.heard = -NEVER
-        self.quorum_due = NEVER
-        self.seed = seed
-        # The id too: nodes that were given the same seed must not campaign in step.
-        mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
-        self._random = mixed % (RANDOM_MODULUS - 1) + 1
-        self._timeout = 0
-        # A lease that this node granted in an earlier life may still run (D§6.4.1).
-        self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
 
         # The proposer: phase 1.
         self.ballot = 0
@@ -300,26 +232,7 @@ class MultiPaxos:
         self._seen = self.term
         self.found: dict[int, Value] = {}
         self.nacks = 0
-
-        # The leader's bookkeeping.
-        self.term_start = 0
         self._ceiling = 0
-        self.round = 0
-        self.round_acked = 0
-        self._round_ticks: list[tuple[int, int]] = []
-        self._lease_from = -NEVER
-        self._lease_lost = False
-        self._round_wanted = False
-        self._send_wanted = False
-        self.transferee: NodeId | None = None
-        self._transfer_deadline = NEVER
-        self._preferred: NodeId | None = None
-        self._preferred_since = 0
-        self._tickets: dict[tuple[NodeId, int], set[int]] = {}
-        self._ticket_floors: dict[tuple[NodeId, int], int] = {}
-        self._ticket = 0
-        self._reads_early: list[tuple[bytes, NodeId]] = []
-        self._reads: list[tuple[int, int, bytes, NodeId]] = []
 
         # The learner: how much is known to be chosen, whom and when to ask for it.
         self.known = self.commit
@@ -328,34 +241,6 @@ class MultiPaxos:
         self._fetch_due = 0
         self._fetch_end = 0
         self._fetch_blocks = 0
-        self._incoming: tuple[int, int, int, int] | None = None
-        self._incoming_bytes = 0
-        self._incoming_crc = 0
-        if partial is not None:
-            index, ballot, total_bytes, checksum, received, crc = partial
-            if received < total_bytes:  # if complete, it was never installed: it comes again
-                self._incoming = (index, ballot, total_bytes, checksum)
-                self._incoming_bytes = received
-                self._incoming_crc = crc
-        self._chunks: list[SnapshotChunk] = []
-        self._install: Snapshot | None = None
-
-        # What goes out.
-        self._early: list[Message] = []
-        self._waiting: list[Message] = []
-        self._read_states: list[ReadState] = []
-        self._placed: list[Placed] = []
-        self._block: Block | None = None
-        self._block_first = self._block_last = 0
-        self._block_fits = False
-        self.stable = self.log.last
-        self._handed = self.log.last
-        self.applying = start
-        self._shown = HardState(self.term, self.vote, self.commit)
-        self._ready_number = 0
-        self._advanced = 0
-        self._outstanding: list[Ready] = []
-        self.rejected: dict[str, int] = {}
 
         self._find_run()
         self._find_controls(start + 1)
@@ -365,31 +250,6 @@ class MultiPaxos:
         self._set_election_deadline()
 
     # --- views -------------------------------------------------------------------------------
-
-    @property
-    def role(self) -> str:
-        return ROLES[self.role_number]
-
-    @property
-    def uncommitted_bytes(self) -> int:
-        """What the entries after `commit` take in the log."""
-        return self._bytes_between(self.commit, self._last)
-
-    def _bytes_between(self, after: int, last: int) -> int:
-        """What the entries after `after`, up to `last`, take in the log."""
-        payloads: int = self.log.payload_size(after + 1, last + 1)
-        return payloads + ENTRY_BYTES * (last - after)
-
-    @property
-    def has_lease(self) -> bool:
-        """Whether this leader may serve reads without asking anyone (D§6.4.1)."""
-        return (
-            self.role_number == LEADER
-            and self.config.lease
-            and not self._lease_lost
-            and self.commit >= self.term_start
-            and self.now - self._lease_from <= self.config.lease_ticks
-        )
 
     @property
     def pending_membership(self) -> Membership | None:
@@ -441,33 +301,14 @@ class MultiPaxos:
             for peer in self._peers
         )
         return Status(
-            id=self.id,
-            role=self.role,
-            term=self.term,
+            **self._status(),
             ballot=describe(self.term),
-            leader=self.leader,
-            membership=self.membership,
             pending_membership=self.pending_membership,
-            commit=self.commit,
             chosen_beyond=self.chosen_beyond(),
-            last_applied=self.last_applied,
-            stable=self.stable,
-            first=self.log.first,
-            last=self._last,
-            last_term=self.log.last_term,
-            log_bytes=self.log.nbytes,
             aside_entries=sum(len(block) for block in self.aside),
             aside_bytes=self._aside_bytes,
-            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
-            uncommitted_bytes=self.uncommitted_bytes,
-            pending_reads=len(self._reads) + len(self._reads_early),
-            has_lease=self.has_lease,
-            transferee=self.transferee,
-            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
-            ticks=self.now,
             nacks=self.nacks,
             peers=peers,
-            rejected=dict(self.rejected),
         )
 
     def __repr__(self) -> str:
@@ -478,83 +319,23 @@ class MultiPaxos:
 
     # --- time --------------------------------------------------------------------------------
 
-    def tick(self, count: int = 1) -> None:
-        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call.
-
-        Raises:
-            MisuseError: time went back, or on for ever.
-        """
-        if not 0 <= count <= TICKS_MAX:
-            raise MisuseError(f"tick({count}): a number of ticks lies in 0 ... {TICKS_MAX}")
-        self.now += count
-        if self.now >= self.deadline:
-            self._on_deadline()
-
     def _on_deadline(self) -> None:
-        if self.role_number == LEADER:
-            self._on_leader_deadline()
-            return
-        self._fetch_elsewhere()
-        if self._promotable():
-            self._campaign(self.config.pre_vote, False)
-        else:
-            self._set_election_deadline()
+        if self.role_number != LEADER:
+            self._fetch_elsewhere()
+            self._hand_over()
+        CoreBase._on_deadline(self)
 
     def _on_leader_deadline(self) -> None:
-        config = self.config
-        if self.now >= self.quorum_due:
-            self.quorum_due = self.now + config.election_ticks
-            # D§6.2: a leader that reaches no quorum steps down.
-            active = {peer.id for peer in self._peers if peer.active}
-            active.add(self.id)
-            if config.check_quorum and not all(q.has_quorum(active) for q in self._quorums):
-                self._become_follower(self.term, None)
-                return
-            for peer in self._peers:
-                peer.active = False
-        if self.now >= self._transfer_deadline:
-            self._end_transfer()
-        self._prefer_leader()
-        self._prepare_newcomers()
-        self.deadline = self.now + config.heartbeat_ticks
-        self._round_wanted = True
+        CoreBase._on_leader_deadline(self)
+        if self.role_number == LEADER:
+            self._prepare_newcomers()
 
-    def _set_election_deadline(self) -> None:
-        """PMS §2.4: a distinguished proposer; timeouts that are drawn anew each time, from
-        [election_ticks, twice that), let duelling ones part."""
-        ticks = self.config.election_ticks
-        self._timeout = ticks + self._draw() % ticks
-        # Those who should rather not lead let the others go first.
-        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
-            self._timeout += ticks
-        self.deadline = self.now + self._timeout
-
-    def _draw(self) -> int:
-        """Lehmer's generator (Park and Miller 1988): 31 bits, with no state but the last number."""
-        self._random = self._random * 48271 % RANDOM_MODULUS
-        return self._random
+    def _is_quorum(self, ids: Collection[NodeId]) -> bool:
+        return all(quorum.has_quorum(ids) for quorum in self._quorums)
 
     # --- messages ----------------------------------------------------------------------------
 
-    def step(self, message: Message) -> None:
-        """Take in a message.  One that is impossible is counted in `rejected` and changes nothing.
-
-        Raises:
-            MisuseError: it is no message at all.
-        """
-        if not isinstance(message, Message):
-            raise MisuseError(
-                f"step() takes a message of ringleader.consensus.paxos, not {message!r}"
-            )
-        self._step(message)
-
     def _step(self, message: Message) -> None:
-        problem = message.problem()
-        if problem is None:
-            problem = self._objection(message)
-        if problem is not None:
-            self._reject(problem)
-            return
         if isinstance(message, Accept):
             self._on_accept(message)
         elif isinstance(message, Accepted):
@@ -588,8 +369,6 @@ class MultiPaxos:
             self._reject("unknown message")
 
     def _objection(self, message: Message) -> str | None:
-        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
-        here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
         if isinstance(message, Accept):
@@ -652,15 +431,6 @@ class MultiPaxos:
         """Whether `node` belongs to a membership that is in force or coming."""
         return any(node in membership.members for _, membership in self.memberships)
 
-    def _is_usable(self, membership: bytes) -> bool:
-        try:
-            found = Membership.from_bytes(membership)
-            self._check_usable(found)
-            self._quorum_of(found)
-        except (FormatError, MembershipError):
-            return False
-        return bool(found.voters)
-
     def _check_usable(self, membership: Membership) -> None:
         """
         Raises:
@@ -675,117 +445,32 @@ class MultiPaxos:
             if self.id not in membership.members
             else membership.members
         )
-
-    def _controls_are_valid(self, block: Block) -> bool:
-        """Whether this version knows every control entry of `block`."""
-        if not block.has_control:
-            return True
-        for index in range(block.first, block.last + 1):
-            if block.is_control(index):
-                payload = bytes(block[index])
-                if payload[:1] == MEMBERSHIP:
-                    if not self._is_usable(payload[1:]):
-                        return False
-                elif payload != NO_OP:
-                    return False
-        return True
-
-    def _reject(self, reason: str) -> None:
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
-
-    def _reply(self, message: Message) -> None:
-        """A message that shows durable state: it leaves after what is being persisted."""
-        self._waiting.append(message)
+        self._quorum_of(membership)
 
     # --- roles -------------------------------------------------------------------------------
 
-    def _become(self, role: int) -> None:
-        if (self.role_number, role) not in TRANSITIONS:
-            raise MisuseError(f"a {self.role} cannot become {ROLES[role]}")
-        self.role_number = role
-
-    def _become_follower(self, term: int, leader: NodeId | None) -> None:
-        if self.role_number == LEADER:
-            self._stop_leading()
-        self._become(FOLLOWER)
-        if term > self.term:
-            self.term = term
-            self.vote = leader
-        self.leader = leader
-        self._end_phase_1()
-        self._set_election_deadline()
-
-    def _end_phase_1(self) -> None:
+    def _end_election(self) -> None:
         self.promised_by = set()
         self._answers = {}
         self._parts = {}
         self._asked = set()
         self.found = {}
 
-    def _stop_leading(self) -> None:
-        """What was proposed stays accepted: it may be chosen, or come to be."""
-        for context, requester in self._reads_early:
-            self._refuse_read(context, requester)
-        for _, _, context, requester in self._reads:
-            self._refuse_read(context, requester)
-        self._reads_early.clear()
-        self._reads.clear()
-        self.progress = {}
-        self._peers = []
-        self._round_ticks.clear()
-        self._lease_from = -NEVER
-        self._round_wanted = self._send_wanted = False
-        self._end_transfer()
-        self._preferred = None
-        self._tickets.clear()
-        self._ticket_floors.clear()
-        self._keep_block(None, 0, 0, False)
-
     # --- 1  phase 1: PMS §2.2, §3; PMMC §2.3 -------------------------------------------------
-
-    def campaign(self) -> None:
-        """Begin phase 1 now, as if the election timeout had passed.
-
-        Raises:
-            MembershipError: this node is no voter.
-            ProposalRefused: leases are in use and this node hears a leader, whose lease it
-            protects.
-        """
-        if self.role_number == LEADER:
-            return
-        if not self._promotable():
-            raise MembershipError(
-                f"{self.id!r} cannot lead: only voters can, once a snapshot that they are "
-                "receiving is installed"
-            )
-        if self.config.lease and self._hears_leader():
-            raise ProposalRefused(
-                f"{self.id!r} still protects the lease of {self.leader!r}; ask it to transfer()"
-            )
-        self._campaign(self.config.pre_vote, False)
 
     def _promotable(self) -> bool:
         if self._install is not None or round_of(max(self._seen, self.term)) >= ROUND_MAX:
             return False
         return self._voter
 
-    def _hears_leader(self) -> bool:
-        if not self.config.check_quorum:
-            return False
-        if self.role_number == LEADER or self.now < self._sworn_until:
-            return True
-        # By the time alone: whatever has happened to promise and leader since, a lease may hang on
-        # it.
-        return self.now - self.heard < self.config.election_ticks
-
-    def _campaign(self, probe: bool, transfer: bool) -> None:
+    def _campaign(self, pre: bool, transfer: bool) -> None:
         """Phase 1a.  A ballot is promised to oneself before anyone hears of it, so that no life of
         this node ever uses it again."""
-        self._end_phase_1()
-        self._become(PROBING if probe else CANDIDATE)
+        self._end_election()
+        self._become(PROBING if pre else CANDIDATE)
         self.ballot = next_ballot(max(self._seen, self.term), self.number)
         self.attempt += 1
-        if probe:
+        if pre:
             self._answers = {self.id: True}
         else:
             self.term = self.ballot
@@ -796,18 +481,29 @@ class MultiPaxos:
             if voter != self.id:
                 self._asked.add(voter)
                 request = Prepare(
-                    self.id, voter, self.ballot, self.commit, self.attempt, probe, transfer
+                    self.id, voter, self.ballot, self.commit, self.attempt, pre, transfer
                 )
-                if probe:
+                if pre:
                     self._early.append(request)
                 else:
                     self._waiting.append(request)
         self._count_answers()
 
+    def _hand_over(self) -> None:
+        """A node that does not vote (any more) and hears no leader tells the voters that it knows
+        of how much is chosen.  When those before them were told to leave, this may be the only way
+        for them to hear that they are voters."""
+        if self._voter or not self.commit:
+            return
+        ballot = next_ballot(max(self._seen, self.term), self.number)
+        for voter in self._acceptors():
+            if voter != self.id:
+                self._early.append(Prepare(self.id, voter, ballot, self.commit, self.attempt, True))
+
     def _acceptors(self) -> list[NodeId]:
         """The voters of every membership in force in the window after the commit index."""
         found: dict[NodeId, None] = {}
-        for _, membership in self.memberships:
+        for _, membership in self._in_force():
             for voter in membership.voters:
                 found[voter] = None
         return list(found)
@@ -828,12 +524,19 @@ class MultiPaxos:
             if not message.transfer and self._hears_leader():
                 return
             if message.probe:
+                if message.commit > self.commit and not self._voter:
+                    # Perhaps this node is a voter by now, and nobody else is left to tell.
+                    self.known = max(self.known, message.commit)
+                    if self.now >= self._fetch_due:
+                        self._fetch(message.sender)
                 self._reply(Promise(self.id, message.sender, ballot, message.attempt, True))
                 return
             self._become_follower(ballot, None)
             self.vote = message.sender
         elif message.commit < self.commit:
-            return  # the leader asks a newcomer, who has learned more meanwhile: it asks again
+            # Its leader asks a voter of a membership that is coming, and that one knows more.
+            self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
+            return
         blocks = self._report(message.commit, ballot)
         parts = len(blocks)
         report = 0
@@ -906,6 +609,14 @@ class MultiPaxos:
         else:
             self._newcomer_promised()
 
+    def _count_own_vote(self) -> None:
+        self.promised_by.add(self.id)
+        self._answers[self.id] = True
+        self._count_answers()
+
+    def _may_lead(self, node: NodeId) -> bool:
+        return self._votes(node)
+
     def _votes(self, node: NodeId) -> bool:
         return any(node in membership.voters for _, membership in self.memberships)
 
@@ -942,6 +653,12 @@ class MultiPaxos:
             if message.ballot == self.term and message.term > self.term:
                 # Someone promised a higher ballot: ours gets nowhere with it any more.
                 self._become_follower(self.term, None)
+            elif message.ballot == self.term and message.commit > self.commit:
+                # A later membership has chosen slots without this node, and its voters cannot
+                # promise what is asked of them before it has learned those.
+                self._become_follower(self.term, None)
+                self.known = max(self.known, message.commit)
+                self._fetch(message.sender)
             return
         if self.role_number == FOLLOWER or message.ballot != self.ballot:
             return
@@ -1051,14 +768,6 @@ class MultiPaxos:
                 accepted(self.id, message.sender, ballot, first, last, self.commit, message.round)
             )
 
-    def _heard(self, peer: Progress, round: int) -> None:
-        """A member answered what was sent to it in `round`."""
-        peer.active = True
-        if round > peer.round:
-            peer.round = round
-            if round > self.round_acked:
-                self._count_rounds()
-
     def _on_accepted(self, message: Accepted) -> None:
         if self.role_number != LEADER or message.term != self.term:
             return
@@ -1111,27 +820,9 @@ class MultiPaxos:
             if not is_boundary or self.role_number != LEADER:
                 return
 
-    def _majority_match(self) -> int:
-        """`quorum.committed` for the common case, a majority of all members, without a dict."""
-        found = self.stable if self._majority_holds(self.stable) else 0
+    def _replicate_all(self) -> None:
         for peer in self._peers:
-            if peer.match > found and self._majority_holds(peer.match):
-                found = peer.match
-        return found
-
-    def _majority_holds(self, index: int) -> bool:
-        count = 1 if self.stable >= index else 0
-        for peer in self._peers:
-            if peer.match >= index:
-                count += 1
-        return count > (len(self._peers) + 1) // 2
-
-    def _majority_round(self) -> int:
-        """The same for rounds."""
-        rounds = [peer.round for peer in self._peers]
-        rounds.append(self.round)
-        rounds.sort()
-        return rounds[(len(rounds) - 1) // 2]
+            self._replicate(peer)
 
     def _replicate(self, peer: Progress) -> None:
         """Send `peer` what was proposed since, as far as its window has room."""
@@ -1146,20 +837,12 @@ class MultiPaxos:
         ):
             self._accept_to(peer, None)
 
-    def _inflight_bytes(self, peer: Progress) -> int:
-        """What was sent to `peer` and is not acknowledged yet, as far as the log still has it."""
+    def _inflight_bytes(self, peer: CoreProgress) -> int:
+        """As far as the log still has it."""
         done = peer.match if peer.match > self._base else self._base
         if peer.next - 1 <= done:
             return 0
         return self._bytes_between(done, peer.next - 1)
-
-    def _has_room(self, peer: Progress) -> bool:
-        """Whether the window takes one more message (one of any size always fits)."""
-        inflight = peer.next - 1 - peer.match
-        return inflight <= 0 or (
-            inflight < self._max_inflight_entries
-            and self._inflight_bytes(peer) < self._max_inflight_bytes
-        )
 
     def _accept_to(self, peer: Progress, block: Block | None) -> None:
         """Round 0 asks for no answer to a message without a block."""
@@ -1170,23 +853,6 @@ class MultiPaxos:
         peer.round_sent = self.round
         peer.commit = self.commit
         self._early.append(accept(self.id, peer.id, self.term, self.commit, round, block))
-
-    def _encode(self, first: int) -> Block:
-        """Entries from `first` on as one block; peers (and the disk) share its bytes."""
-        if self._block_first == first and self._block_last == self._last and self._block_fits:
-            kept: Block = self._block  # type: ignore[assignment]
-            return kept
-        block = self.log.block(first, self._last + 1, self._max_block_bytes)
-        self._keep_block(block, first, block.last, True)
-        return block
-
-    def _keep_block(self, block: Block | None, first: int, last: int, fits: bool) -> None:
-        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none.
-        `fits`: it was made for a message; one that was received may be larger than ours are."""
-        self._block = block
-        self._block_first = first
-        self._block_last = last
-        self._block_fits = fits
 
     # --- 3  the log and aside: what an acceptor keeps ----------------------------------------
 
@@ -1470,56 +1136,7 @@ class MultiPaxos:
             self._ceiling = index + self._window
         if self._last < self.term_start or self._last + 1 < self.memberships[-1][0]:
             self._refill()
-        if self._reads_early and index >= self.term_start:
-            for context, requester in self._reads_early:
-                self._begin_read(context, requester)
-            self._reads_early.clear()
-
-    def compact(self, snapshot: Snapshot, keep_from: int | None = None) -> None:
-        """There is a durable snapshot of the state machine; the log may forget what it covers.
-
-        Args:
-            snapshot: what was applied up to `snapshot.index`.
-            keep_from: entries from here on stay, for followers that are not far behind; by default
-                the first after the snapshot.
-
-        Raises:
-            MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
-                would drop entries that it does not cover.
-        """
-        if not self._base <= snapshot.index <= self.last_applied:
-            raise MisuseError(
-                f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
-                f"log, {self._base} ... {self.last_applied}: take it after applied()"
-            )
-        if self.snapshot is not None and snapshot.index < self.snapshot.index:
-            raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
-        if snapshot.term != self.log.term(snapshot.index):
-            raise MisuseError(
-                f"entry {snapshot.index} is of ballot {self.log.term(snapshot.index)}, not "
-                f"{snapshot.term}"
-            )
-        if not snapshot.membership.voters:
-            raise MisuseError("nobody's membership is known there: a snapshot would be unusable")
-        if snapshot.membership != self.membership_at(snapshot.index):
-            raise MisuseError(
-                f"the membership at {snapshot.index} is {self.membership_at(snapshot.index)}, not "
-                f"{snapshot.membership}: ask membership_at()"
-            )
-        if keep_from is None:
-            keep_from = snapshot.index + 1
-        if keep_from > snapshot.index + 1:
-            raise MisuseError(
-                f"keep_from={keep_from} would drop entries after {snapshot.index}, which the "
-                "snapshot does not cover"
-            )
-        self.snapshot = snapshot
-        # Entries that no one was given yet to persist are not forgotten.
-        drop = min(keep_from - 1, self._handed)
-        if drop > self._base:
-            self.log.compact(drop)
-            self._base = drop
-        self._forget_memberships()
+        self._begin_early_reads()
 
     def membership_at(self, index: int) -> Membership:
         """The membership in force after a snapshot at `index`; an empty one while the state there
@@ -1559,8 +1176,7 @@ class MultiPaxos:
             return
         if index <= self.commit:
             if self._incoming is not None and self._incoming[0] <= self.commit:
-                self._incoming = None
-                self._incoming_bytes = self._incoming_crc = 0
+                self._end_receiving()
             return
         if index > self.known:
             self.known = index
@@ -1570,19 +1186,10 @@ class MultiPaxos:
         if incoming is None or (index, incoming[1], total_bytes, checksum) != incoming:
             if message.offset or message.sender != self._fetch_from:
                 return  # of one that is not being received (any more)
-            incoming = self._incoming = (index, message.ballot, total_bytes, checksum)
-            self._incoming_bytes = self._incoming_crc = 0
-            self._chunks.clear()
-        if message.offset != self._incoming_bytes:
+            incoming = (index, message.ballot, total_bytes, checksum)
+            self._begin_receiving(incoming)
+        if message.offset != self._incoming_bytes or not self._take_chunk(message.data):
             return
-        self._incoming_bytes += len(message.data)
-        self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
-        if self._incoming_bytes == total_bytes and self._incoming_crc != checksum:
-            self._reject("snapshot with a wrong checksum")
-            self._incoming = None
-            self._incoming_bytes = self._incoming_crc = 0
-            return
-        self._chunks.append(SnapshotChunk(*incoming, message.offset, message.data))
         self._served()
         if self._incoming_bytes == total_bytes:
             self._install_snapshot(incoming, message.membership)
@@ -1593,22 +1200,13 @@ class MultiPaxos:
         """What was accepted in slots that the snapshot does not cover is remembered, as ever."""
         index, ballot, _, checksum = name
         membership = Membership.from_bytes(members)
-        self._install = Snapshot(index, ballot, membership, Received(), checksum)
-        self._incoming = None
-        self._incoming_bytes = self._incoming_crc = 0
         if ballot > self.term:
             self._become_follower(ballot, None)
         elif self.role_number != FOLLOWER:
             self._become_follower(self.term, None)
         for block in self._tail(index):
             self._set_aside(block)
-        self.log.restore(index, ballot)
-        self._last = self._base = index
-        self._keep_block(None, 0, 0, False)
-        self._forget_stable(0)
-        self._handed = index
-        self.commit = index
-        self.applying = index
+        self._restore(index, ballot, membership, checksum)
         self._control_from = self._coming = NOWHERE
         self.memberships = [(index + 1, membership)]
         self._use_memberships()
@@ -1640,7 +1238,6 @@ class MultiPaxos:
         if after.joint:
             after = after.left()
         self._check_usable(after)
-        self._quorum_of(after)
         if self._last >= self._ceiling:
             raise ProposalRefused("the window is full; try again later")
         index: int = self.log.append(self.term, [MEMBERSHIP + after.to_bytes()], control=True)
@@ -1679,13 +1276,11 @@ class MultiPaxos:
             index += 1
         self._control_from = index if index <= self._last else NOWHERE
 
-    def _forget_memberships(self) -> None:
-        """Those before the one that was in force when the log begins are asked for no more."""
-        kept = 0
-        floor = min(self._base, self.snapshot.index if self.snapshot is not None else 0) + 1
-        while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= floor:
-            kept += 1
-        del self.memberships[:kept]
+    def _forget_memberships(self, index: int) -> None:
+        CoreBase._forget_memberships(self, index + 1)
+
+    def _between_memberships(self) -> bool:
+        return len(self._quorums) > 1
 
     def _in_force(self) -> list[tuple[int, Membership]]:
         """The membership of the next slot, and the one that comes after it, if one does."""
@@ -1711,7 +1306,7 @@ class MultiPaxos:
         if (
             membership is self.membership
             and len(in_force) == len(self._quorums)
-            and type(self.quorum) is not _Nobody
+            and type(self.quorum) is not Nobody
         ):
             return
         self.membership = membership
@@ -1732,16 +1327,7 @@ class MultiPaxos:
         Raises:
             MembershipError: `Config.quorum` makes no system of these voters.
         """
-        voters = membership.voters
-        if not voters:
-            return _Nobody()
-        try:
-            system = self.config.quorum(voters)
-        except Exception as error:  # the user's own function
-            raise MembershipError(f"no quorum system for {voters}: {error}") from error
-        if not isinstance(system, QuorumSystem) or set(system.voters) != set(voters):
-            raise MembershipError(f"Config.quorum gave {system!r} for the voters {voters}")
-        return system
+        return self._system_of(membership.voters) if membership.voters else Nobody()
 
     def _adopt_progress(self) -> None:
         """One `Progress` for each other member; those that stay keep theirs."""
@@ -1803,106 +1389,14 @@ class MultiPaxos:
         self.term_start = max(self.term_start, max(self.found, default=0))
         self._update_ceiling()
         self._refill()
+        self._begin_early_reads()
 
-    # --- 6  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
+    # --- 6  reads and transfer: D§6.4, D§3.10 ------------------------------------------------
 
-    def read_index(self, context: bytes) -> None:
-        """Ask for an index that a linearizable read may be served at: `Ready.reads` answers with
-        the same `context`.  On a follower the leader is asked.
-
-        Raises:
-            NotLeader: no leader is known; nothing was asked.
-            ProposalRefused: too many reads are waiting.
-            SettingTypeError: the context is not bytes.
-        """
-        if not isinstance(context, bytes):
-            raise SettingTypeError(f"a read's context is bytes, not {context!r}")
-        if self.role_number == LEADER:
-            if self._reads_are_full():
-                raise ProposalRefused(
-                    f"{self.config.max_pending_reads} reads are waiting already; try again later"
-                )
-            self._begin_read(context, self.id)
-        elif self.leader is None:
-            raise NotLeader("no leader is known; try again later", None)
-        else:
-            self._early.append(ReadRequest(self.id, self.leader, self.term, context))
-
-    def _reads_are_full(self) -> bool:
-        return len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
-
-    def _on_read_request(self, message: ReadRequest) -> None:
-        if self.role_number != LEADER or self._reads_are_full():
-            self._refuse_read(message.context, message.sender)
-        else:
-            self._begin_read(message.context, message.sender)
-
-    def _begin_read(self, context: bytes, requester: NodeId) -> None:
-        if self.commit < self.term_start:
-            # Some of what phase 1 found may have been chosen, and read, before.
-            self._reads_early.append((context, requester))
-        elif self.has_lease or not self._peers:
-            self._answer_read(context, requester, self.commit)
-        else:
-            # The next round, not one that is under way: it has to begin after the read.
-            self._reads.append((self.round + 1, self.commit, context, requester))
-            self._round_wanted = True
-
-    def _answer_read(self, context: bytes, requester: NodeId, index: int) -> None:
-        if requester == self.id:
-            self._read_states.append(ReadState(context, index))
-        else:
-            self._early.append(ReadReply(self.id, requester, self.term, context, index))
-
-    def _refuse_read(self, context: bytes, requester: NodeId) -> None:
-        self._answer_read(context, requester, 0)
-
-    def _begin_round(self) -> None:
-        self._round_wanted = False
-        self.round += 1
-        if self.config.lease:
-            self._round_ticks.append((self.round, self.now))
-        self._send_wanted = True
-        self._count_rounds()  # alone among learners, it is a quorum already
-
-    def _count_rounds(self) -> None:
+    def _quorum_round(self, acked: Mapping[NodeId, int]) -> int:
         """A phase-2 quorum answered round r in this ballot: it meets every phase-1 quorum, so no
         higher ballot had one when the round was sent."""
-        if self._plain:
-            round = self._majority_round()
-        else:
-            answered = {peer.id: peer.round for peer in self._peers}
-            answered[self.id] = self.round
-            round = min(quorum.committed(answered) for quorum in self._quorums)
-        while self._round_ticks and self._round_ticks[0][0] <= round:
-            self._lease_from = self._round_ticks.pop(0)[1]
-        if round <= self.round_acked:
-            return
-        self.round_acked = round
-        done = 0
-        for of_round, index, context, requester in self._reads:
-            if of_round > round:
-                break
-            self._answer_read(context, requester, index)
-            done += 1
-        del self._reads[:done]
-
-    def transfer(self, to: NodeId) -> None:
-        """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
-        refused meanwhile; given up after `election_ticks`.
-
-        Raises:
-            NotLeader: only the leader can.
-            MembershipError: `to` is no voter.
-        """
-        self._require_leader("transfer leadership")
-        if to == self.id:
-            return
-        if to not in self.progress or not self._votes(to):
-            raise MembershipError(f"{to!r} is no voter of this group")
-        self.transferee = to
-        self._transfer_deadline = self.now + self.config.election_ticks
-        self._try_transfer()
+        return min(quorum.committed(acked) for quorum in self._quorums)
 
     def _try_transfer(self) -> None:
         assert self.transferee is not None
@@ -1917,275 +1411,28 @@ class MultiPaxos:
         else:
             self._send_wanted = True
 
-    def _end_transfer(self) -> None:
-        self.transferee = None
-        self._transfer_deadline = NEVER
+    # --- 7  proposals and Ready --------------------------------------------------------------
 
-    def _on_timeout_now(self, message: TimeoutNow) -> None:
-        if (
-            self.role_number != FOLLOWER
-            or message.sender != self.leader
-            or message.term != self.term
-        ):
-            return
-        if self._promotable():
-            self._campaign(False, True)
+    def _knows_all(self) -> bool:
+        """What phase 1 found may have been chosen, and applied somewhere; so may slots of a
+        membership that is in force and has not promised yet."""
+        return self.commit >= self.term_start and self._ceiling > self.commit
 
-    def _outranked(self, node: NodeId) -> bool:
-        priorities = self.config.priorities
-        own = priorities.get(node, 0)
-        return any(priorities.get(voter, 0) > own for voter in self.membership.voters)
-
-    def _prefer_leader(self) -> None:
-        """Give way to a voter of higher priority that has been up to date for a while."""
-        priorities = self.config.priorities
-        if not priorities or self.transferee is not None or len(self._quorums) > 1:
-            return
-        own = priorities.get(self.id, 0)
-        best: Progress | None = None
-        for peer in self._peers:
-            if (
-                priorities.get(peer.id, 0) > own
-                and peer.match >= self.commit
-                and self._votes(peer.id)
-            ):
-                own = priorities.get(peer.id, 0)
-                best = peer
-        if best is None or best.id != self._preferred:
-            self._preferred = best.id if best is not None else None
-            self._preferred_since = self.now
-        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
-            self._preferred_since = self.now  # should it fail, wait as long again
-            self.transfer(best.id)
-
-    # --- 7  proposals ------------------------------------------------------------------------
-
-    def _require_leader(self, what: str) -> None:
-        if self.role_number != LEADER:
-            known = f"; {self.leader!r} is" if self.leader is not None else ""
-            raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
-
-    def propose(self, payloads: Sequence[bytes]) -> int:
-        """Propose commands for the next slots; the first of them.  When `Ready.committed` shows a
-        slot with this node's present term, its command is the one proposed here; with another term,
-        it may be or not: a later leader proposes again what it finds.
-
-        Raises:
-            NotLeader: only the leader can; its `leader` says who is.
-            ProposalRefused: the window is full, too many bytes are uncommitted, leadership is being
-                handed over, or a membership that is coming has not promised yet.
-            LimitError: more or larger payloads than one block, or the window, takes.
-            SettingTypeError: a payload is not bytes.
-        """
-        if self.role_number != LEADER:
-            self._require_leader("take proposals")
-        if self.transferee is not None:
-            raise ProposalRefused(
-                f"leadership is being handed to {self.transferee!r}; try again there"
-            )
-        if not isinstance(payloads, (list, tuple)):
-            payloads = list(payloads)
-        count = len(payloads)
-        if count > BLOCK_ENTRIES_MAX or count > self.config.window:
-            raise LimitError(
-                f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}, and no more than "
-                f"window={self.config.window}"
-            )
+    def _check_proposal(self, count: int) -> None:
         if self._last + count > self._ceiling or self._last < self.term_start:
             raise ProposalRefused(
                 f"slot {self._last + count} lies beyond {self._ceiling}, up to where slots may be "
-                f"proposed now (window={self.config.window}); try again later"
+                f"proposed now (window={self._window}); try again later"
             )
-        first: int = self.log.append(self.term, payloads)
-        if not count:
-            return first
-        self._last = first + count - 1
-        # What is not durable and applied here counts, too: nothing of it can be compacted.
-        done = min(self.commit, self.stable, self.last_applied)
-        if first - 1 > done and (
-            self._bytes_between(done, self._last) > self._max_uncommitted_bytes
-        ):
-            self.log.truncate(first)  # nobody has seen it
-            self._last = first - 1
-            raise ProposalRefused(
-                f"{self.uncommitted_bytes} bytes are uncommitted already, and no more than "
-                f"max_uncommitted_bytes={self._max_uncommitted_bytes} may be; try again later"
-            )
-        self._send_wanted = True
-        return first
-
-    def forward(self, payloads: Sequence[bytes]) -> int:
-        """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
-        answer comes at all: without one, nobody knows whether they will be chosen.
-
-        Raises:
-            NotLeader: no leader is known, or this is the leader: propose() here.
-            LimitError, SettingTypeError: as propose().
-        """
-        if self.role_number == LEADER:
-            raise NotLeader("this is the leader: propose() here", self.id)
-        if self.leader is None:
-            raise NotLeader("no leader is known; try again later", None)
-        payloads = tuple(payloads)
-        if len(payloads) > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
-        for position, payload in enumerate(payloads):
-            if not isinstance(payload, bytes):
-                raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
-            if len(payload) > PAYLOAD_BYTES_MAX:
-                raise LimitError(f"payload {position} has over {PAYLOAD_BYTES_MAX} bytes")
-        if not self._ticket:
-            self._ticket = self._draw() << 31  # of this life alone
-        self._ticket += 1
-        ticket = self._ticket
-        self._early.append(Propose(self.id, self.leader, self.term, ticket, payloads))
-        return ticket
-
-    def _on_propose(self, message: Propose) -> None:
-        # No answer leaves the outcome open.  A refusal is certain: only the leader of the ballot
-        # gives one, and remembers it: another copy may be under way, or have been taken.
-        if self.role_number != LEADER:
-            return
-        if not self._is_new(message.sender, message.ticket):
-            return
-        index = 0
-        try:
-            index = self.propose(message.payloads)
-        except ProposalRefused:
-            pass
-        except (TypeError, LimitError, LogError):
-            self._reject("impossible proposal")
-            return
-        self._remember(message.sender, message.ticket)
-        self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
-
-    def _is_new(self, sender: NodeId, ticket: int) -> bool:
-        """Whether no copy of this ticket was answered yet.
-
-        Those of one life count up: what is below the oldest remembered is taken for a copy.
-        """
-        life = (sender, ticket >> 31)
-        tickets = self._tickets.get(life)
-        if tickets is None:
-            return len(self._tickets) < TICKET_LIVES_MAX
-        return ticket > self._ticket_floors[life] and ticket not in tickets
-
-    def _remember(self, sender: NodeId, ticket: int) -> None:
-        life = (sender, ticket >> 31)
-        tickets = self._tickets.get(life)
-        if tickets is None:
-            tickets = self._tickets[life] = set()
-            self._ticket_floors[life] = -1
-        tickets.add(ticket)
-        if len(tickets) > TICKETS_KEPT:
-            ordered = sorted(tickets)
-            self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
-            tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
-
-    # --- 8  Ready ----------------------------------------------------------------------------
-
-    @property
-    def has_ready(self) -> bool:
-        """Whether `ready()` has anything to give."""
-        return self._has_ready()
 
     def _has_ready(self) -> bool:
-        return bool(
-            self._send_wanted
-            or self._round_wanted
-            or self._early
-            or self._waiting
-            or self._handed < self._last
-            or (self.applying < self.commit and self.applying < self.stable)
-            or self._shown.term != self.term
-            or self._shown.vote != self.vote
-            or self._read_states
-            or self._placed
-            or self._chunks
-            or self._aside_new
-            or self._install is not None
-        )
-
-    def ready(self) -> Ready:
-        """What there is to do now.
-
-        Raises:
-            MisuseError: there is nothing; see `has_ready`.
-        """
-        if not self._has_ready():
-            raise MisuseError("ready() without has_ready: there is nothing to do")
-        self._ready_number += 1
-        ready = new_ready(self._ready_number)
-        log = self.log
-        if self.role_number == LEADER:
-            self._speak()
-        if self._chunks:
-            ready.chunks = self._chunks
-            self._chunks = []
-        if self._aside_new or self._aside_disk_bytes:
-            self._hand_over_aside(ready)
-        if self._install is not None:
-            ready.snapshot = self._install
-            self._install = None
-        last = self._last
-        if self._handed < last:
-            if self._block_first == self._handed + 1 and self._block_last == last:
-                ready.block = self._block
-                self._handed = last
-            else:
-                ready.block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
-                self._handed = ready.block.last
-        ready.last = self._handed
-        shown = self._shown
-        if shown.term != self.term or shown.vote != self.vote:
-            # Not beyond what is durable: after a crash, other entries may stand there.
-            durable = self.commit if self.commit < self.stable else self.stable
-            self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
-
-        writes = ready._writes()
-        messages = self._early
-        ready.early = len(messages)
-        if messages:
-            self._early = []
-        # Replies wait for every entry that they speak of.
-        if self._waiting and self._handed == last:
-            if messages:
-                messages.extend(self._waiting)
-            else:
-                messages = self._waiting
-            self._waiting = []
-            if not self._outstanding and not writes:
-                ready.early = len(messages)
-        if messages:
-            ready.messages = messages
-
-        ceiling = min(self.commit, self.stable)
-        if self.applying < ceiling:
-            entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
-            ready.committed = entries
-            self.applying = ready.applies = self.applying + len(entries)
-        if self._read_states:
-            ready.reads = self._read_states
-            self._read_states = []
-        if self._placed:
-            ready.placed = self._placed
-            self._placed = []
-        if writes or self._outstanding:
-            self._outstanding.append(ready)
-        return ready
-
-    def _speak(self) -> None:
-        """Leader: put what the others should hear into `_early`."""
-        if self._round_wanted:
-            self._begin_round()
-        if self._send_wanted:
-            self._send_wanted = False
-            for peer in self._peers:
-                self._replicate(peer)
+        return bool(self._aside_new) or CoreBase._has_ready(self)
 
     def _hand_over_aside(self, ready: Ready) -> None:
         """What was set aside lately; and all anew, when most of what the disk holds is of no use,
         and what took its place in the log is durable."""
+        if not self._aside_disk_bytes:
+            return
         stale = self._aside_disk_bytes - self._aside_bytes
         if (
             stale
@@ -2200,87 +1447,6 @@ class MultiPaxos:
         elif self._aside_new:
             ready.aside = self._aside_new
             self._aside_new = []
-
-    def advance(self, ready: Ready) -> None:
-        """`ready` is persisted, sent and applied.
-
-        Raises:
-            MisuseError: it is not the oldest that is outstanding, or was not taken from here.
-        """
-        if not self._advanced < ready.number <= self._ready_number or (
-            self._outstanding
-            and self._outstanding[0] is not ready
-            and self._outstanding[0].number <= ready.number
-        ):
-            raise MisuseError(
-                f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
-                f"the last one advanced {self._advanced}; {len(self._outstanding)} are outstanding"
-            )
-        self._advanced = ready.number
-        if self._outstanding and self._outstanding[0] is ready:
-            self.persisted(ready)
-        if ready.applies:
-            self.applied(ready.applies)
-
-    def persisted(self, ready: Ready) -> None:
-        """What `ready` persists is durable (its messages may leave).
-
-        Raises:
-            MisuseError: an earlier one is not durable yet, or this one was reported before.
-        """
-        if not self._outstanding:
-            if ready._writes() or ready.number > self._ready_number:
-                raise MisuseError(f"persisted({ready!r}): it is not outstanding")
-            return
-        if self._outstanding[0] is not ready:
-            if not ready._writes() and ready.number < self._outstanding[0].number:
-                return
-            raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        del self._outstanding[0]
-        if ready.snapshot is not None:
-            self.snapshot = ready.snapshot
-            if self.last_applied < ready.snapshot.index:
-                self.last_applied = ready.snapshot.index
-        if ready.last > self.stable:
-            self.stable = ready.last
-            if self.role_number == LEADER and self.stable > self.commit:
-                self._advance_commit()
-        if (
-            self.role_number == CANDIDATE
-            and ready.hard_state is not None
-            and ready.hard_state.term == self.term
-        ):
-            # Its own promise counts once it is durable.
-            self.promised_by.add(self.id)
-            self._answers[self.id] = True
-            self._count_answers()
-
-    def applied(self, index: int) -> None:
-        """The state machine has applied everything up to `index`.
-
-        Raises:
-            MisuseError: that was never handed over, or the index goes back.
-        """
-        snapshot = self.snapshot
-        if index < self.last_applied and snapshot is not None and index <= snapshot.index:
-            return  # a snapshot that was installed meanwhile has overtaken it
-        if not self.last_applied <= index <= self.applying:
-            raise MisuseError(
-                f"applied({index}): entries were handed over up to {self.applying} and applied up "
-                f"to {self.last_applied}"
-            )
-        self.last_applied = index
-
-    def _forget_stable(self, index: int) -> None:
-        """Entries after `index` were replaced: what is on its way to the disk counts no further,
-        even when its write completes later."""
-        if index < self._handed:
-            self._handed = index
-        if index < self.stable:
-            self.stable = index
-        for ready in self._outstanding:
-            if ready.last > index:
-                ready.last = index
 
 
 def _scratch(block: Block) -> Log:
@@ -2317,19 +1483,3 @@ def _restamped(block: Block, floor: int) -> Block:
             max(block.term(index), floor), [bytes(block[index])], control=block.is_control(index)
         )
     return log.block(block.first, block.last + 1, BLOCK_BYTES_MAX)
-
-
-class _Nobody(QuorumSystem):
-    """No voters are known yet: nothing is decided here."""
-
-    def committed(self, match: Mapping[NodeId, int]) -> int:
-        return 0
-
-    def vote(self, votes: Mapping[NodeId, bool | None]) -> VoteResult:
-        return "pending"
-
-    def has_quorum(self, ids: Iterable[NodeId]) -> bool:
-        return False
-
-    def can_elect(self, ids: Iterable[NodeId]) -> bool:
-        return False

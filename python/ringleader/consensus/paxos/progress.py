@@ -7,48 +7,26 @@ be runs of slots that it holds beyond one.
 from __future__ import annotations
 
 from ringleader.consensus.membership import NodeId
+from ringleader.consensus.progress import CoreProgress
 
 
-class Progress:
-    """One member as its leader sees it.
+class Progress(CoreProgress):
+    """One member as its leader sees it: what `CoreProgress` has, and
 
-    match       it holds all slots up to here, durably: chosen ones, and those of this ballot.
-                Never goes back.
+    match       it holds all slots up to here: chosen ones, and those of this ballot.
     beyond      runs (first, last) of slots of this ballot that it holds after a gap, ascending;
                 neighbours do not touch.  Invariant: the first begins after match + 1.
-    next        the first slot that was never sent.  Invariant: match < next.
     mark        what had been sent when round `mark_round` was: if the answer to that round shows
                 less, it was lost.
-    commit      the highest commit index sent to it.
-    round       the highest of the leader's rounds that it answered.
-    round_sent  the round that the last message to it carried.
-    active      it was heard since the last time the leader counted its quorum.
     """
 
-    __slots__ = (
-        "active",
-        "beyond",
-        "commit",
-        "id",
-        "mark",
-        "mark_round",
-        "match",
-        "next",
-        "round",
-        "round_sent",
-    )
+    __slots__ = ("beyond", "mark", "mark_round")
 
     def __init__(self, id: NodeId, held: int) -> None:
-        self.id = id
-        self.match = held
+        CoreProgress.__init__(self, id, held, held + 1)
         self.beyond: list[tuple[int, int]] = []
-        self.next = held + 1
         self.mark = 0
         self.mark_round = 0
-        self.commit = 0
-        self.round = 0
-        self.round_sent = 0
-        self.active = True
 
     def holds(self, first: int, last: int) -> bool:
         """Take note that it holds slots `first` ... `last`; whether `match` moved."""

@@ -17,16 +17,17 @@ send and apply, in this order (`ringleader.consensus.ready` has the rules).  Eve
 `ready()` calls goes into one: proposals share a block, followers share its bytes, reads share a
 round of messages.  Entries are never touched one by one here; the log's kernels do that.
 
-The code is in the order of the paper:
+What does not hang on the algorithm is in `CoreBase` (`ringleader.consensus.core`): the clock, reads
+and leases (D§6.4), most of a transfer (D§3.10), proposals, `Ready`.  The code here is in the order
+of the paper:
 
-    Raft.tick, step         time and messages: what all roles have in common (figure 2)
+    Raft._step              messages: what all roles have in common (figure 2)
     1  elections            §5.2, §5.4.1, pre-vote D§9.6, leader stickiness D§4.2.3
     2  replication          §5.3, commit rule §5.4.2, flow control
     3  snapshots            §7
     4  membership           §6, D§4
-    5  reads and transfer   D§6.4, D§3.10
-    6  proposals
-    7  Ready                what goes out, what comes back
+    5  transfer             D§3.10
+    6  quiescence           for processes with very many groups
 
 No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
 core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
@@ -34,10 +35,12 @@ core.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 
-from ringleader.consensus.log import ENTRY_BYTES, Block, Log
-from ringleader.consensus.membership import ConfChange, Membership, NodeId, check_id
+from ringleader.consensus.constants import CANDIDATE, FOLLOWER, LEADER, MEMBERSHIP, NEVER, NO_OP
+from ringleader.consensus.core import CoreBase, Nobody
+from ringleader.consensus.log import Block, Log
+from ringleader.consensus.membership import ConfChange, Membership, NodeId
 from ringleader.consensus.message import (
     Message,
     Propose,
@@ -46,7 +49,8 @@ from ringleader.consensus.message import (
     ReadRequest,
     TimeoutNow,
 )
-from ringleader.consensus.quorum import Joint, Majority, QuorumSystem, VoteResult
+from ringleader.consensus.progress import CoreProgress
+from ringleader.consensus.quorum import Joint, Majority, QuorumSystem
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
     AppendEntries,
@@ -66,11 +70,8 @@ from ringleader.consensus.ready import (
     HardState,
     Placed,
     ReadState,
-    Ready,
     Received,
     Snapshot,
-    SnapshotChunk,
-    new_ready,
 )
 from ringleader.errors import (
     ConfigError,
@@ -78,18 +79,10 @@ from ringleader.errors import (
     LimitError,
     LogError,
     MembershipError,
-    MisuseError,
-    NotLeader,
     ProposalRefused,
-    SettingTypeError,
 )
-from ringleader.kernels import hashing
-from ringleader.limits import BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, PAYLOAD_BYTES_MAX, TERM_MAX
 
-FOLLOWER = 0
 PRE_CANDIDATE = 1
-CANDIDATE = 2
-LEADER = 3
 ROLES = ("follower", "pre-candidate", "candidate", "leader")
 
 #: Every change of role, with its cause (figure 4 and D§9.6); docs/ draws the diagram from it.
@@ -107,24 +100,11 @@ TRANSITIONS: dict[tuple[int, int], str] = {
     (LEADER, FOLLOWER): "sees a higher term, hears no quorum, or left the group",
 }
 
-#: The first byte of a control entry's payload.
-NO_OP = b"\0"
-MEMBERSHIP = b"\1"
-
-RANDOM_MODULUS = 2**31 - 1
-#: Ticks in one call; far below what a clock's 64 bits hold.
-TICKS_MAX = 2**40
 #: How far beyond the own term a stranger's may lie.
 TERM_JUMP_MAX = 2**32
-#: A deadline that no tick reaches.
-NEVER = 2**62
-#: Tickets of forwarded proposals that a leader remembers, so that a repeated message adds nothing.
-TICKETS_KEPT = 2**12
-#: Lives of senders whose tickets it remembers in one term.
-TICKET_LIVES_MAX = 2**12
 
 
-class Raft:
+class Raft(CoreBase):
     """One node of one group.
 
     Args:
@@ -141,18 +121,9 @@ class Raft:
         ConfigError, MembershipError: an argument cannot be used.
         LogError: log, snapshot and hard state do not fit together.
 
-    State, in the names of figure 2:
+    State, in the names of figure 2 (`CoreBase` has the rest):
 
-    term            latest term seen.  Never goes back; durable before anything that shows it is
-                    sent.
     vote            whom this node voted for in `term`.  Invariant: changes once a term at most.
-    log             Invariant: never truncated at or below `commit`; `_last` is its last index,
-                    `_base` what it begins after.
-    commit          highest index known to be committed.  Never goes back.  Invariant: <= log.last.
-    last_applied    highest index that the caller has reported as applied.  Invariant: <= commit.
-    stable          highest index that is durable here with all before it.  Invariant: <= log.last.
-    leader          who leads `term`, as far as known.
-    progress        leader: what it knows of each other member.
     """
 
     #: An entry is of the term that it was proposed in, in every log.
@@ -170,170 +141,38 @@ class Raft:
         snapshot: Snapshot | None = None,
         partial: tuple[int, int, int, int, int, int] | None = None,
     ) -> None:
-        self.id = check_id(id)
         if config is None:
             config = Config()
         elif not isinstance(config, Config):
             raise ConfigError(f"config={config!r} is no Config")
-        self.config = config
-        # What the hot path reads of it.
-        self._eager_commit = config.eager_commit
-        self._max_block_bytes = config.max_block_bytes
-        self._max_inflight_entries = config.max_inflight_entries
-        self._max_inflight_bytes = config.max_inflight_bytes
-        self._max_uncommitted_bytes = config.max_uncommitted_bytes
-        self._max_apply_bytes = config.max_apply_bytes
-        self.log = log if log is not None else Log()
-        self._last = self.log.last
-        self._base = self.log.base
-        hard_state = hard_state if hard_state is not None else HardState()
+        CoreBase.__init__(
+            self, id, ROLES, TRANSITIONS, log, config, seed, hard_state, snapshot, partial
+        )
         first = voters if isinstance(voters, Membership) else Membership(voters)
-        base = self.log.base
         if snapshot is not None:
             first = snapshot.membership
-            if not base <= snapshot.index <= self.log.last:
-                raise LogError(
-                    f"the snapshot's index {snapshot.index} lies outside the log, which has "
-                    f"entries {base + 1} ... {self.log.last}"
-                )
             if self.log.term(snapshot.index) != snapshot.term:
                 raise LogError(f"the snapshot at {snapshot.index} is of another term than the log")
-        elif base:
-            raise LogError(f"the log begins after {base}, but the snapshot of it is missing")
-        if not 0 <= hard_state.term < TERM_MAX:
-            raise LogError(f"the hard state's term {hard_state.term} lies outside 0 ... 2**62-2")
-        if hard_state.term < self.log.last_term:
+        if self.term < self.log.last_term:
             raise LogError(
-                f"the hard state's term {hard_state.term} is below the log's {self.log.last_term}"
+                f"the hard state's term {self.term} is below the log's {self.log.last_term}"
             )
-
-        # Figure 2, persistent state.
-        self.term = hard_state.term
-        self.vote = hard_state.vote
-        # Figure 2, volatile state.
         start = snapshot.index if snapshot is not None else 0
-        self.commit = max(start, min(hard_state.commit, self.log.last))
-        self.last_applied = start
-        self.role_number = FOLLOWER
-        self.leader: NodeId | None = None
-        self.snapshot = snapshot
-
-        # Membership: (index, configuration) of each that stands in the log, oldest first; the first
-        # is the one in force where the log (or the snapshot) begins.
-        self.memberships: list[tuple[int, Membership]] = [(start, first)]
+        self.memberships = [(start, first)]
         self.membership = first
         self.membership_index = start
-        # What the hot path asks of it, and of the quorum.
-        self._voter = False
-        self._witness = False
+        # What the hot path asks of it.
         self._joint = False
-        self._plain = False
-        self.quorum: QuorumSystem = _Nobody()
         self.progress: dict[NodeId, Progress] = {}
         self._peers: list[Progress] = []
-
-        # Time, in ticks since this object was made.
-        self.now = 0
-        self.deadline = NEVER
-        self.heard = -NEVER
-        self.quorum_due = NEVER
-        self.quiesced = False
-        self.seed = seed
-        # The id too: nodes that were given the same seed must not campaign in step.
-        mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
-        self._random = mixed % (RANDOM_MODULUS - 1) + 1
-        self._timeout = 0
-        # A lease that this node granted in an earlier life may still run (D§6.4.1).
-        self._sworn_until = config.election_ticks if config.lease and self.term > 0 else 0
-
-        # Elections.
         self.ballots: dict[NodeId, bool] = {}
-
-        # The leader's bookkeeping.
-        self.term_start = 0
-        self.round = 0
-        self.round_acked = 0
-        self._round_ticks: list[tuple[int, int]] = []
-        self._lease_from = -NEVER
-        self._lease_lost = False
-        self._round_wanted = False
-        self._send_wanted = False
-        self.transferee: NodeId | None = None
-        self._transfer_deadline = NEVER
-        self._preferred: NodeId | None = None
-        self._preferred_since = 0
-        self._tickets: dict[tuple[NodeId, int], set[int]] = {}
-        self._ticket_floors: dict[tuple[NodeId, int], int] = {}
-        self._ticket = 0
-
-        # Reads: those that wait for the first commit of this term, and (round, index, context,
-        # requester) of those that wait for their round.
-        self._reads_early: list[tuple[bytes, NodeId]] = []
-        self._reads: list[tuple[int, int, bytes, NodeId]] = []
-
-        # A snapshot that is arriving: its name, and the bytes received.
-        self._incoming: tuple[int, int, int, int] | None = None
-        self._incoming_bytes = 0
-        self._incoming_crc = 0
+        self.quiesced = False
+        # The term and the round of the last message of the snapshot that is arriving.
         self._incoming_since = (0, 0)
-        if partial is not None:
-            index, term, total_bytes, checksum, received, crc = partial
-            if received < total_bytes:  # if complete, it was never installed: it comes again
-                self._incoming = (index, term, total_bytes, checksum)
-                self._incoming_bytes = received
-                self._incoming_crc = crc
-        self._chunks: list[SnapshotChunk] = []
-        self._install: Snapshot | None = None
-
-        # What goes out.
-        self._early: list[Message] = []
-        self._waiting: list[Message] = []
-        self._read_states: list[ReadState] = []
-        self._placed: list[Placed] = []
-        self._block: Block | None = None
-        self._block_first = self._block_last = 0
-        self._block_fits = False
-        self.stable = self.log.last
-        self._handed = self.log.last
-        self.applying = start
-        self._shown = HardState(self.term, self.vote, self.commit)
-        self._ready_number = 0
-        self._advanced = 0
-        self._outstanding: list[Ready] = []
-        self.rejected: dict[str, int] = {}
-
         self._adopt_memberships(start + 1)
         self._set_election_deadline()
 
     # --- views -------------------------------------------------------------------------------
-
-    @property
-    def role(self) -> str:
-        return ROLES[self.role_number]
-
-    @property
-    def uncommitted_bytes(self) -> int:
-        """What the entries after `commit` take in the log."""
-        return self._bytes_after(self.commit)
-
-    def _bytes_after(self, index: int) -> int:
-        return self._bytes_between(index, self._last)
-
-    def _bytes_between(self, after: int, last: int) -> int:
-        """What the entries after `after`, up to `last`, take in the log."""
-        payloads: int = self.log.payload_size(after + 1, last + 1)
-        return payloads + ENTRY_BYTES * (last - after)
-
-    @property
-    def has_lease(self) -> bool:
-        """Whether this leader may serve reads without asking anyone (D§6.4.1)."""
-        return (
-            self.role_number == LEADER
-            and self.config.lease
-            and not self._lease_lost
-            and self.commit >= self.term_start
-            and self.now - self._lease_from <= self.config.lease_ticks
-        )
 
     def status(self) -> Status:
         """Everything that an operator may want to see, as values that no longer change."""
@@ -354,30 +193,11 @@ class Raft:
             for peer in self._peers
         )
         return Status(
-            id=self.id,
-            role=self.role,
-            term=self.term,
+            **self._status(),
             vote=self.vote,
-            leader=self.leader,
-            membership=self.membership,
             membership_index=self.membership_index,
-            commit=self.commit,
-            last_applied=self.last_applied,
-            stable=self.stable,
-            first=self.log.first,
-            last=self._last,
-            last_term=self.log.last_term,
-            log_bytes=self.log.nbytes,
-            snapshot_index=self.snapshot.index if self.snapshot is not None else 0,
-            uncommitted_bytes=self.uncommitted_bytes,
-            pending_reads=len(self._reads) + len(self._reads_early),
-            has_lease=self.has_lease,
-            transferee=self.transferee,
             quiesced=self.quiesced,
-            receiving_snapshot_bytes=self._incoming_bytes if self._incoming else 0,
-            ticks=self.now,
             peers=peers,
-            rejected=dict(self.rejected),
         )
 
     def __repr__(self) -> str:
@@ -388,26 +208,6 @@ class Raft:
 
     # --- time --------------------------------------------------------------------------------
 
-    def tick(self, count: int = 1) -> None:
-        """`count` ticks have passed.  O(1) unless a timer fires; at most one does for each call.
-
-        Raises:
-            MisuseError: time went back, or on for ever.
-        """
-        if not 0 <= count <= TICKS_MAX:
-            raise MisuseError(f"tick({count}): a number of ticks lies in 0 ... {TICKS_MAX}")
-        self.now += count
-        if self.now >= self.deadline:
-            self._on_deadline()
-
-    def _on_deadline(self) -> None:
-        if self.role_number == LEADER:
-            self._on_leader_deadline()
-        elif self._promotable():
-            self._campaign(self.config.pre_vote, False)
-        else:
-            self._set_election_deadline()
-
     def _on_leader_deadline(self) -> None:
         config = self.config
         for peer in self._peers:
@@ -416,58 +216,16 @@ class Raft:
                 if peer.stalled >= config.election_ticks and peer.active:
                     peer.sent = peer.offset  # lost on the way: go back
                     peer.stalled = 0
-        if self.now >= self.quorum_due:
-            self.quorum_due = self.now + config.election_ticks
-            # D§6.2: a leader that reaches no quorum steps down.
-            active = {peer.id for peer in self._peers if peer.active}
-            active.add(self.id)
-            if config.check_quorum and not self.quorum.has_quorum(active):
-                self._become_follower(self.term, None)
-                return
-            for peer in self._peers:
-                peer.active = False
-        if self.now >= self._transfer_deadline:
-            self._end_transfer()
-        self._prefer_leader()
-        self.deadline = self.now + config.heartbeat_ticks
-        self._round_wanted = True
+        CoreBase._on_leader_deadline(self)
 
     def _set_election_deadline(self) -> None:
-        """§5.2: election timeouts are drawn anew each time, from [election_ticks, twice that)."""
-        ticks = self.config.election_ticks
-        self._timeout = ticks + self._draw() % ticks
-        # Those who should rather not lead let the others go first.
-        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
-            self._timeout += ticks
+        """§5.2: election timeouts are random, so that few elections split the vote."""
         self.quiesced = False
-        self.deadline = self.now + self._timeout
-
-    def _draw(self) -> int:
-        """Lehmer's generator (Park and Miller 1988): 31 bits, with no state but the last number."""
-        self._random = self._random * 48271 % RANDOM_MODULUS
-        return self._random
+        CoreBase._set_election_deadline(self)
 
     # --- messages: figure 2, "Rules for All Servers" -----------------------------------------
 
-    def step(self, message: Message) -> None:
-        """Take in a message.  One that is impossible is counted in `rejected` and changes nothing.
-
-        Raises:
-            MisuseError: it is no message at all.
-        """
-        if not isinstance(message, Message):
-            raise MisuseError(
-                f"step() takes a message of ringleader.consensus.raft, not {message!r}"
-            )
-        self._step(message)
-
     def _step(self, message: Message) -> None:
-        problem = message.problem()
-        if problem is None:
-            problem = self._objection(message)
-        if problem is not None:
-            self._reject(problem)
-            return
         if self.quiesced and self.role_number == LEADER and isinstance(message, RequestVote):
             self.wake()  # it has not heard what the others have
         if message.term > self.term:
@@ -524,8 +282,6 @@ class Raft:
             self._reject("unknown message")
 
     def _objection(self, message: Message) -> str | None:
-        """Why `message`, sound by itself, cannot come from an honest member, as far as is known
-        here; or None.  Looks before anything changes."""
         if message.to != self.id:
             return "not addressed to this node"
         if (
@@ -566,26 +322,6 @@ class Raft:
             return "a second leader in one term"
         return None
 
-    def _is_usable(self, membership: bytes) -> bool:
-        try:
-            found = Membership.from_bytes(membership)
-            self._quorum_of(found)
-        except (FormatError, MembershipError):
-            return False
-        return bool(found.voters)
-
-    def _controls_are_valid(self, block: Block) -> bool:
-        """Whether this version knows every control entry of `block`."""
-        for index in range(block.first, block.last + 1):
-            if block.is_control(index):
-                payload = bytes(block[index])
-                if payload[:1] == MEMBERSHIP:
-                    if not self._is_usable(payload[1:]):
-                        return False
-                elif payload != NO_OP:
-                    return False
-        return True
-
     def _second_leader(self, message: Message) -> bool:
         return message.term == self.term and (
             self.role_number == LEADER
@@ -609,49 +345,10 @@ class Raft:
                     return "conflicts with what is committed"
         return None
 
-    def _reject(self, reason: str) -> None:
-        self.rejected[reason] = self.rejected.get(reason, 0) + 1
-
-    def _reply(self, message: Message) -> None:
-        """A message that shows durable state: it leaves after what is being persisted."""
-        self._waiting.append(message)
-
     # --- roles -------------------------------------------------------------------------------
 
-    def _become(self, role: int) -> None:
-        if (self.role_number, role) not in TRANSITIONS:
-            raise MisuseError(f"a {self.role} cannot become {ROLES[role]}")
-        self.role_number = role
-
-    def _become_follower(self, term: int, leader: NodeId | None) -> None:
-        if self.role_number == LEADER:
-            self._stop_leading()
-        self._become(FOLLOWER)
-        if term > self.term:
-            self.term = term
-            self.vote = None
-        self.leader = leader
+    def _end_election(self) -> None:
         self.ballots = {}
-        self._set_election_deadline()
-
-    def _stop_leading(self) -> None:
-        """The log stays as it is: what was not committed may still be."""
-        for context, requester in self._reads_early:
-            self._refuse_read(context, requester)
-        for _, _, context, requester in self._reads:
-            self._refuse_read(context, requester)
-        self._reads_early.clear()
-        self._reads.clear()
-        self.progress = {}
-        self._peers = []
-        self._round_ticks.clear()
-        self._lease_from = -NEVER
-        self._round_wanted = self._send_wanted = False
-        self._end_transfer()
-        self._preferred = None
-        self._tickets.clear()
-        self._ticket_floors.clear()
-        self._keep_block(None, 0, 0, False)
 
     def _become_leader(self) -> None:
         self._become(LEADER)
@@ -668,26 +365,8 @@ class Raft:
 
     # --- 1  elections: §5.2, §5.4.1, D§9.6, D§4.2.3 ------------------------------------------
 
-    def campaign(self) -> None:
-        """Stand for election now, as if the election timeout had passed.
-
-        Raises:
-            MembershipError: this node is no voter, or a witness.
-            ProposalRefused: leases are in use and this node hears a leader, whose lease it
-            protects.
-        """
-        if self.role_number == LEADER:
-            return
-        if not self._promotable():
-            raise MembershipError(
-                f"{self.id!r} cannot lead: only voters that are no witnesses can, once a snapshot "
-                "that they are receiving is installed"
-            )
-        if self.config.lease and self._hears_leader():
-            raise ProposalRefused(
-                f"{self.id!r} still protects the lease of {self.leader!r}; ask it to transfer()"
-            )
-        self._campaign(self.config.pre_vote, False)
+    def _may_lead(self, node: NodeId) -> bool:
+        return self.membership.is_voter(node) and not self.membership.is_witness(node)
 
     def _promotable(self) -> bool:
         if self._install is not None or self._witness:
@@ -700,14 +379,6 @@ class Raft:
             return False
         before = self.memberships[-2][1]
         return before.is_voter(self.id) and not before.is_witness(self.id)
-
-    def _hears_leader(self) -> bool:
-        if not self.config.check_quorum:
-            return False
-        if self.role_number == LEADER or self.now < self._sworn_until:
-            return True
-        # By the time alone: whatever has happened to term and leader since, a lease may hang on it.
-        return self.now - self.heard < self.config.election_ticks
 
     def _campaign(self, pre: bool, transfer: bool) -> None:
         if pre:
@@ -784,6 +455,10 @@ class Raft:
                 self._become_leader()
         elif outcome == "lost":
             self._become_follower(self.term, None)
+
+    def _count_own_vote(self) -> None:
+        self.ballots[self.id] = True
+        self._count_ballots()
 
     # --- 2  replication: §5.3, §5.4.2 --------------------------------------------------------
 
@@ -862,14 +537,6 @@ class Raft:
             self._commit_to(min(message.commit, matched))
         if message.round != 0 or block is not None:
             self._reply(accepted(self.id, message.sender, self.term, matched, message.round))
-
-    def _heard(self, peer: Progress, round: int) -> None:
-        """A follower answered what was sent to it in `round`."""
-        peer.active = True
-        if round > peer.round:
-            peer.round = round
-            if round > self.round_acked:
-                self._count_rounds()
 
     def _on_append_reply(self, message: AppendReply) -> None:
         if self.role_number != LEADER:
@@ -979,40 +646,18 @@ class Raft:
         if index > self.commit and index >= self.term_start:
             self._commit_to(index)
 
-    def _majority_match(self) -> int:
-        """`quorum.committed` for the common case, a majority of all members, without a dict: the
-        highest index that more than half of them hold."""
-        found = self.stable if self._majority_holds(self.stable) else 0
-        for peer in self._peers:
-            if peer.match > found and self._majority_holds(peer.match):
-                found = peer.match
-        return found
-
-    def _majority_holds(self, index: int) -> bool:
-        count = 1 if self.stable >= index else 0
-        for peer in self._peers:
-            if peer.match >= index:
-                count += 1
-        return count > (len(self._peers) + 1) // 2
-
-    def _majority_round(self) -> int:
-        """The same for rounds."""
-        rounds = [peer.round for peer in self._peers]
-        rounds.append(self.round)
-        rounds.sort()
-        return rounds[(len(rounds) - 1) // 2]
-
     def _commit_to(self, index: int) -> None:
         self.commit = index
         if self.role_number != LEADER:
             return
         self._send_wanted = True
-        if self._reads_early and index >= self.term_start:
-            for context, requester in self._reads_early:
-                self._begin_read(context, requester)
-            self._reads_early.clear()
+        self._begin_early_reads()
         if (self._joint or not self._voter) and self.membership_index <= index:
             self._on_membership_committed()
+
+    def _replicate_all(self) -> None:
+        for peer in self._peers:
+            self._replicate(peer)
 
     def _replicate(self, peer: Progress) -> None:
         """Send `peer` what it lacks, as far as its window has room."""
@@ -1025,13 +670,13 @@ class Raft:
         if peer.state == PROBE:
             if not peer.paused:
                 peer.paused = True
-                block = self._encode(peer.next, peer.witness) if peer.next <= self._last else None
+                block = self._entries_for(peer) if peer.next <= self._last else None
                 self._append_to(peer, block)
             elif peer.round_sent < self.round:
                 self._append_to(peer, None)
             return
         while peer.next <= self._last and self._has_room(peer):
-            block = self._encode(peer.next, peer.witness)
+            block = self._entries_for(peer)
             self._append_to(peer, block)
             peer.next = (self._block_last if block is self._block else block.last) + 1
         if peer.round_sent < self.round or (
@@ -1039,19 +684,16 @@ class Raft:
         ):
             self._append_to(peer, None)
 
-    def _inflight_bytes(self, peer: Progress) -> int:
-        """What was sent to `peer` and not acknowledged yet."""
+    def _entries_for(self, peer: Progress) -> Block:
+        """What `peer` lacks, as one block; a witness gets no payloads."""
+        if peer.witness:
+            return self.log.block(peer.next, self._last + 1, self._max_block_bytes, True)
+        return self._encode(peer.next)
+
+    def _inflight_bytes(self, peer: CoreProgress) -> int:
         if peer.next - 1 <= peer.match:
             return 0
         return self._bytes_between(peer.match, peer.next - 1)
-
-    def _has_room(self, peer: Progress) -> bool:
-        """Whether the window takes one more message (one of any size always fits)."""
-        inflight = peer.next - 1 - peer.match
-        return inflight <= 0 or (
-            inflight < self._max_inflight_entries
-            and self._inflight_bytes(peer) < self._max_inflight_bytes
-        )
 
     def _append_to(self, peer: Progress, block: Block | None) -> None:
         """Round 0 asks for no answer unless the message is refused."""
@@ -1064,83 +706,14 @@ class Raft:
             append_entries(self.id, peer.id, self.term, prev, prev_term, self.commit, round, block)
         )
 
-    def _encode(self, first: int, bare: bool) -> Block:
-        """Entries from `first` on as one block; peers (and the disk) share its bytes."""
-        if (
-            self._block_first == first
-            and self._block_last == self._last
-            and self._block_fits
-            and not bare
-        ):
-            kept: Block = self._block  # type: ignore[assignment]
-            return kept
-        block = self.log.block(first, self._last + 1, self._max_block_bytes, bare)
-        if not bare:
-            self._keep_block(block, first, block.last, True)
-        return block
-
-    def _keep_block(self, block: Block | None, first: int, last: int, fits: bool) -> None:
-        """Invariant: `_block` holds the log's entries `_block_first` ... `_block_last`; 0: none.
-        `fits`: it was made for a message; one that was received may be larger than ours are."""
-        self._block = block
-        self._block_first = first
-        self._block_last = last
-        self._block_fits = fits
-
     # --- 3  snapshots: §7 --------------------------------------------------------------------
 
-    def compact(self, snapshot: Snapshot, keep_from: int | None = None) -> None:
-        """There is a durable snapshot of the state machine; the log may forget what it covers.
-
-        Args:
-            snapshot: what was applied up to `snapshot.index`.
-            keep_from: entries from here on stay, for followers that are not far behind; by default
-                the first after the snapshot.
-
-        Raises:
-            MisuseError: it covers what was not applied, is older than the last one, or `keep_from`
-                would drop entries that it does not cover.
-        """
-        if not self._base <= snapshot.index <= self.last_applied:
-            raise MisuseError(
-                f"a snapshot at {snapshot.index} is outside what was applied and is still in the "
-                f"log, {self._base} ... {self.last_applied}: take it after applied()"
-            )
-        if self.snapshot is not None and snapshot.index < self.snapshot.index:
-            raise MisuseError(f"there is a newer snapshot already, at {self.snapshot.index}")
-        if snapshot.term != self.log.term(snapshot.index):
-            raise MisuseError(
-                f"entry {snapshot.index} is of term {self.log.term(snapshot.index)}, not "
-                f"{snapshot.term}"
-            )
-        if not snapshot.membership.voters:
-            raise MisuseError("nobody's membership is known yet: a snapshot now would be unusable")
-        if snapshot.membership != self.membership_at(snapshot.index):
-            raise MisuseError(
-                f"the membership at {snapshot.index} is {self.membership_at(snapshot.index)}, not "
-                f"{snapshot.membership}: ask membership_at()"
-            )
-        if keep_from is None:
-            keep_from = snapshot.index + 1
-        if keep_from > snapshot.index + 1:
-            raise MisuseError(
-                f"keep_from={keep_from} would drop entries after {snapshot.index}, which the "
-                "snapshot does not cover"
-            )
-        self.snapshot = snapshot
-        # Entries that no one was given yet to persist are not forgotten.
-        drop = min(keep_from - 1, self._handed)
+    def _unneeded(self, index: int) -> int:
         for peer in self._peers:
             # What comes after a snapshot that is being sent is needed when it has arrived.
-            if peer.snapshot is not None and peer.active and peer.snapshot.index < drop:
-                drop = peer.snapshot.index
-        if drop > self._base:
-            self.log.compact(drop)
-            self._base = drop
-            kept = 0
-            while kept + 1 < len(self.memberships) and self.memberships[kept + 1][0] <= drop:
-                kept += 1
-            del self.memberships[:kept]
+            if peer.snapshot is not None and peer.active and peer.snapshot.index < index:
+                index = peer.snapshot.index
+        return index
 
     def membership_at(self, index: int) -> Membership:
         """The configuration in force at `index`; for taking a snapshot there."""
@@ -1227,7 +800,7 @@ class Raft:
         if index <= self.commit:
             # Older than what is here already.
             if self._incoming is not None and self._incoming[0] <= self.commit:
-                self._incoming = None
+                self._end_receiving()
             self._reply(
                 SnapshotReply(self.id, message.sender, self.term, index, 0, True, message.round)
             )
@@ -1241,28 +814,10 @@ class Raft:
             return  # late, of a snapshot that another has followed
         self._incoming_since = (message.term, message.round)
         if self._incoming != name:
-            self._incoming = name
-            self._incoming_bytes = self._incoming_crc = 0
-            self._chunks.clear()
+            self._begin_receiving(name)
         if message.offset == self._incoming_bytes:
-            self._incoming_bytes += len(message.data)
-            self._incoming_crc = hashing.crc32c(message.data, self._incoming_crc)
-            if self._incoming_bytes == message.total_bytes and (
-                self._incoming_crc != message.checksum
-            ):
-                self._reject("snapshot with a wrong checksum")
-                self._incoming = None
+            if not self._take_chunk(message.data):
                 return
-            self._chunks.append(
-                SnapshotChunk(
-                    index,
-                    message.index_term,
-                    message.total_bytes,
-                    message.checksum,
-                    message.offset,
-                    message.data,
-                )
-            )
             if self._incoming_bytes == message.total_bytes:
                 self._install_snapshot(message)
                 self._reply(
@@ -1286,16 +841,7 @@ class Raft:
         snapshot's cluster configuration)"."""
         index, term = message.index, message.index_term
         membership = Membership.from_bytes(message.membership)
-        self._install = Snapshot(index, term, membership, Received(), message.checksum)
-        self._incoming = None
-        self._incoming_bytes = self._incoming_crc = 0
-        self.log.restore(index, term)
-        self._last = self._base = index
-        self._keep_block(None, 0, 0, False)
-        self._forget_stable(0)
-        self._handed = index
-        self.commit = index
-        self.applying = index
+        self._restore(index, term, membership, message.checksum)
         self.memberships = [(index, membership)]
         self._use_membership(index, membership)
 
@@ -1422,22 +968,17 @@ class Raft:
             MembershipError: `Config.quorum` makes no system of these voters that is safe here.
         """
         if not membership.voters:
-            return _Nobody()
+            return Nobody()
         if not membership.joint:
             return self._half(membership.voters)
         return Joint(self._half(membership.voters), self._half(membership.outgoing))
 
     def _half(self, voters: tuple[NodeId, ...]) -> QuorumSystem:
-        try:
-            system = self.config.quorum(voters)
-        except Exception as error:  # the user's own function
-            raise MembershipError(f"no quorum system for {voters}: {error!r}") from error
-        if not isinstance(system, QuorumSystem) or not system.elections_intersect:
+        system = self._system_of(voters)
+        if not system.elections_intersect:
             raise MembershipError(
                 f"Config.quorum gave {system!r}: two leaders of one term could be elected by it"
             )
-        if set(system.voters) != set(voters):
-            raise MembershipError(f"Config.quorum gave {system!r} for the voters {voters}")
         return system
 
     def _adopt_progress(self) -> None:
@@ -1476,111 +1017,7 @@ class Raft:
         since, membership = self.memberships[-1]
         self._use_membership(since, membership)
 
-    # --- 5  reads and transfer: D§6.4, D§3.10, leader priority -------------------------------
-
-    def read_index(self, context: bytes) -> None:
-        """Ask for an index that a linearizable read may be served at: `Ready.reads` answers with
-        the same `context`.  On a follower the leader is asked.
-
-        Raises:
-            NotLeader: no leader is known; nothing was asked.
-            ProposalRefused: too many reads are waiting.
-            SettingTypeError: the context is not bytes.
-        """
-        if not isinstance(context, bytes):
-            raise SettingTypeError(f"a read's context is bytes, not {context!r}")
-        if self.role_number == LEADER:
-            if self._reads_are_full():
-                raise ProposalRefused(
-                    f"{self.config.max_pending_reads} reads are waiting already; try again later"
-                )
-            self._begin_read(context, self.id)
-        elif self.leader is None:
-            raise NotLeader("no leader is known; try again later", None)
-        else:
-            self._early.append(ReadRequest(self.id, self.leader, self.term, context))
-
-    def _reads_are_full(self) -> bool:
-        return len(self._reads) + len(self._reads_early) >= self.config.max_pending_reads
-
-    def _on_read_request(self, message: ReadRequest) -> None:
-        if self.role_number != LEADER or self._reads_are_full():
-            self._refuse_read(message.context, message.sender)
-        else:
-            self._begin_read(message.context, message.sender)
-
-    def _begin_read(self, context: bytes, requester: NodeId) -> None:
-        if self.quiesced:
-            self.wake()
-        if self.commit < self.term_start:
-            # Figure 8 of the paper, for reads: it does not know yet what is committed (D§6.4, step
-            # 1).
-            self._reads_early.append((context, requester))
-        elif self.has_lease or not self._peers:
-            self._answer_read(context, requester, self.commit)
-        else:
-            # The next round, not one that is under way: it has to begin after the read.
-            self._reads.append((self.round + 1, self.commit, context, requester))
-            self._round_wanted = True
-
-    def _answer_read(self, context: bytes, requester: NodeId, index: int) -> None:
-        if requester == self.id:
-            self._read_states.append(ReadState(context, index))
-        else:
-            self._early.append(ReadReply(self.id, requester, self.term, context, index))
-
-    def _refuse_read(self, context: bytes, requester: NodeId) -> None:
-        self._answer_read(context, requester, 0)
-
-    def _begin_round(self) -> None:
-        self._round_wanted = False
-        self.round += 1
-        if self.config.lease:
-            self._round_ticks.append((self.round, self.now))
-        self._send_wanted = True
-        self._count_rounds()  # alone among learners, it is a quorum already
-
-    def _count_rounds(self) -> None:
-        """A quorum answered round r: whoever sent it was the leader when it did."""
-        if self._plain:
-            round = self._majority_round()
-        else:
-            acked = {peer.id: peer.round for peer in self._peers}
-            acked[self.id] = self.round
-            round = self.quorum.committed(acked)
-        while self._round_ticks and self._round_ticks[0][0] <= round:
-            self._lease_from = self._round_ticks.pop(0)[1]
-        if round <= self.round_acked:
-            return
-        self.round_acked = round
-        answered = 0
-        for of_round, index, context, requester in self._reads:
-            if of_round > round:
-                break
-            self._answer_read(context, requester, index)
-            answered += 1
-        del self._reads[:answered]
-
-    def transfer(self, to: NodeId) -> None:
-        """Hand leadership to `to`: bring it up to date, then tell it to campaign.  Proposals are
-        refused meanwhile; given up after `election_ticks`.
-
-        Raises:
-            NotLeader: only the leader can.
-            MembershipError: `to` is no voter that can lead.
-        """
-        self._require_leader("transfer leadership")
-        if to == self.id:
-            return
-        if to not in self.progress or not self.membership.is_voter(to):
-            raise MembershipError(f"{to!r} is no voter of this group")
-        if self.membership.is_witness(to):
-            raise MembershipError(f"{to!r} is a witness and cannot lead")
-        if self.quiesced:
-            self.wake()
-        self.transferee = to
-        self._transfer_deadline = self.now + self.config.election_ticks
-        self._try_transfer()
+    # --- 5  transfer: D§3.10, leader priority ----------------------------------------------------
 
     def _try_transfer(self) -> None:
         assert self.transferee is not None
@@ -1593,49 +1030,14 @@ class Raft:
         else:
             self._send_wanted = True
 
-    def _end_transfer(self) -> None:
-        self.transferee = None
-        self._transfer_deadline = NEVER
+    def _follows(self, peer: CoreProgress) -> bool:
+        return self.progress[peer.id].state == REPLICATE
 
-    def _on_timeout_now(self, message: TimeoutNow) -> None:
-        if self.role_number != FOLLOWER or message.sender != self.leader:
-            return
-        if self._promotable():
-            self._campaign(False, True)
+    def _check_proposal(self, count: int) -> None:
+        if not self._voter:
+            raise ProposalRefused("this leader has left the group and takes no more proposals")
 
-    def _outranked(self, node: NodeId) -> bool:
-        priorities = self.config.priorities
-        own = priorities.get(node, 0)
-        return any(
-            priorities.get(voter, 0) > own and not self.membership.is_witness(voter)
-            for voter in self.membership.voters
-        )
-
-    def _prefer_leader(self) -> None:
-        """Give way to a voter of higher priority that has been up to date for a while."""
-        priorities = self.config.priorities
-        if not priorities or self.transferee is not None or self.membership.joint:
-            return
-        own = priorities.get(self.id, 0)
-        best: Progress | None = None
-        for peer in self._peers:
-            if (
-                priorities.get(peer.id, 0) > own
-                and peer.state == REPLICATE
-                and peer.match >= self.commit
-                and self.membership.is_voter(peer.id)
-                and not peer.witness
-            ):
-                own = priorities.get(peer.id, 0)
-                best = peer
-        if best is None or best.id != self._preferred:
-            self._preferred = best.id if best is not None else None
-            self._preferred_since = self.now
-        elif best.active and self.now - self._preferred_since >= self.config.priority_ticks:
-            self._preferred_since = self.now  # should it fail, wait as long again
-            self.transfer(best.id)
-
-    # --- quiescence, for processes with very many groups -------------------------------------
+    # --- 6  quiescence, for processes with very many groups ----------------------------------
 
     def quiesce(self, absent: Collection[NodeId] = ()) -> bool:
         """Rest the timers of this group on all members, if there is nothing left to do; whether it
@@ -1685,6 +1087,10 @@ class Raft:
         else:
             self._set_election_deadline()
 
+    def _stir(self) -> None:
+        if self.quiesced:
+            self.wake()
+
     def _on_quiesce(self, message: Quiesce) -> None:
         if self.role_number != FOLLOWER or message.sender != self.leader:
             return
@@ -1693,224 +1099,6 @@ class Raft:
             self._rest()
         else:
             self._set_election_deadline()
-
-    # --- 6  proposals ------------------------------------------------------------------------
-
-    def _require_leader(self, what: str) -> None:
-        if self.role_number != LEADER:
-            known = f"; {self.leader!r} is" if self.leader is not None else ""
-            raise NotLeader(f"{self.id!r} cannot {what}: it is not the leader{known}", self.leader)
-
-    def propose(self, payloads: Sequence[bytes]) -> int:
-        """Append commands to the log; the index of the first.  They are committed when
-        `Ready.committed` shows them, with this node's present term, and lost when another entry
-        stands there.  They stand next to each other; a change of leader may keep only the first
-        few.
-
-        Raises:
-            NotLeader: only the leader can; its `leader` says who is.
-            ProposalRefused: too many bytes are uncommitted, or leadership is being handed over.
-            LimitError: more or larger payloads than one block takes.
-            SettingTypeError: a payload is not bytes.
-        """
-        if self.role_number != LEADER:
-            self._require_leader("take proposals")
-        if self.transferee is not None:
-            raise ProposalRefused(
-                f"leadership is being handed to {self.transferee!r}; try again there"
-            )
-        if not isinstance(payloads, (list, tuple)):
-            payloads = list(payloads)
-        count = len(payloads)
-        if count > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{count} payloads at once: at most {BLOCK_ENTRIES_MAX}")
-        if not self._voter:
-            raise ProposalRefused("this leader has left the group and takes no more proposals")
-        first: int = self.log.append(self.term, payloads)
-        if not count:
-            return first
-        self._last = first + count - 1
-        # What is not durable and applied here counts, too: nothing of it can be compacted.
-        done = min(self.commit, self.stable, self.last_applied)
-        if first - 1 > done and self._bytes_after(done) > self._max_uncommitted_bytes:
-            self.log.truncate(first)  # nobody has seen it
-            self._last = first - 1
-            raise ProposalRefused(
-                f"{self.uncommitted_bytes} bytes are uncommitted already, and no more than "
-                f"max_uncommitted_bytes={self._max_uncommitted_bytes} may be; try again later"
-            )
-        if self.quiesced:
-            self.wake()
-        self._send_wanted = True
-        return first
-
-    def forward(self, payloads: Sequence[bytes]) -> int:
-        """Have commands proposed by the leader; a ticket.  `Ready.placed` answers with it, if an
-        answer comes at all: without one, nobody knows whether they will be committed.
-
-        Raises:
-            NotLeader: no leader is known, or this is the leader: propose() here.
-            LimitError, SettingTypeError: as propose().
-        """
-        if self.role_number == LEADER:
-            raise NotLeader("this is the leader: propose() here", self.id)
-        if self.leader is None:
-            raise NotLeader("no leader is known; try again later", None)
-        payloads = tuple(payloads)
-        if len(payloads) > BLOCK_ENTRIES_MAX:
-            raise LimitError(f"{len(payloads)} payloads at once: at most {BLOCK_ENTRIES_MAX}")
-        for position, payload in enumerate(payloads):
-            if not isinstance(payload, bytes):
-                raise SettingTypeError(f"payload {position} is {payload!r}, not bytes")
-            if len(payload) > PAYLOAD_BYTES_MAX:
-                raise LimitError(f"payload {position} has over {PAYLOAD_BYTES_MAX} bytes")
-        if not self._ticket:
-            self._ticket = self._draw() << 31  # of this life alone
-        self._ticket += 1
-        ticket = self._ticket
-        self._early.append(Propose(self.id, self.leader, self.term, ticket, payloads))
-        return ticket
-
-    def _on_propose(self, message: Propose) -> None:
-        # No answer leaves the outcome open.  A refusal is certain: only the leader of the ticket's
-        # term gives one, and remembers it: another copy may be under way, or have been taken.
-        if self.role_number != LEADER:
-            return
-        if not self._is_new(message.sender, message.ticket):
-            return
-        index = 0
-        try:
-            index = self.propose(message.payloads)
-        except ProposalRefused:
-            pass
-        except (TypeError, LimitError, LogError):
-            self._reject("impossible proposal")
-            return
-        self._remember(message.sender, message.ticket)
-        self._early.append(ProposeReply(self.id, message.sender, self.term, message.ticket, index))
-
-    def _is_new(self, sender: NodeId, ticket: int) -> bool:
-        """Whether no copy of this ticket was answered yet.
-
-        Those of one life count up: what is below the oldest remembered is taken for a copy.
-        """
-        life = (sender, ticket >> 31)
-        tickets = self._tickets.get(life)
-        if tickets is None:
-            return len(self._tickets) < TICKET_LIVES_MAX
-        return ticket > self._ticket_floors[life] and ticket not in tickets
-
-    def _remember(self, sender: NodeId, ticket: int) -> None:
-        life = (sender, ticket >> 31)
-        tickets = self._tickets.get(life)
-        if tickets is None:
-            tickets = self._tickets[life] = set()
-            self._ticket_floors[life] = -1
-        tickets.add(ticket)
-        if len(tickets) > TICKETS_KEPT:
-            ordered = sorted(tickets)
-            self._ticket_floors[life] = ordered[TICKETS_KEPT // 2]
-            tickets.difference_update(ordered[: TICKETS_KEPT // 2 + 1])
-
-    # --- 7  Ready ----------------------------------------------------------------------------
-
-    @property
-    def has_ready(self) -> bool:
-        """Whether `ready()` has anything to give."""
-        return self._has_ready()
-
-    def _has_ready(self) -> bool:
-        return bool(
-            self._send_wanted
-            or self._round_wanted
-            or self._early
-            or self._waiting
-            or self._handed < self._last
-            or (self.applying < self.commit and self.applying < self.stable)
-            or self._shown.term != self.term
-            or self._shown.vote != self.vote
-            or self._read_states
-            or self._placed
-            or self._chunks
-            or self._install is not None
-        )
-
-    def ready(self) -> Ready:
-        """What there is to do now.
-
-        Raises:
-            MisuseError: there is nothing; see `has_ready`.
-        """
-        if not self._has_ready():
-            raise MisuseError("ready() without has_ready: there is nothing to do")
-        self._ready_number += 1
-        ready = new_ready(self._ready_number)
-        log = self.log
-        if self.role_number == LEADER:
-            self._speak()
-        if self._chunks:
-            ready.chunks = self._chunks
-            self._chunks = []
-        if self._install is not None:
-            ready.snapshot = self._install
-            self._install = None
-        last = self._last
-        if self._handed < last:
-            if self._block_first == self._handed + 1 and self._block_last == last:
-                ready.block = self._block
-                self._handed = last
-            else:
-                ready.block = log.block(self._handed + 1, last + 1, BLOCK_BYTES_MAX)
-                self._handed = ready.block.last
-        ready.last = self._handed
-        shown = self._shown
-        if shown.term != self.term or shown.vote != self.vote:
-            # Not beyond what is durable: after a crash, other entries may stand there.
-            durable = self.commit if self.commit < self.stable else self.stable
-            self._shown = ready.hard_state = HardState(self.term, self.vote, durable)
-
-        writes = ready._writes()
-        messages = self._early
-        ready.early = len(messages)
-        if messages:
-            self._early = []
-        # Replies wait for every entry that they speak of.
-        if self._waiting and self._handed == last:
-            if messages:
-                messages.extend(self._waiting)
-            else:
-                messages = self._waiting
-            self._waiting = []
-            if not self._outstanding and not writes:
-                ready.early = len(messages)
-        if messages:
-            ready.messages = messages
-
-        ceiling = min(self.commit, self.stable)
-        if self.applying < ceiling and self._witness:
-            self.applying = self.last_applied = ceiling  # it runs no state machine
-        elif self.applying < ceiling:
-            entries = log.entries(self.applying + 1, ceiling + 1, self._max_apply_bytes)
-            ready.committed = entries
-            self.applying = ready.applies = self.applying + len(entries)
-        if self._read_states:
-            ready.reads = self._read_states
-            self._read_states = []
-        if self._placed:
-            ready.placed = self._placed
-            self._placed = []
-        if writes or self._outstanding:
-            self._outstanding.append(ready)
-        return ready
-
-    def _speak(self) -> None:
-        """Leader: put what the others should hear into `_early`."""
-        if self._round_wanted:
-            self._begin_round()
-        if self._send_wanted:
-            self._send_wanted = False
-            for peer in self._peers:
-                self._replicate(peer)
 
     def take_messages(self) -> list[Message] | None:
         """The messages of a `Ready` that would hold nothing else and wait for nothing, or None when
@@ -1942,97 +1130,3 @@ class Raft:
             messages = self._waiting
             self._waiting = []
         return messages
-
-    def advance(self, ready: Ready) -> None:
-        """`ready` is persisted, sent and applied.
-
-        Raises:
-            MisuseError: it is not the oldest that is outstanding, or was not taken from here.
-        """
-        if not self._advanced < ready.number <= self._ready_number or (
-            self._outstanding
-            and self._outstanding[0] is not ready
-            and self._outstanding[0].number <= ready.number
-        ):
-            raise MisuseError(
-                f"advance({ready!r}) is out of order: the last one taken is {self._ready_number}, "
-                f"the last one advanced {self._advanced}; {len(self._outstanding)} are outstanding"
-            )
-        self._advanced = ready.number
-        if self._outstanding and self._outstanding[0] is ready:
-            self.persisted(ready)
-        if ready.applies:
-            self.applied(ready.applies)
-
-    def persisted(self, ready: Ready) -> None:
-        """What `ready` persists is durable (its messages may leave).
-
-        Raises:
-            MisuseError: an earlier one is not durable yet, or this one was reported before.
-        """
-        if not self._outstanding:
-            if ready._writes() or ready.number > self._ready_number:
-                raise MisuseError(f"persisted({ready!r}): it is not outstanding")
-            return
-        if self._outstanding[0] is not ready:
-            if not ready._writes() and ready.number < self._outstanding[0].number:
-                return
-            raise MisuseError(f"persisted({ready!r}): it is not the oldest that is outstanding")
-        del self._outstanding[0]
-        if ready.snapshot is not None:
-            self.snapshot = ready.snapshot
-            if self.last_applied < ready.snapshot.index:
-                self.last_applied = ready.snapshot.index
-        if ready.last > self.stable:
-            self.stable = ready.last
-            if self.role_number == LEADER and self.stable > self.commit:
-                self._advance_commit()
-        if (
-            self.role_number == CANDIDATE
-            and ready.hard_state is not None
-            and ready.hard_state.term == self.term
-            and ready.hard_state.vote == self.id
-        ):
-            self.ballots[self.id] = True
-            self._count_ballots()
-
-    def applied(self, index: int) -> None:
-        """The state machine has applied everything up to `index`.
-
-        Raises:
-            MisuseError: that was never handed over, or the index goes back.
-        """
-        snapshot = self.snapshot
-        if index < self.last_applied and snapshot is not None and index <= snapshot.index:
-            return  # a snapshot that was installed meanwhile has overtaken it
-        if not self.last_applied <= index <= self.applying:
-            raise MisuseError(
-                f"applied({index}): entries were handed over up to {self.applying} and applied up "
-                f"to {self.last_applied}"
-            )
-        self.last_applied = index
-
-    def _forget_stable(self, index: int) -> None:
-        """Entries after `index` were replaced: what is on its way to the disk counts no further,
-        even when its write completes later (two truncations can bring back an old index and
-        term)."""
-        if index < self._handed:
-            self._handed = index
-        if index < self.stable:
-            self.stable = index
-        for ready in self._outstanding:
-            if ready.last > index:
-                ready.last = index
-
-
-class _Nobody(QuorumSystem):
-    """No voters are known yet: nothing is decided here."""
-
-    def committed(self, match: Mapping[NodeId, int]) -> int:
-        return 0
-
-    def vote(self, votes: Mapping[NodeId, bool | None]) -> VoteResult:
-        return "pending"
-
-    def has_quorum(self, ids: Iterable[NodeId]) -> bool:
-        return False

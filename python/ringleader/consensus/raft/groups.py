@@ -79,11 +79,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ringleader.consensus.constants import LEADER, RANDOM_MODULUS
 from ringleader.consensus.membership import Membership, NodeId, check_id
 from ringleader.consensus.message import Message
 from ringleader.consensus.quorum import Timers
 from ringleader.consensus.raft.config import Config
-from ringleader.consensus.raft.core import ROLES, Raft
+from ringleader.consensus.raft.core import Raft
 from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -117,14 +118,12 @@ BEAT_COLUMNS = ("group", "term", "prev_index", "prev_term", "commit", "round")
 REPLY_COLUMNS = ("group", "term", "match", "round")
 QUIESCE_COLUMNS = ("group", "term", "index")
 
-LEADER = ROLES.index("leader")
 #: The tables without rows, by their number of columns.
 EMPTY: dict[int, Table] = {
     columns: np.empty((0, columns), np.uint64)
     for columns in (len(BEAT_COLUMNS), len(REPLY_COLUMNS), len(QUIESCE_COLUMNS), 1)
 }
 COMPILED = not __file__.endswith(".py")
-RANDOM_MODULUS = 2**31 - 1
 #: Quorum systems kept for groups that share their voters.
 SHARED_QUORUMS = 1024
 #: The deadline of a group that rests, or a later one; no tick reaches it.

@@ -1,17 +1,12 @@
 # The types under which progress.py is compiled.
 from libc.stdint cimport int64_t
 
+from ringleader.consensus.progress cimport CoreProgress
 
-cdef class Progress:
-    cdef public object id
-    cdef public int64_t match
-    cdef public int64_t next
+
+cdef class Progress(CoreProgress):
     cdef public int state
     cdef public bint paused
-    cdef public int64_t commit
-    cdef public int64_t round
-    cdef public int64_t round_sent
-    cdef public bint active
     cdef public bint witness
     cdef public object snapshot
     cdef public int64_t offset

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ringleader.consensus.membership import NodeId
+from ringleader.consensus.progress import CoreProgress
 
 if TYPE_CHECKING:
     from ringleader.consensus.ready import Snapshot
@@ -25,20 +26,15 @@ SNAPSHOT = 2
 STATES = ("probe", "replicate", "snapshot")
 
 
-class Progress:
-    """One member as its leader sees it.
+class Progress(CoreProgress):
+    """One member as its leader sees it: what `CoreProgress` has, and
 
-    match       its log equals the leader's up to here, durably.  Advanced by accepted replies of
-                this term only.  Invariant: match < next; match never goes back.
-    next        the first entry not sent yet (probe: the one whose predecessor is being tried);
-                what lies between match and next is in flight, and the window bounds it.
+    match       its log equals the leader's up to here.  Advanced by accepted replies of this term
+                only.
+    next        probe: the entry whose predecessor is being tried; what lies between match and next
+                is in flight, and the window bounds it.
     state       see above.
     paused      probe: a message is under way; released by its reply, or by the next heartbeat.
-    commit      the highest commit index sent to it.
-    round       the highest of the leader's rounds that it answered.  Invariant: at most the
-                leader's.
-    round_sent  the round that the last message to it carried.
-    active      it was heard since the last time the leader counted its quorum.
     witness     it gets entries without payloads.
     snapshot    the one being sent, held so that it stays readable while newer ones are taken.
     offset      bytes of it that the member has acknowledged, in answer to round `offset_round`.
@@ -47,16 +43,9 @@ class Progress:
     """
 
     __slots__ = (
-        "active",
-        "commit",
-        "id",
-        "match",
-        "next",
         "offset",
         "offset_round",
         "paused",
-        "round",
-        "round_sent",
         "sent",
         "snapshot",
         "stalled",
@@ -65,15 +54,9 @@ class Progress:
     )
 
     def __init__(self, id: NodeId, next: int, witness: bool) -> None:
-        self.id = id
-        self.match = 0
-        self.next = next
+        CoreProgress.__init__(self, id, 0, next)
         self.state = PROBE
         self.paused = False
-        self.commit = 0
-        self.round = 0
-        self.round_sent = 0
-        self.active = True
         self.witness = witness
         self.snapshot: Snapshot | None = None
         self.offset = 0

@@ -28,7 +28,7 @@ from ringleader.sim.comparison.algorithms import (
     losses_survived,
     nodes_of,
 )
-from ringleader.sim.comparison.group import Clients, Group, Node, command
+from ringleader.sim.comparison.group import PATIENCE_US, Clients, Group, Node, command
 from ringleader.sim.comparison.lines import PARTS, module_lines
 from ringleader.sim.comparison.loop import race, spread
 from ringleader.sim.profiles import MS, PROFILES, SECOND, NetworkFaults
@@ -213,6 +213,7 @@ class Recovery:
     noticed_us      until somebody stands for election.
     elected_us      from there to a leader, whose first command is the next commit.
     committed_us    from there until that is applied.
+    candidacies     how many stood for election on the way, each in a term or ballot.
     """
 
     algorithm: str
@@ -222,6 +223,7 @@ class Recovery:
     noticed_us: list[int]
     elected_us: list[int]
     committed_us: list[int]
+    candidacies: list[int]
 
 
 def recovery(
@@ -236,14 +238,14 @@ def recovery(
         algorithm.name,
         geometry.name,
         arrangement.name,
-        [sum(parts) for parts in results],
-        *([parts[at] for parts in results] for at in range(3)),
+        [sum(parts[:3]) for parts in results],
+        *([parts[at] for parts in results] for at in range(4)),
     )
 
 
 def _recover(
     algorithm: Algorithm, geometry: Geometry, arrangement: Arrangement, seed: int
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     group = Group(algorithm, arrangement, geometry.profile, leader=geometry.leader, seed=seed)
     profile, clock = geometry.profile, group.clock
     heartbeat_us = profile.heartbeat_ticks * profile.tick_us
@@ -255,6 +257,7 @@ def _recover(
     crashed_us = clock.now_us
     survivors = [node for node in group.nodes.values() if node.up]
     noticed_us = 0
+    candidacies: set[tuple[Any, int]] = set()
     asked_us: dict[tuple[Any, int], int] = {}
     applied: list[tuple[Any, int]] = []
 
@@ -274,13 +277,20 @@ def _recover(
             role = node.core.role
             if role != "follower":
                 noticed_us = noticed_us or clock.now_us
+                if role == "candidate":
+                    candidacies.add((node.id, node.core.term))
                 if role == "leader" and (node.id, node.core.term) not in asked_us:
                     ask(node)
         return bool(applied)
 
     group.run_until(is_recovered, "a new leader commits")
     elected_us = asked_us[applied[0]]
-    return noticed_us - crashed_us, elected_us - noticed_us, clock.now_us - elected_us
+    return (
+        noticed_us - crashed_us,
+        elected_us - noticed_us,
+        clock.now_us - elected_us,
+        len(candidacies),
+    )
 
 
 # --- gaps in the log ----------------------------------------------------------------------------
@@ -394,7 +404,11 @@ def gaps(algorithm: Algorithm, case: GapCase, commits: int, seed: int) -> Gaps:
 
     for number in range(commits):
         clock.after(number * case.every_us, ask, number)
-    group.run_until(lambda: settled == commits, "every command has an outcome")
+    group.run_until(
+        lambda: settled == commits,
+        "every command has an outcome",
+        PATIENCE_US + commits * case.every_us,
+    )
     group.settle(SECOND)
     followers = len(group.nodes) - 1
     return Gaps(

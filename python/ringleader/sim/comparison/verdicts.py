@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from ringleader.sim.comparison.algorithms import GEOMETRIES, MAJORITY
-from ringleader.sim.comparison.measures import WORKLOADS, Comparison, Cost, Latency, Recovery
+from ringleader.sim.comparison.measures import (
+    WORKLOADS,
+    Comparison,
+    Cost,
+    Latency,
+    Recovery,
+    percentile,
+)
 
 #: What differs by less is called the same.
 SAME = 0.1
@@ -28,6 +35,7 @@ class Verdict:
 
 def verdicts(found: Comparison) -> list[Verdict]:
     return [
+        Verdict("Which, when?", _which(found)),
         Verdict("What does a commit cost?", _cost(found)),
         Verdict("How long does it take?", _latency(found)),
         Verdict("Where do flexible quorums help?", _flexible(found)),
@@ -36,7 +44,6 @@ def verdicts(found: Comparison) -> list[Verdict]:
         Verdict("What do gaps in the log matter?", _gaps(found)),
         Verdict("What does the core cost?", _throughput(found)),
         Verdict("How much is there to read?", _lines(found)),
-        Verdict("So, which?", _which(found)),
     ]
 
 
@@ -73,6 +80,11 @@ def gain(found: Comparison, row: Latency) -> float:
 def ms(us: float) -> str:
     """Microseconds, as people read them: with three digits."""
     return f"{us / 1000:.3g} ms" if us < 1e6 else f"{us / 1e6:.2f} s"
+
+
+def times_as(value: float) -> str:
+    """A factor, as people read them."""
+    return f"{value:.2f}x" if value < 10 else f"{value:.0f}x"
 
 
 def _pair(found: Comparison, nodes: int, workload: str) -> tuple[Cost, Cost]:
@@ -137,7 +149,9 @@ def _flexible(found: Comparison) -> str:
     helped.sort(key=lambda pair: -pair[0])
 
     def told(pairs: list[tuple[float, Latency]]) -> str:
-        return "; ".join(f"{row.geometry}, {row.quorums}: {times:.3g}x" for times, row in pairs)
+        return "; ".join(
+            f"{row.geometry}, {row.quorums}: {times_as(times)}" for times, row in pairs
+        )
 
     parts = []
     if helped:
@@ -163,8 +177,12 @@ def _owned(found: Comparison) -> str:
     told = []
     for row in refused:
         other = find_latency(found, "paxos", row.geometry, row.quorums)
+        usual = find_latency(found, "paxos", row.geometry)
         told.append(
-            f"{row.geometry}, {row.quorums} (p50 {ms(other.p50_us)}, {gain(found, other):.2g}x)"
+            f"{row.geometry}, {row.quorums}: a commit takes {ms(other.p50_us)} "
+            f"({ms(usual.p50_us)} with majorities), the loss of a leader "
+            f"{ms(median(find_recovery(found, other).total_us))} "
+            f"({ms(median(find_recovery(found, usual).total_us))})"
         )
     return (
         "Its ballots belong to one proposer each, so that two election quorums need not meet. "
@@ -172,33 +190,69 @@ def _owned(found: Comparison) -> str:
     )
 
 
+def tail_us(row: Recovery) -> float:
+    """What one recovery in twenty takes longer than."""
+    return percentile(sorted(row.total_us), 95)
+
+
+def recovery_pairs(found: Comparison) -> list[tuple[Recovery, Recovery]]:
+    """Raft's and that of Multi-Paxos, wherever both may use the quorums."""
+    pairs = []
+    for row in found.latencies:
+        if row.algorithm == "raft" and not row.refused:
+            other = find_latency(found, "paxos", row.geometry, row.quorums)
+            pairs.append((find_recovery(found, row), find_recovery(found, other)))
+    return pairs
+
+
+def sooner(found: Comparison) -> int:
+    """In how many places Multi-Paxos is the sooner one time in twenty."""
+    return sum(tail_us(paxos) < (1 - SAME) * tail_us(raft) for raft, paxos in recovery_pairs(found))
+
+
 def _recovery(found: Comparison) -> str:
-    worst, paid = [], []
-    for where in GEOMETRIES:
-        raft = find_recovery(found, find_latency(found, "raft", where.name))
-        paxos = find_recovery(found, find_latency(found, "paxos", where.name))
-        one, two = median(raft.total_us), median(paxos.total_us)
-        worst.append((two / one, where.name, one, two))
-        for arrangement in where.arrangements[1:]:
-            row = find_latency(found, "paxos", where.name, arrangement.name)
-            if not row.refused:
-                paid.append(
-                    (median(find_recovery(found, row).total_us) / two, where.name, row.quorums)
-                )
-    _, name, one, two = max(worst, key=lambda item: abs(item[0] - 1))
-    lan = worst[0]
+    pairs = recovery_pairs(found)
+    raft, paxos = pairs[0]
     text = (
-        f"Half of the time, {ms(lan[2])} without commits in a LAN with Raft and {ms(lan[3])} with "
-        f"Multi-Paxos; most apart in {name}: {ms(one)} and {ms(two)}. "
-        "Nearly all of it is the timeout after which a leader is missed, which is a setting."
+        f"Half of the time, {ms(median(raft.total_us))} without commits in {raft.geometry} with "
+        f"Raft and {ms(median(paxos.total_us))} with Multi-Paxos; nearly all of it is the timeout "
+        "after which a leader is missed, which is a setting."
     )
+    raft, paxos = max(pairs, key=lambda pair: abs(tail_us(pair[1]) / tail_us(pair[0]) - 1))
+    text += (
+        f" One time in twenty, most apart in {raft.geometry}, {raft.quorums}: "
+        f"{ms(tail_us(raft))} and more with Raft, {ms(tail_us(paxos))} with Multi-Paxos, which is "
+        f"the sooner in {sooner(found)} of {len(pairs)} places. "
+        f"{_rivals(raft, 'Raft', 'rivals split the votes of a term, and wait for another timeout')}"
+        f" {_rivals(paxos, 'Multi-Paxos', 'the higher ballot goes on')}"
+    )
+    paid = []
+    for row in found.latencies:
+        if row.algorithm == "paxos" and row.quorums != MAJORITY.name:
+            usual = find_recovery(found, find_latency(found, "paxos", row.geometry))
+            own = find_recovery(found, row)
+            paid.append((median(own.total_us) / median(usual.total_us), row))
     if paid:
-        most = max(paid)
+        times, row = max(paid, key=lambda pair: pair[0])
         text += (
-            f" Larger election quorums cost the most in {most[1]}, {most[2]}: {most[0]:.3g} times "
-            "what a majority takes."
+            f" Larger election quorums cost the most in {row.geometry}, {row.quorums}: "
+            f"{times:.2f} times the median of a majority."
         )
     return text
+
+
+def _rivals(row: Recovery, title: str, rule: str) -> str:
+    """What several candidates do to a recovery."""
+    alone: list[int] = []
+    rivalled: list[int] = []
+    for total_us, candidacies in zip(row.total_us, row.candidacies, strict=True):
+        (rivalled if candidacies > 1 else alone).append(total_us)
+    if not alone or not rivalled:
+        return f"With {title} {rule}."
+    return (
+        f"With {title} {rule}: there {len(rivalled)} of {len(row.total_us)} recoveries had more "
+        f"than one candidacy, and took {ms(median(rivalled))}, the others {ms(median(alone))}."
+    )
 
 
 def _gaps(found: Comparison) -> str:
@@ -212,9 +266,10 @@ def _gaps(found: Comparison) -> str:
             f"{paxos.latency_ms[1]:.3g} ms"
         )
     return (
-        "Raft's log has none: what comes too early is refused and sent again. Multi-Paxos accepts "
-        f"it, and asks for what is missing only. {'; '.join(parts)}. Both apply in order, so that "
-        "what stands behind a gap waits for it in either."
+        "Raft's log has none: what comes too early is refused, at once, and sent again with all "
+        "that follows. Multi-Paxos accepts it, and its leader sends again what a later round shows "
+        f"to be missing. {'; '.join(parts)}. Both apply in order, so that what stands behind a gap "
+        "waits for it in either."
     )
 
 
@@ -242,7 +297,7 @@ def _lines(found: Comparison) -> str:
 
 
 def _which(found: Comparison) -> str:
-    raft, paxos = _totals(found)
+    few, many = sorted(_totals(found))
     equal = all(
         same(
             find_latency(found, "raft", where.name).p50_us,
@@ -250,25 +305,30 @@ def _which(found: Comparison) -> str:
         )
         for where in GEOMETRIES
     )
-    shorter = "Raft" if raft <= paxos else "Multi-Paxos"
+    shorter = "Raft" if _totals(found)[0] == few else "Multi-Paxos"
     parts = []
     if equal:
         parts.append(
             "With majorities take either: the network decides, not the algorithm. "
-            f"{shorter} has less to read, and Raft has more that was written about it."
+            f"{shorter} has {1 - few / many:.0%} less to read."
         )
     else:
         parts.append("With majorities take the one that is faster where you are.")
     rows = {(row.algorithm, row.profile): row for row in found.gaps}
-    lossy = [
-        profile
-        for profile in dict.fromkeys(row.profile for row in found.gaps)
-        if rows["paxos", profile].sent < (1 - SAME) * rows["raft", profile].sent
-    ]
-    if lossy:
+    for profile in dict.fromkeys(row.profile for row in found.gaps):
+        raft, paxos = rows["raft", profile], rows["paxos", profile]
+        if paxos.sent < (1 - SAME) * raft.sent:
+            slower = paxos.latency_ms[1] > (1 + SAME) * raft.latency_ms[1]
+            parts.append(
+                f"Where links lose and reorder ({profile}), Multi-Paxos sends "
+                f"{1 - paxos.sent / raft.sent:.0%} less"
+                + (", and Raft closes a gap sooner." if slower else ", and is no slower.")
+            )
+    pairs = recovery_pairs(found)
+    if 2 * sooner(found) > len(pairs):
         parts.append(
-            "On links that lose or reorder much, Multi-Paxos: it sends less twice "
-            f"({', '.join(lossy)})."
+            "Where a lost leader must be replaced soon even when several nodes stand up at once, "
+            f"Multi-Paxos: sooner one time in twenty in {sooner(found)} of {len(pairs)} places."
         )
     shared = [
         row
