@@ -1,9 +1,7 @@
 """Known bugs, injected one by one: the simulator must catch every one.
 
-A mutant is a set of replacements in the source of the package, each of a text that occurs exactly
-once, so that a changed source breaks the mutant loudly.  Its `World` is a second copy of the
-consensus, storage and simulator modules, imported as plain Python with the texts replaced; the
-copy without replacements is what the mutant is compared with.
+This file has the table of Raft's and the command line; Multi-Paxos' are in paxos_mutants.py, and
+mutation.py says what a mutant is.
 
     python tests/sim/mutants.py                 each mutant with its seed: is it still caught?
     python tests/sim/mutants.py NAME ...        these only
@@ -14,238 +12,41 @@ copy without replacements is what the mutant is compared with.
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.abc
-import importlib.util
 import json
-import multiprocessing
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from dataclasses import replace
 from pathlib import Path
-from random import Random
-from types import ModuleType
-from typing import Any
 
-import ringleader.sim.cluster
-from ringleader import kernels
-from ringleader.errors import InvariantViolation
-from ringleader.sim.profiles import FAULTS, MS, PROFILES, SECOND, Faults
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-PACKAGE = Path(ringleader.__file__).parent
-#: The packages that a world has of its own.
-COPIED = ("ringleader.consensus", "ringleader.storage", "ringleader.sim")
-LOG_TWIN = "_reference/log.py"
+from sim import paxos_mutants
+from sim.mutation import (
+    CONFIG,
+    DRIVER,
+    KNOWN,
+    LOG_TWIN,
+    OWN,
+    RECORD,
+    RECOVERY,
+    WAL,
+    Catch,
+    Mutant,
+    Outcome,
+    Setting,
+    check,
+    in_processes,
+    known,
+    report_on,
+)
+from sim.mutation import changes_in as _in
+from sim.mutation import row as _mutant
 
-Change = tuple[str, str]
-Changes = tuple[tuple[str, Change], ...]
-
-
-# --- worlds -----------------------------------------------------------------------------------
-
-
-class _Loader(SourceFileLoader):
-    """Runs a source with texts replaced; never from the cache, never compiled."""
-
-    def __init__(self, name: str, path: str, changes: Sequence[Change]) -> None:
-        super().__init__(name, path)
-        self.changes = changes
-
-    def get_code(self, fullname: str) -> Any:
-        source = Path(self.path).read_text()
-        for old, new in self.changes:
-            assert source.count(old) == 1, f"{source.count(old)} times in {self.path}:\n{old}"
-            source = source.replace(old, new)
-        return compile(source, self.path, "exec")
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, changes: Changes) -> None:
-        self.changes = changes
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if not _is_copied(fullname):
-            return None
-        relative = Path(*fullname.split(".")[1:])
-        is_package = (PACKAGE / relative).is_dir()
-        file = relative / "__init__.py" if is_package else relative.with_suffix(".py")
-        mine = [change for name, change in self.changes if name == file.as_posix()]
-        loader = _Loader(fullname, str(PACKAGE / file), mine)
-        return importlib.util.spec_from_loader(fullname, loader, is_package=is_package)
-
-
-def _is_copied(name: str) -> bool:
-    return any(name == package or name.startswith(package + ".") for package in COPIED)
-
-
-@lru_cache(maxsize=4)
-def world(changes: Changes = ()) -> ModuleType:
-    """`ringleader.sim.cluster` of a copy of the package with `changes` made."""
-    for name, (old, _) in changes:
-        assert (PACKAGE / name).is_file(), f"there is no {name} to replace in:\n{old}"
-    own_modules = {name: sys.modules.pop(name) for name in [*sys.modules] if _is_copied(name)}
-    own_parts = {name: getattr(ringleader, name) for name in ("consensus", "storage", "sim")}
-    own_log = kernels.log
-    require = kernels.require_compiled
-    finder = _Finder(changes)
-    sys.meta_path.insert(0, finder)
-    try:
-        kernels.require_compiled = lambda *_: None  # type: ignore[assignment]
-        twin = [change for name, change in changes if name == LOG_TWIN]
-        if twin:
-            kernels.log = _log_twin(twin)  # type: ignore[assignment]
-        return importlib.import_module("ringleader.sim.cluster")
-    finally:
-        sys.meta_path.remove(finder)
-        kernels.log = own_log
-        kernels.require_compiled = require
-        for name in [name for name in sys.modules if _is_copied(name)]:
-            del sys.modules[name]
-        sys.modules.update(own_modules)
-        for name, module in own_parts.items():
-            setattr(ringleader, name, module)
-
-
-def _log_twin(changes: Sequence[Change]) -> ModuleType:
-    """The log's twin in plain Python, but for its checksum, which would take most of the time."""
-    fast = (
-        "from ringleader._reference.hashing import crc32c",
-        "from ringleader.kernels import hashing\n\ncrc32c = hashing.crc32c",
-    )
-    loader = _Loader("ringleader._broken_log", str(PACKAGE / LOG_TWIN), [*changes, fast])
-    spec = importlib.util.spec_from_loader("ringleader._broken_log", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-# --- mutants ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a mutant is run in."""
-
-    profile: str = "wan-3dc"
-    faults: Faults = FAULTS["all"]
-    seconds: float = 12.0
-    clients: int = 6
-    #: Settings of the nodes that are not left to the seed.
-    config: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        words = [self.profile, self.faults.name, f"{self.seconds:g} s"]
-        words += [f"{name}={value}" for name, value in self.config]
-        return ", ".join(words)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One known bug.
-
-    bug             what the code does now.
-    seen            where: a paper's section, a tracker, or that we know of none.
-    changes         (file in the package, (text, its replacement)), ...
-    caught_by       the invariants that may break: those that the bug is about.
-    setting         where it is looked for.
-    budget          how many seeds that may take.
-    """
-
-    name: str
-    bug: str
-    seen: str
-    changes: Changes
-    caught_by: frozenset[int]
-    setting: Setting = Setting()
-    #: Seeds that a search may try.
-    budget: int = 100
-
-
-#: The history was too long a puzzle: it breaks nothing, and proves nothing.
-UNDECIDED = -1
-#: A mutant that raises one of these is broken itself.
-_BROKEN = ("NameError", "UnboundLocalError", "AttributeError", "ImportError", "SyntaxError")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run: the invariant that broke (None: none did), and how far it came."""
-
-    seed: int
-    number: int | None
-    text: str
-    messages: int
-    virtual_us: int
-    wall_s: float
-
-
-def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
-    """One run of a world."""
-    module = world(changes)
-    begun = time.perf_counter()
-    chosen = PROFILES[setting.profile]
-    config = replace(
-        module.draw_config(chosen, setting.faults, Random(f"{seed}:cluster")),
-        **dict(setting.config),
-    )
-    number: int | None = None
-    text = ""
-    cluster = None
-    try:
-        cluster = module.Cluster(
-            chosen,
-            setting.faults,
-            seed,
-            config=config,
-            duration_us=int(setting.seconds * SECOND),
-            clients=setting.clients,
-        )
-        cluster.run()
-    except InvariantViolation as violation:
-        number, text = violation.number, str(violation)
-    except Exception as error:
-        number, text = 0, f"{type(error).__name__}: {error}"
-    if number == 13 and "unknown, since" in text:
-        number = UNDECIDED
-    if number == 14 and any(f"raises {name}" in text for name in _BROKEN):
-        number = 0
-    return Outcome(
-        seed,
-        number,
-        text,
-        cluster.network.counters.delivered if cluster is not None else 0,
-        cluster.clock.now_us if cluster is not None else 0,
-        time.perf_counter() - begun,
-    )
-
-
-# --- the table --------------------------------------------------------------------------------
+from ringleader.sim.profiles import FAULTS, MS, SECOND
 
 CORE = "consensus/raft/core.py"
 CORE_BASE = "consensus/core.py"
 PROGRESS = "consensus/raft/progress.py"
-CONFIG = "consensus/config.py"
-DRIVER = "consensus/driver.py"
-WAL = "storage/wal.py"
-RECORD = "storage/record.py"
-RECOVERY = "storage/recovery.py"
-
-OWN = "not known from a tracker"
-
-
-def _in(file: str, *changes: Change) -> Changes:
-    return tuple((file, change) for change in changes)
-
-
-def _mutant(
-    name: str, caught_by: Iterable[int], bug: str, seen: str, changes: Changes, **more: Any
-) -> Mutant:
-    return Mutant(name, bug, seen, changes, frozenset(caught_by), **more)
-
 
 #: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
 _DRIFTING = Setting(
@@ -1156,104 +957,32 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
 )
-BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+#: Of both tables.
+ALL = (*MUTANTS, *paxos_mutants.MUTANTS)
+BY_NAME = {mutant.name: mutant for mutant in ALL}
 
 
-# --- searching --------------------------------------------------------------------------------
+# --- the report -------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Catch:
-    """What became of a mutant: the seed that caught it, after how many seeds and messages."""
-
-    mutant: Mutant
-    outcome: Outcome | None
-    seeds: int
-    messages: int
-    wrong: tuple[Outcome, ...] = ()
-
-
-def search(mutant: Mutant, seeds: Iterable[int]) -> Catch:
-    """Run seeds until one breaks an invariant that the bug is about."""
-    count = messages = 0
-    wrong: list[Outcome] = []
-    for seed in seeds:
-        outcome = run(mutant.changes, mutant.setting, seed)
-        count += 1
-        messages += outcome.messages
-        if outcome.number in mutant.caught_by:
-            return Catch(mutant, outcome, count, messages, tuple(wrong))
-        if outcome.number is not None:
-            wrong.append(outcome)
-    return Catch(mutant, None, count, messages, tuple(wrong))
-
-
-def check(name: str) -> tuple[Catch, Outcome | None]:
-    """Is a mutant still caught by the seed that is known, or, after a change of the simulator, by
-    another; and what does the same seed give without the mutant?"""
-    mutant = BY_NAME[name]
-    catch = search(mutant, [known().get(name, {"seed": 1})["seed"]])
-    if catch.outcome is None:
-        catch = search(mutant, range(1, mutant.budget + 1))
-    return catch, _sound(catch)
-
-
-def report_on(name: str) -> tuple[Catch, Outcome | None]:
-    """The same, but always from seed 1 on."""
-    mutant = BY_NAME[name]
-    catch = search(mutant, range(1, mutant.budget + 1))
-    return catch, _sound(catch)
-
-
-def _sound(catch: Catch) -> Outcome | None:
-    if catch.outcome is None:
-        return None
-    return _run_sound(catch.mutant.setting, catch.outcome.seed)
-
-
-@cache
-def _run_sound(setting: Setting, seed: int) -> Outcome:
-    return run((), setting, seed)
-
-
-def in_processes(
-    call: Callable[[str], tuple[Catch, Outcome | None]], names: Sequence[str], jobs: int = 2
-) -> Iterator[tuple[Catch, Outcome | None]]:
-    """`call` of each name, in any order."""
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(names))) as pool:
-        yield from pool.imap_unordered(call, names, chunksize=1)
-
-
-# --- what is known, and the report ------------------------------------------------------------
-
-KNOWN = Path(__file__).with_name("mutants.json")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mutations.md"
-
-
-@lru_cache(maxsize=1)
-def known() -> dict[str, dict[str, int]]:
-    """Of each mutant, the first seed that caught it, the invariant, and the messages until then;
-    `--search` writes them."""
-    found: dict[str, dict[str, int]] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
-    return found
-
 
 HEAD = """\
 # Known bugs that the simulator catches
 
 <!-- Written by tests/sim/mutants.py --report; do not edit. -->
 
-Each of these bugs is injected alone, as a replacement in the source (tests/sim/mutants.py has the
-text), and the simulator runs seed after seed, from 1 on, until one breaks an invariant that the bug
-is about.  The same seeds pass without the bug.  tests/sim/test_mutants.py checks both.
+Each of these bugs is injected alone, as a replacement in the source (tests/sim/mutants.py and
+tests/sim/paxos_mutants.py have the texts), and the simulator runs seed after seed, from 1 on, until
+one breaks an invariant that the bug is about.  The same seeds pass without the bug.
+tests/sim/test_mutants.py checks both.
 
 "Faults" is `all`, the set that `ringleader simulate` uses, wherever that catches the bug within a
 hundred seeds of 12 s; where it does not, a set of faults that is tuned to the bug says what was
-tuned.  Invariants have the numbers of `ringleader.sim.invariants`.
-
+tuned.  Invariants have the numbers of `ringleader.sim.invariants`, and for Multi-Paxos of
+`ringleader.sim.paxos_invariants`.
 """
 TAIL = """
-## Changes that break nothing
+### Changes that break nothing
 
 These were tried, and are no bugs in this core, for the reasons given.
 
@@ -1268,13 +997,13 @@ place in the log and asks for an answer: that answer goes on |
 | a voter does not reset its election timer | more elections are split; with timeouts drawn anew \
 each time the group still gets a leader in time |
 
-## What is not covered
+### What is not covered
 
 | bug | why |
 | --- | --- |
 | a quiesced group that never wakes | the simulator runs one group without quiescence: \
 `RaftGroups` has its own tests |
-| a read joins a round under way | rounds begin at every heartbeat; it needs an election, a \\
+| a read joins a round under way | rounds begin at every heartbeat; it needs an election, a \
 commit and a read within one, and answers that come after: 400 seeds tuned to it do not come there |
 | the commit index that is written lies beyond what is durable | it needs a power failure between \
 two records of one batch, on a disk that holds another tail, in the first message of a new term: \
@@ -1284,12 +1013,24 @@ two records of one batch, on a disk that holds another tail, in the first messag
 
 def document() -> str:
     """docs/mutations.md, from what is known."""
-    lines = [HEAD]
-    lines.append(
+    return "".join(
+        (
+            HEAD,
+            _section("Raft", MUTANTS),
+            TAIL,
+            _section("Multi-Paxos", paxos_mutants.MUTANTS),
+            paxos_mutants.TAIL,
+        )
+    )
+
+
+def _section(title: str, mutants: tuple[Mutant, ...]) -> str:
+    lines = [
+        f"\n## {title}\n\n"
         "| bug | seen | profile, faults, time | caught by | after |\n"
         "| --- | --- | --- | --- | --- |\n"
-    )
-    for mutant in MUTANTS:
+    ]
+    for mutant in mutants:
         found = known().get(mutant.name)
         caught, after = "**not caught**", f"{mutant.budget:,} seeds"
         if found is not None:
@@ -1303,9 +1044,9 @@ def document() -> str:
             after,
         )
         lines.append("| " + " | ".join(cells) + " |\n")
-    count = sum(mutant.name in known() for mutant in MUTANTS)
-    lines.append(f"\n{count} of {len(MUTANTS)} are caught.\n")
-    return "".join(lines) + TAIL
+    count = sum(mutant.name in known() for mutant in mutants)
+    lines.append(f"\n{count} of {len(mutants)} are caught.\n")
+    return "".join(lines)
 
 
 def _print(catch: Catch, sound: Outcome | None) -> None:
@@ -1336,9 +1077,9 @@ def main() -> int:
         DOCUMENT.write_text(document())
         return 0
     wanted = [
-        name
-        for name in BY_NAME
-        if not arguments.names or any(part in name for part in arguments.names)
+        mutant
+        for mutant in ALL
+        if not arguments.names or any(part in mutant.name for part in arguments.names)
     ]
     notes = dict(known())
     missed = False

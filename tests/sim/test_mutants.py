@@ -1,25 +1,27 @@
-"""Every known bug of tests/sim/mutants.py is caught, and not by accident: the same seed passes
+"""Every known bug of tests/sim/mutants.py, and of its table of Paxos, is caught, and not by accident: the same seed passes
 without it."""
 
 from __future__ import annotations
 
 import pytest
-from sim.mutants import BY_NAME, MUTANTS, Catch, Outcome, check, in_processes, known
+from sim import paxos_mutants
+from sim.mutants import ALL, BY_NAME, MUTANTS
+from sim.mutation import Catch, Outcome, check, in_processes, known
 
-from ringleader.sim.invariants import INVARIANTS
+from ringleader.sim import invariants, paxos_invariants
 
 
 @pytest.fixture(scope="module")
 def checked(request: pytest.FixtureRequest) -> dict[str, tuple[Catch, Outcome | None]]:
     """Those mutants that this session asks for, in two processes."""
-    names = [
-        item.callspec.params["name"]
+    mutants = [
+        BY_NAME[item.callspec.params["name"]]
         for item in request.session.items
         if isinstance(item, pytest.Function)
         and item.originalname == "test_the_mutant_is_caught"
         and item.callspec.params["name"] in known()
     ]
-    return {result[0].mutant.name: result for result in in_processes(check, names)}
+    return {result[0].mutant.name: result for result in in_processes(check, mutants)}
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -34,9 +36,16 @@ def test_the_mutant_is_caught(name: str, checked: dict[str, tuple[Catch, Outcome
     assert sound.number is None, f"the same seed fails without the bug: {sound.text}"
 
 
-def test_the_table_is_as_it_should_be() -> None:
-    numbers = {invariant.number for invariant in INVARIANTS}
-    assert len(BY_NAME) == len(MUTANTS)
-    assert len(known()) >= 32
-    assert all(mutant.caught_by <= numbers for mutant in MUTANTS)
-    assert len({mutant.changes for mutant in MUTANTS}) == len(MUTANTS)
+def test_the_tables_are_as_they_should_be() -> None:
+    assert len(BY_NAME) == len(ALL)
+    assert len(known()) >= 32 + 15
+    for mutants, numbered in (
+        (MUTANTS, invariants.INVARIANTS),
+        (paxos_mutants.MUTANTS, paxos_invariants.INVARIANTS),
+    ):
+        numbers = {invariant.number for invariant in numbered}
+        assert all(mutant.caught_by <= numbers for mutant in mutants)
+        assert len({mutant.changes for mutant in mutants}) == len(mutants)
+    assert sum(mutant.name in known() for mutant in paxos_mutants.MUTANTS) >= 15
+    assert {mutant.setting.consensus for mutant in MUTANTS} == {"raft"}
+    assert {mutant.setting.consensus for mutant in paxos_mutants.MUTANTS} == {"paxos"}
