@@ -234,6 +234,7 @@ _PAXOS_STATES = (
     "membership changes refused",
     "configurations",
     "configurations chosen",
+    "configurations void",
     "members with learners",
     *_CLIENTS,
 )

@@ -1217,7 +1217,9 @@ class MultiPaxos(CoreBase):
     def change_config(self, change: ConfChange) -> int:
         """Propose a change of membership; the slot of its entry.  Once chosen, it is in force from
         `Config.window` slots later on, in one step whatever it changes; the leader fills the slots
-        between with no-ops.
+        between with no-ops.  (Of two changes that two leaders proposed within one window, without
+        knowing of each other, the first that is chosen counts and the other is void: look at
+        `membership` afterwards.)
 
         Raises:
             NotLeader: only the leader can.
@@ -1260,7 +1262,8 @@ class MultiPaxos(CoreBase):
         return False
 
     def _adopt_memberships(self, upto: int) -> None:
-        """Take up the memberships among the entries that are chosen."""
+        """Take up the memberships among the entries that are chosen.  Two leaders may have proposed
+        one each within a window, and a third chosen both: then the first counts."""
         index = max(self._control_from, self.log.first)
         while index <= self._last:
             index = self.log.find_control(index)
@@ -1270,7 +1273,8 @@ class MultiPaxos(CoreBase):
             if index > upto:
                 break
             payload = bytes(self.log[index])
-            if payload[:1] == MEMBERSHIP:
+            # Void while another is coming: whoever proposed it did not know of that one.
+            if payload[:1] == MEMBERSHIP and self.memberships[-1][0] <= index:
                 self._coming = index + self._window
                 self.memberships.append((self._coming, Membership.from_bytes(payload[1:])))
             index += 1
