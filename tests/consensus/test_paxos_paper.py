@@ -31,7 +31,8 @@ from paxos_group import (
 )
 
 from ringleader.consensus.driver import Driver, Outcome
-from ringleader.consensus.log import Block
+from ringleader.consensus.constants import MEMBERSHIP
+from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.paxos import Config, MultiPaxos
 from ringleader.consensus.paxos.ballot import check_numbers, describe, next_ballot, number_of
@@ -49,6 +50,7 @@ from ringleader.consensus.paxos.messages import (
     TimeoutNow,
 )
 from ringleader.consensus.quorum import Flexible
+from ringleader.consensus.ready import HardState
 from ringleader.errors import (
     MembershipError,
     NotLeader,
@@ -649,6 +651,19 @@ def test_one_change_at_a_time() -> None:
     work(core)
     accepted(core, 2)
     assert core.change_config(ConfChange(voters=[5])) == WINDOW + 1
+
+
+def test_of_two_changes_within_a_window_the_first_counts() -> None:
+    """PMS §3: two leaders proposed one each, neither knew of the other's, and a third chose both."""
+    first, second = Membership([1, 2, 3], learners=[4]), Membership([1, 2, 3, 5])
+    log = Log()
+    for round, membership in ((2, first), (3, second)):
+        log.append(b(round, 1), [MEMBERSHIP + membership.to_bytes()], control=True)
+    config = replace(PLAIN, window=4)
+    state = HardState(b(3, 1), 1, 2)
+    core = MultiPaxos(1, [1, 2, 3], log=log, hard_state=state, config=config)
+    assert core.memberships == [(1, Membership([1, 2, 3])), (5, first)]
+    assert core.pending_membership == first
 
 
 def test_a_change_waits_for_what_phase_1_found() -> None:
