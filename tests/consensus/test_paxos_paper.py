@@ -357,7 +357,7 @@ def test_the_own_acceptance_counts_when_it_is_durable() -> None:
 
 
 def test_a_refused_leader_steps_down() -> None:
-    """PMS §2.5: "a proposer should abandon a proposal if some proposer has begun trying to issue a
+    """PMS §2.2: "a proposer should abandon a proposal if some proposer has begun trying to issue a
     higher-numbered one"; it goes higher next time."""
     core = leading()
     core.step(Nack(2, 1, b(7, 3), core.term, 0))

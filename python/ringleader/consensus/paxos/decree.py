@@ -632,7 +632,7 @@ class Acceptor:
         return None
 
     def _refuse(self, message: DecreeMessage) -> Step:
-        """§2.5, end: it "should probably inform the proposer, who should then abandon its
+        """§2.2, end: it "should probably inform the proposer, who should then abandon its
         proposal"."""
         self._count("below the promise")
         return self._step(
