@@ -151,7 +151,7 @@ def test_a_promise_is_durable_before_it_is_given() -> None:
 
 @pytest.mark.parametrize("ballot", [b(1, 2), b(2, 2), b(3, 1), b(3, 2)])
 def test_a_lower_number_is_refused(ballot: int) -> None:
-    """PMS §2.5: a proposer that is told of "a prepare request with a higher number" "should then
+    """PMS §2.2: a proposer that is told of "a prepare request with a higher number" "should then
     abandon its proposal": the refusal says the promise."""
     core = paxos(3, term=b(3, 3))
     for message in (
