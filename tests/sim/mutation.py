@@ -9,7 +9,6 @@ The tables: Raft's in tests/sim/mutants.py, where the command line is, Multi-Pax
 tests/sim/paxos_mutants.py.
 """
 
-
 import importlib
 import importlib.abc
 import importlib.util
@@ -29,7 +28,7 @@ from typing import Any
 import ringleader.sim.cluster
 from ringleader import kernels
 from ringleader.errors import InvariantViolation
-from ringleader.sim.profiles import FAULTS, MS, PROFILES, SECOND, Faults
+from ringleader.sim.profiles import FAULTS, PROFILES, SECOND, Faults
 
 PACKAGE = Path(ringleader.__file__).parent
 #: Files that bugs of both tables are put into.
@@ -195,9 +194,7 @@ def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
     begun = time.perf_counter()
     chosen = PROFILES[setting.profile]
     config = replace(
-        module.draw_config(
-            chosen, setting.faults, Random(f"{seed}:cluster"), setting.consensus
-        ),
+        module.draw_config(chosen, setting.faults, Random(f"{seed}:cluster"), setting.consensus),
         **{name: _of_world(module, name, value) for name, value in setting.config},
     )
     number: int | None = None
@@ -230,7 +227,6 @@ def run(changes: Changes, setting: Setting, seed: int) -> Outcome:
         cluster.clock.now_us if cluster is not None else 0,
         time.perf_counter() - begun,
     )
-
 
 
 def _of_world(module: ModuleType, name: str, value: Any) -> Any:
@@ -323,4 +319,3 @@ def known() -> dict[str, dict[str, int]]:
     `--search` writes them."""
     found: dict[str, dict[str, int]] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
     return found
-

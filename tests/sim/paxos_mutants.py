@@ -11,6 +11,7 @@ from sim.mutation import row as _mutant
 from ringleader.sim.profiles import FAULTS, MS, SECOND
 
 CORE = "consensus/paxos/core.py"
+CORE_BASE = "consensus/core.py"
 PROGRESS = "consensus/paxos/progress.py"
 QUORUM = "consensus/quorum.py"
 FAMILY = "sim/family.py"
@@ -33,6 +34,16 @@ _DUEL = Setting(
     clients=12,
     consensus="paxos",
     config=(("window", 16), ("max_block_bytes", 200), ("max_inflight_entries", 256)),
+)
+#: The same, and processes that restart often.
+_RESTARTS = replace(
+    _DUEL,
+    faults=replace(
+        _DUEL.faults,
+        name="all but changes of membership, partitions and restarts every 0.3 s",
+        network=replace(_DUEL.faults.network, partition_every_us=300 * MS),
+        crash=replace(FAULTS["all"].crash, every_us=200 * MS, down_us=(0, 50 * MS), power_rate=0.1),
+    ),
 )
 #: Changes of membership, and transfers, one after the other.
 _CHANGES = Setting(
@@ -80,6 +91,7 @@ _DRIFTING = Setting(
         ("heartbeat_ticks", 1),
     ),
 )
+#: Leaders that are cut off, and hand over, all the time.
 _LEASES = Setting(
     profile="lan-3",
     faults=replace(
@@ -95,22 +107,7 @@ _LEASES = Setting(
     consensus="paxos",
     config=(("lease", True), ("pre_vote", True), ("check_quorum", True)),
 )
-#: Probes and protected leaders would hide who promises too early.
-_UNPROTECTED = replace(_LEASES, config=(("lease", True), ("pre_vote", False), ("check_quorum", True)))
 _READS = replace(_LEASES, config=(("lease", False), ("pre_vote", True), ("check_quorum", False)))
-#: Processes that restart at once, and leaders that are cut off from those that do.
-_RESTLESS = replace(
-    _LEASES,
-    faults=replace(
-        _LEASES.faults,
-        name="all but changes of membership, partitions and restarts every 0.3 s",
-        network=replace(
-            FAULTS["all"].network, partition_every_us=300 * MS, partition_us=(100 * MS, 500 * MS)
-        ),
-        crash=replace(FAULTS["all"].crash, every_us=300 * MS, down_us=(0, 5 * MS), power_rate=0.1),
-    ),
-)
-
 MUTANTS: tuple[Mutant, ...] = (
     # --- promises
     _mutant(
@@ -121,7 +118,8 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "        self.term = hard_state.term\n        self.vote = hard_state.vote\n",
+                "        accepted_in = [block.last_term for block in aside]\n",
+                "        accepted_in = [block.last_term for block in aside]\n"
                 "        self.term = max(self.log.last_term, max(accepted_in, default=0))\n"
                 "        self.vote = None\n",
             ),
@@ -214,7 +212,8 @@ MUTANTS: tuple[Mutant, ...] = (
             CORE,
             (
                 "        if ballot < self.term or (ballot == self.term and message.probe):\n",
-                "        if ballot < self.log.last_term or (ballot <= self.term and message.probe):\n",
+                "        if ballot < self.log.last_term or (\n"
+                "            ballot <= self.term and message.probe\n        ):\n",
             ),
             (
                 "        if ballot > self.term:\n            if message.commit < self.commit:\n",
@@ -250,7 +249,13 @@ MUTANTS: tuple[Mutant, ...] = (
         {3, 4},
         "of the values reported for a slot, a new leader proposes the one that it heard first",
         "Paxos Made Simple §2.2 (P2c)",
-        _in(CORE, ("            if known is None or known[0] < ballot:\n", "            if known is None:\n")),
+        _in(
+            CORE,
+            (
+                "            if known is None or known[0] < ballot:\n",
+                "            if known is None:\n",
+            ),
+        ),
         setting=_DUEL,
     ),
     _mutant(
@@ -270,7 +275,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "own memory left out",
-        {3, 4},
+        {3, 4, 6},
         "a new leader takes the reports of the others, and forgets what it has accepted itself",
         "Paxos Made Simple §2.2 (P2c: the quorum includes it)",
         _in(
@@ -313,23 +318,6 @@ MUTANTS: tuple[Mutant, ...] = (
         setting=_DUEL,
     ),
     _mutant(
-        "parts of two reports mixed",
-        {3, 4},
-        "parts of a report are put together by their numbers, whatever answer they belong to",
-        OWN,
-        _in(
-            CORE,
-            (
-                "            if known != name:\n"
-                "                parts = {}  # of another answer: parts of two may miss what lies "
-                "between\n",
-                "",
-            ),
-        ),
-        setting=_DUEL,
-        budget=300,
-    ),
-    _mutant(
         "promises in half a quorum",
         {3},
         "half of the voters, its own vote not counted, are enough to lead",
@@ -354,8 +342,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "            if message.commit < self.commit:\n"
-                "                # It would ask for",
+                "            if message.commit < self.commit:\n                # It would ask for",
                 "            if False:\n                # It would ask for",
             ),
             (
@@ -372,7 +359,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "half of the members, rounded down, are enough to choose a value",
         "Paxos Made Simple §2.1",
         _in(
-            CORE,
+            CORE_BASE,
             (
                 "        return count > (len(self._peers) + 1) // 2\n",
                 "        return count >= (len(self._peers) + 1) // 2\n",
@@ -416,26 +403,19 @@ MUTANTS: tuple[Mutant, ...] = (
         setting=replace(_ALL, config=(("quorum", "few_commit"),)),
     ),
     _mutant(
-        "leader counts itself early",
+        "proposer counts its own acceptance early",
         {7},
         "a leader counts itself for entries that its own disk does not have yet",
         "Paxos Made Simple §2.5",
-        _in(
-            CORE,
-            (
-                "        count = 1 if self.stable >= index else 0\n",
-                "        count = 1\n",
-            ),
-            (
-                "                held[self.id] = self.stable\n",
-                "                held[self.id] = self._last\n",
-            ),
+        (
+            *_in(CORE_BASE, ("count = 1 if self.stable >= index else 0", "count = 1")),
+            *_in(CORE, ("held[self.id] = self.stable", "held[self.id] = self._last")),
         ),
         setting=_ALL,
     ),
     _mutant(
         "acceptance of an earlier ballot counted",
-        {7},
+        {5, 7},
         "what an acceptor told an earlier leadership of this node counts for the present one",
         "Paxos Made Moderately Complex §2.3 (a commander is of one ballot)",
         _in(
@@ -452,6 +432,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         setting=_BACK,
+        budget=200,
     ),
     _mutant(
         "commits past a gap",
@@ -482,21 +463,6 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         setting=replace(_ALL, config=(("window", 4),)),
-    ),
-    _mutant(
-        "proposes before what it found",
-        {3, 4},
-        "a new leader whose window is full puts new commands into slots that it has to propose "
-        "reported values for",
-        "Paxos Made Simple §3; " + OWN,
-        _in(
-            CORE,
-            (
-                "        if self._last + count > self._ceiling or self._last < self.term_start:\n",
-                "        if self._last + count > self._ceiling:\n",
-            ),
-        ),
-        setting=replace(_DUEL, config=(("window", 16), ("max_block_bytes", 200))),
     ),
     # --- what an acceptor keeps
     _mutant(
@@ -583,7 +549,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        self.aside: list[Block] = []\n",
             ),
         ),
-        setting=_ALL,
+        setting=_RESTARTS,
     ),
     _mutant(
         "lower ballot joins the log",
@@ -622,7 +588,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "what lies before the leader's entries taken for chosen",
-        {7},
+        {6, 7},
         "a follower that holds entries of the leader's ballot believes its commit index for those "
         "of earlier ballots before them, too",
         OWN,
@@ -653,7 +619,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "learned value does not replace",
-        {7},
+        {6, 7},
         "a node that learns what was chosen keeps what it has accepted itself for the slot",
         "Paxos Made Simple §2.3; " + OWN,
         _in(
@@ -674,13 +640,12 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "        if index <= self.commit:\n"
-                "            if self._incoming is not None",
-                "        if index <= self._base:\n"
-                "            if self._incoming is not None",
+                "        if index <= self.commit:\n            if self._incoming is not None",
+                "        if index <= self._base:\n            if self._incoming is not None",
             ),
         ),
-        setting=_ALL,
+        setting=_RESTARTS,
+        budget=200,
     ),
     # --- membership
     _mutant(
@@ -709,6 +674,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            if not self._quorum_of(membership).can_elect(self.promised_by):\n",
                 "            if False:\n",
             ),
+            (
+                '        """Leader: phase 1 with the voters of a membership that is coming."""\n',
+                "        return\n",
+            ),
         ),
         setting=_CHANGES,
     ),
@@ -734,8 +703,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             CORE,
             (
-                "        if self._change_pending():\n"
-                '            raise ProposalRefused("another',
+                '        if self._change_pending():\n            raise ProposalRefused("another',
                 '        if False:\n            raise ProposalRefused("another',
             ),
         ),
@@ -748,7 +716,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a leader answers reads without asking whether a higher ballot was promised",
         "Paxos Made Live §5.2; dissertation §6.4",
         _in(
-            CORE,
+            CORE_BASE,
             (
                 "        elif self.has_lease or not self._peers:\n",
                 "        elif self.has_lease or self._peers is not None:\n",
@@ -764,29 +732,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "what phase 1 found",
         "Paxos Made Live §5.2; dissertation §6.4, step 1",
         _in(
-            CORE,
+            CORE_BASE,
             (
-                "        if self.commit < self.term_start:\n            # Some of",
-                "        if False:\n            # Some of",
+                "        if not self._knows_all():\n            self._reads",
+                "        if False:\n            self._reads",
             ),
         ),
         setting=_READS,
-        budget=300,
-    ),
-    _mutant(
-        "promise during another's lease",
-        {9, 13},
-        "an acceptor promises a higher ballot while the lease that it granted runs",
-        "Paxos Made Live §5.2 (master leases)",
-        _in(
-            CORE,
-            (
-                "            if not message.transfer and self._hears_leader():\n"
-                "                return\n",
-                "",
-            ),
-        ),
-        setting=_UNPROTECTED,
         budget=300,
     ),
     _mutant(
@@ -813,22 +765,27 @@ MUTANTS: tuple[Mutant, ...] = (
         setting=_LEASES,
         budget=300,
     ),
-    _mutant(
-        "master lease forgotten at a restart",
-        {9, 13},
-        "an acceptor that comes back promises at once, though a lease that it granted may run",
-        "Paxos Made Live §5.2; " + OWN,
-        _in(
-            CORE,
-            (
-                "        self._sworn_until = config.election_ticks if config.lease and self.term > 0 "
-                "else 0\n",
-                "        self._sworn_until = 0\n",
-            ),
-        ),
-        setting=_RESTLESS,
-        budget=300,
-    ),
 )
 
-TAIL = ""
+TAIL = """
+### Changes of Multi-Paxos that break nothing
+
+| change | why nothing can break |
+| --- | --- |
+| an acceptor promises a ballot below the one that it has promised, and keeps the higher promise \
+| it accepts nothing in the lower one, and reports all that it has accepted in ballots below it |
+| a candidate counts its own promise before its disk has it | its questions wait for the same \
+write, so no other promise can be there before |
+| a new leader puts new commands into slots for which values were reported to it, if its window is \
+full | the ceiling refuses them all the same: what was reported fills the window first |
+
+### What is not covered of Multi-Paxos
+
+| bug | why |
+| --- | --- |
+| parts of two reports are mixed | after its promise an acceptor accepts nothing in a lower \
+ballot, so two answers differ only in what it has learned meanwhile: 43 seeds do not come there |
+| an acceptor promises while a lease that it granted runs | links cut one by one, without probes: \
+30 seeds do not come there |
+| a lease is forgotten at a restart | restarts every 0.3 s: 126 seeds do not come there |
+"""

@@ -1,5 +1,5 @@
-"""Every known bug of tests/sim/mutants.py, and of its table of Paxos, is caught, and not by accident: the same seed passes
-without it."""
+"""Every known bug of both tables is caught, and not by accident: the same seed passes without
+it."""
 
 from __future__ import annotations
 
