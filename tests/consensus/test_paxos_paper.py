@@ -30,8 +30,8 @@ from paxos_group import (
     work,
 )
 
-from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.constants import MEMBERSHIP
+from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.paxos import Config, MultiPaxos
@@ -654,7 +654,7 @@ def test_one_change_at_a_time() -> None:
 
 
 def test_of_two_changes_within_a_window_the_first_counts() -> None:
-    """PMS §3: two leaders proposed one each, neither knew of the other's, and a third chose both."""
+    """PMS §3: two leaders proposed one each, neither knew of the other's; a third chose both."""
     first, second = Membership([1, 2, 3], learners=[4]), Membership([1, 2, 3, 5])
     log = Log()
     for round, membership in ((2, first), (3, second)):

@@ -976,10 +976,10 @@ tests/sim/paxos_mutants.py have the texts), and the simulator runs seed after se
 one breaks an invariant that the bug is about.  The same seeds pass without the bug.
 tests/sim/test_mutants.py checks both.
 
-"Faults" is `all`, the set that `ringleader simulate` uses, wherever that catches the bug within a
-hundred seeds of 12 s; where it does not, a set of faults that is tuned to the bug says what was
-tuned.  Invariants have the numbers of `ringleader.sim.invariants`, and for Multi-Paxos of
-`ringleader.sim.paxos_invariants`.
+"Faults" is `all`, the set that `ringleader simulate` uses, where that catches the bug within a
+hundred seeds (of 12 s with Raft, of 8 s with Multi-Paxos); where it was not found soon, a set of
+faults that is tuned to the bug says what was tuned.  Invariants have the numbers of
+`ringleader.sim.invariants`, and for Multi-Paxos of `ringleader.sim.paxos_invariants`.
 """
 TAIL = """
 ### Changes that break nothing

@@ -768,7 +768,7 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 TAIL = """
-### Changes of Multi-Paxos that break nothing
+### Changes of Multi-Paxos that break nothing, by reasoning
 
 | change | why nothing can break |
 | --- | --- |
