@@ -190,7 +190,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "offset": [-1],
     "data": [b"", b"defg"],
     "probe": [],
-    "transfer": [],
+    "asked_in": [-1],
     "report": [],
     "membership": [],  # below
     "context": [],
@@ -348,9 +348,11 @@ def test_promises_and_refusals_of_who_does_not_vote() -> None:
     before = dump(core)
     core.step(Promise(STRANGER, 1, OWN, core.attempt))
     assert dump(core) == before
-    core.step(Nack(STRANGER, 1, b(4, 3), OWN, 3))
-    assert core.rejected == {"refusal of a non-voter": 1}
-    assert core.role == "candidate"
+    core.step(Nack(STRANGER, 1, 2**62 - 3, OWN, 3))
+    assert core.rejected == {"not a member": 1}
+    assert dump(core) == before
+    core.tick(50)
+    assert core.role != "follower"  # it may stand again
 
 
 def test_what_is_no_message() -> None:
@@ -435,7 +437,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "commit": INDICES,
     "attempt": st.integers(-1, 3),
     "probe": st.booleans(),
-    "transfer": st.booleans(),
+    "asked_in": st.integers(-1, 2**34),
     "report": st.integers(0, 1),
     "part": st.integers(-1, 2),
     "parts": st.integers(0, 3),

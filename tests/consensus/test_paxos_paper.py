@@ -939,11 +939,12 @@ def test_the_highest_ballot_aside_joins() -> None:
     assert [(block.first, block.last) for block in core.aside] == [(2, 3)]
 
 
-def test_no_room_aside_no_answer() -> None:
+def test_no_room_aside_nothing_accepted() -> None:
     """PMS §2.2: an acceptor "can ignore any request without compromising safety"."""
     core = paxos(term=b(1, 2), config=replace(PLAIN, max_aside_bytes=100))
     assert answer(core, accept(core, b(1, 2), 5, b"x" * 10))
-    assert answer(core, accept(core, b(1, 2), 7, b"x" * 100)) == []
+    (heard,) = answer(core, accept(core, b(1, 2), 7, b"x" * 100))
+    assert (heard.first, heard.last) == (0, 0)
     assert core.status().aside_entries == 1
     assert answer(core, accept(core, b(1, 2), 1, b"x" * 100))  # what follows the log needs none
 
@@ -1198,11 +1199,46 @@ def test_who_hears_a_leader_promises_nobody_else() -> None:
     for probe in (True, False):
         assert answer(core, prepare(core, b(2, 3), probe=probe)) == []
     assert core.term == b(1, 2)
-    assert kinds(answer(core, prepare(core, b(2, 3), transfer=True))) == ["Promise"]
+    assert kinds(answer(core, prepare(core, b(2, 3), asked_in=core.term))) == ["Promise"]
     core = paxos(config=Config())
     answer(core, heartbeat(core, b(1, 2)))
     core.tick(10)
     assert kinds(answer(core, prepare(core, b(2, 3), probe=True))) == ["Promise"]
+
+
+def test_a_transfer_waives_the_lease_of_its_own_leader_only() -> None:
+    """D§6.4.1: the question of the one who was told to campaign comes late, after another leader
+    was elected, and may have been granted a lease."""
+    core = paxos(config=Config())
+    answer(core, heartbeat(core, b(2, 2)))
+    assert answer(core, prepare(core, b(2, 3), asked_in=b(1, 1))) == []
+    assert core.term == b(2, 2)
+
+
+def test_a_promise_that_rises_unasked_ends_no_lease() -> None:
+    """D§6.4.1: who hears a leader and then accepts in a higher ballot promises that one nothing
+    more before the first leader's lease has run out."""
+    core = paxos(config=Config())
+    answer(core, heartbeat(core, b(1, 2)))
+    assert answer(core, accept(core, b(2, 3), 1, b"x"))
+    assert answer(core, prepare(core, b(2, 3))) == []
+    core.tick(10)
+    assert kinds(answer(core, prepare(core, b(2, 3)))) == ["Promise"]
+
+
+def test_a_member_holds_what_it_says_that_it_holds() -> None:
+    """A new leader counts from its commit index on; what lies before, an empty node does not have:
+    nobody hands leadership to it, or makes a voter of it."""
+    core = paxos(accepted=[b(1, 1)] * 5, term=b(1, 1), commit=5)
+    elect(core)
+    core.step(Accepted(2, 1, core.term, 0, 0, 0))
+    (two, _) = core.status().peers
+    assert (two.match, two.lag) == (0, 5)
+    core.transfer(2)
+    assert "TimeoutNow" not in kinds(work(core))
+    core.step(Accepted(2, 1, core.term, 0, 0, 5))
+    assert core.status().peers[0].match == 5
+    assert "TimeoutNow" in kinds(work(core))
 
 
 def test_a_leader_without_a_quorum_steps_down() -> None:
@@ -1337,7 +1373,7 @@ def test_timeout_now_begins_phase_1_at_once() -> None:
     answer(core, heartbeat(core, b(1, 1)))
     sent = answer(core, TimeoutNow(1, 2, b(1, 1)))
     assert (core.role, core.term) == ("candidate", b(2, 2))
-    assert all(message.transfer and not message.probe for message in sent)
+    assert all(message.asked_in and not message.probe for message in sent)
 
 
 def test_a_transfer_in_a_group() -> None:

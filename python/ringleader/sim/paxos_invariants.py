@@ -825,7 +825,7 @@ class PaxosChecker(Checker[PaxosShadow]):
                 self.violate(1, s.id, f"sends {message!r}: it used the ballot in an earlier life")
             return
         self.prepared[ballot] = (s.id, s.life)
-        if message.transfer:
+        if message.asked_in:
             if not any(node == s.id and term < ballot for term, node in self.told):
                 self.violate(11, s.id, f"sends {message!r}, and no leader told it to")
             self.transfers.add(ballot)

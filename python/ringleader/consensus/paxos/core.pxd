@@ -74,6 +74,8 @@ cdef class MultiPaxos(CoreBase):
     cdef bint _promotable(self) except -1
     cdef _campaign(self, bint pre, bint transfer)
     cdef _hand_over(self)
+    cdef bint _follows(self, CoreProgress peer) except -1
+    cdef _keep_oath(self)
     cdef _on_prepare(self, Prepare message)
     @cython.locals(end=int64_t, at=int64_t, last=int64_t)
     cdef list _report(self, int64_t after, int64_t ballot)

@@ -289,10 +289,10 @@ class MultiPaxos(CoreBase):
         peers = tuple(
             PeerStatus(
                 id=peer.id,
-                match=peer.match,
+                match=peer.held(),
                 next=peer.next,
                 beyond=tuple(peer.beyond),
-                lag=self._last - peer.match,
+                lag=self._last - peer.held(),
                 inflight_entries=peer.next - 1 - peer.match,
                 inflight_bytes=self._inflight_bytes(peer),
                 active=peer.active,
@@ -385,6 +385,11 @@ class MultiPaxos(CoreBase):
         if isinstance(message, Prepare):
             if self._leaps(message):
                 return "impossible ballot"
+        elif isinstance(message, Nack):
+            if message.sender not in self._asked and not self._knows(message.sender):
+                return "not a member"
+            if self._leaps(message):
+                return "impossible ballot"
         elif isinstance(message, Promise):
             if message.block is not None and not self._controls_are_valid(message.block):
                 return "unknown control entry"
@@ -466,6 +471,7 @@ class MultiPaxos(CoreBase):
     def _campaign(self, pre: bool, transfer: bool) -> None:
         """Phase 1a.  A ballot is promised to oneself before anyone hears of it, so that no life of
         this node ever uses it again."""
+        asked_in = self.term if transfer else 0
         self._end_election()
         self._become(PROBING if pre else CANDIDATE)
         self.ballot = next_ballot(max(self._seen, self.term), self.number)
@@ -481,7 +487,7 @@ class MultiPaxos(CoreBase):
             if voter != self.id:
                 self._asked.add(voter)
                 request = Prepare(
-                    self.id, voter, self.ballot, self.commit, self.attempt, pre, transfer
+                    self.id, voter, self.ballot, self.commit, self.attempt, pre, asked_in
                 )
                 if pre:
                     self._early.append(request)
@@ -520,8 +526,8 @@ class MultiPaxos(CoreBase):
                 # removed learns so, even while there is a leader.)
                 self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
                 return
-            # D§4.2.3: who hears a leader does not help to depose it.
-            if not message.transfer and self._hears_leader():
+            # D§4.2.3: who hears a leader does not help to depose it, unless that one asks for it.
+            if message.asked_in != self.term and self._hears_leader():
                 return
             if message.probe:
                 if message.commit > self.commit and not self._voter:
@@ -533,6 +539,8 @@ class MultiPaxos(CoreBase):
                 return
             self._become_follower(ballot, None)
             self.vote = message.sender
+        elif self.now < self._sworn_until and self.config.check_quorum:
+            return  # the leader before this one may hold a lease: it asks again
         elif message.commit < self.commit:
             # Its leader asks a voter of a membership that is coming, and that one knows more.
             self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
@@ -614,6 +622,9 @@ class MultiPaxos(CoreBase):
         self._answers[self.id] = True
         self._count_answers()
 
+    def _follows(self, peer: CoreProgress) -> bool:
+        return self.progress[peer.id].held() >= self.commit
+
     def _may_lead(self, node: NodeId) -> bool:
         return self._votes(node)
 
@@ -646,6 +657,8 @@ class MultiPaxos(CoreBase):
             self._become_follower(self.term, None)
 
     def _on_nack(self, message: Nack) -> None:
+        if message.ballot != (self.term if self.role_number == LEADER else self.ballot):
+            return  # of an earlier try
         self.nacks += 1
         if message.term > self._seen:
             self._seen = message.term
@@ -743,6 +756,11 @@ class MultiPaxos(CoreBase):
         self.deadline = self.now + self._timeout
         self.heard = self.now
 
+    def _keep_oath(self) -> None:
+        """The promise is about to rise without this node's doing: the leader that it heard may hold
+        a lease of its, and nobody else gets a promise before that has run out (D§6.4.1)."""
+        self._sworn_until = max(self._sworn_until, self.heard + self.config.election_ticks)
+
     def _on_accept(self, message: Accept) -> None:
         """Phase 2b."""
         ballot = message.term
@@ -750,14 +768,13 @@ class MultiPaxos(CoreBase):
             self._reply(Nack(self.id, message.sender, self.term, ballot, self.commit))
             return
         if ballot > self.term:
+            self._keep_oath()
             self._become_follower(ballot, message.sender)
             self.vote = message.sender
         self._hear_leader(message.sender)
         first = last = 0
         block = message.block
-        if block is not None:
-            if not self._take(block):
-                return  # no room aside: it comes again
+        if block is not None and self._take(block):  # no room aside: it comes again
             first, last = block.first, block.last
         if message.commit > self.commit:
             self._learn_from_leader(message.commit, message.sender)
@@ -777,6 +794,9 @@ class MultiPaxos(CoreBase):
         moved = False
         if message.last:
             moved = peer.holds(message.first, message.last)
+        learned = message.commit > peer.known
+        if learned:
+            peer.known = message.commit
         if message.commit > peer.match and peer.holds(
             peer.match + 1, min(message.commit, self._last)
         ):
@@ -787,11 +807,10 @@ class MultiPaxos(CoreBase):
             peer.mark_round = 0
         if peer.next <= self._last:
             self._send_wanted = True
-        if moved:
-            if peer.match > self.commit:
-                self._advance_commit()
-            if self.transferee is not None and message.sender == self.transferee:
-                self._try_transfer()
+        if moved and peer.match > self.commit:
+            self._advance_commit()
+        if (moved or learned) and message.sender == self.transferee:
+            self._try_transfer()
 
     def _send_again(self, peer: Progress) -> None:
         """What was sent before a round that it answered, and did not arrive."""
@@ -1102,6 +1121,7 @@ class MultiPaxos(CoreBase):
         if block.term(first) < floor:
             block = _restamped(block, floor)
         if block.last_term > self.term:
+            self._keep_oath()
             self._become_follower(block.last_term, None)
         at = first
         log = self.log
@@ -1240,6 +1260,8 @@ class MultiPaxos(CoreBase):
         if after.joint:
             after = after.left()
         self._check_usable(after)
+        # Those who leave still use their ballots for a while.
+        check_numbers({*self.membership.members, *after.members})
         if self._last >= self._ceiling:
             raise ProposalRefused("the window is full; try again later")
         index: int = self.log.append(self.term, [MEMBERSHIP + after.to_bytes()], control=True)
@@ -1357,7 +1379,7 @@ class MultiPaxos(CoreBase):
             heir: Progress | None = None
             for peer in self._peers:
                 self._accept_to(peer, None)
-                if peer.match >= self.commit and peer.id in in_force[0][1].voters:
+                if peer.held() >= self.commit and peer.id in in_force[0][1].voters:
                     heir = peer
             if heir is not None:
                 self._early.append(TimeoutNow(self.id, heir.id, self.term))
@@ -1405,7 +1427,7 @@ class MultiPaxos(CoreBase):
     def _try_transfer(self) -> None:
         assert self.transferee is not None
         peer = self.progress[self.transferee]
-        if peer.match == self._last:
+        if peer.held() == self._last:
             # From here on it may campaign at any time, however slow the message is, and acceptors
             # will not protect us: no lease in this ballot any more.
             self._lease_lost = True

@@ -12,7 +12,7 @@ cdef class Prepare(Message):
     cdef public int64_t commit
     cdef public int64_t attempt
     cdef public bint probe
-    cdef public bint transfer
+    cdef public int64_t asked_in
     cpdef problem(self)
 
 

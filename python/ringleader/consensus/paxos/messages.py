@@ -57,11 +57,12 @@ class Prepare(Message):
     """Phase 1a: promise `term`, and tell what you accepted in slots after `commit`.
 
     `attempt` counts the sender's tries within the ballot; answers to an earlier one are void.
-    `transfer`: the leader asked for this, so nobody protects the leader that they hear.
+    `asked_in`: the ballot of the leader who asked for this (0: nobody did): who follows that one
+    does not protect it.
     """
 
-    __slots__ = ("attempt", "commit", "probe", "transfer")
-    FIELDS = ("sender", "to", "term", "commit", "attempt", "probe", "transfer")
+    __slots__ = ("asked_in", "attempt", "commit", "probe")
+    FIELDS = ("sender", "to", "term", "commit", "attempt", "probe", "asked_in")
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Prepare(Message):
         commit: int,
         attempt: int = 0,
         probe: bool = False,
-        transfer: bool = False,
+        asked_in: int = 0,
     ) -> None:
         self.sender = sender
         self.to = to
@@ -79,13 +80,15 @@ class Prepare(Message):
         self.commit = commit
         self.attempt = attempt
         self.probe = probe
-        self.transfer = transfer
+        self.asked_in = asked_in
 
     def problem(self) -> str | None:
         if not 0 <= self.commit <= INDEX_MAX or self.attempt < 0:
             return "impossible index"
         if self.term <= 0 or owner_number(self.term) != number_of(self.sender):
             return "ballot of another proposer"
+        if not 0 <= self.asked_in < self.term:
+            return "impossible ballot"
         return Message.problem(self)
 
 

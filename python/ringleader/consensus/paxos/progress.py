@@ -13,20 +13,29 @@ from ringleader.consensus.progress import CoreProgress
 class Progress(CoreProgress):
     """One member as its leader sees it: what `CoreProgress` has, and
 
-    match       it holds all slots up to here: chosen ones, and those of this ballot.
+    match       it has accepted all slots up to here that the leader had open: what counts for
+                quorums.  `held()` is what it has of the whole log.
     beyond      runs (first, last) of slots of this ballot that it holds after a gap, ascending;
                 neighbours do not touch.  Invariant: the first begins after match + 1.
+    floor       where `match` began: the leader's commit index then, whatever the member held.
+    known       up to where the member says that it knows all to be chosen, and holds it.
     mark        what had been sent when round `mark_round` was: if the answer to that round shows
                 less, it was lost.
     """
 
-    __slots__ = ("beyond", "mark", "mark_round")
+    __slots__ = ("beyond", "floor", "known", "mark", "mark_round")
 
-    def __init__(self, id: NodeId, held: int) -> None:
-        CoreProgress.__init__(self, id, held, held + 1)
+    def __init__(self, id: NodeId, floor: int) -> None:
+        CoreProgress.__init__(self, id, floor, floor + 1)
+        self.floor = floor
+        self.known = 0
         self.beyond: list[tuple[int, int]] = []
         self.mark = 0
         self.mark_round = 0
+
+    def held(self) -> int:
+        """It holds the whole log up to here, durably."""
+        return self.match if self.known >= self.floor else self.known
 
     def holds(self, first: int, last: int) -> bool:
         """Take note that it holds slots `first` ... `last`; whether `match` moved."""
