@@ -695,20 +695,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         setting=replace(_CHANGES, config=(("quorum", "Majority"),)),
     ),
-    _mutant(
-        "next change before the last is in force",
-        {8},
-        "a change of membership is proposed while another one is coming",
-        "Paxos Made Simple §3; " + OWN,
-        _in(
-            CORE,
-            (
-                '        if self._change_pending():\n            raise ProposalRefused("another',
-                '        if False:\n            raise ProposalRefused("another',
-            ),
-        ),
-        setting=_CHANGES,
-    ),
     # --- reads
     _mutant(
         "read by who may lead no more",
@@ -772,6 +758,8 @@ TAIL = """
 
 | change | why nothing can break |
 | --- | --- |
+| a change of membership is proposed while another one is coming \
+| it is void when both are chosen: the first counts |
 | an acceptor promises a ballot below the one that it has promised, and keeps the higher promise \
 | it accepts nothing in the lower one, and reports all that it has accepted in ballots below it |
 | a candidate counts its own promise before its disk has it | its questions wait for the same \
