@@ -28,6 +28,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "consensus": {"errors", "limits", "kernels"},
     "storage": {"errors", "limits", "kernels", "hashing", "consensus"},
     "sim": {"errors", "limits", "kernels", "hashing", "consensus", "storage"},
+    "node": {
+        "errors",
+        "limits",
+        "kernels",
+        "keys",
+        "hashing",
+        "placement",
+        "consensus",
+        "storage",
+    },
     "availability": {"errors", "limits", "placement"},
     "cli": {
         "errors",
@@ -38,6 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "placement",
         "availability",
         "sim",
+        "storage",
+        "node",
         "__init__",
     },
     "__main__": {"cli"},
@@ -48,6 +60,7 @@ OUTSIDE: dict[str, set[str]] = {
     "_native": {"numpy", "typing_extensions"},  # stubs: no run-time import
     "_reference": {"numpy", "pyarrow", "typing_extensions"},  # the last for type checkers only
     "kernels": set(),
+    "node": {"hiredis", "msgspec", "prometheus_client", "structlog", "uvloop"},
     "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib"},
 }
 C_MAY_KNOW_PYTHON = re.compile(r"Python\.h|PyObject|numpy/")
