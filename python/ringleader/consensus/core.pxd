@@ -141,7 +141,7 @@ cdef class CoreBase:
     cdef _count_rounds(self)
     cdef _end_transfer(self)
     cdef _on_timeout_now(self, TimeoutNow message)
-    cdef bint _outranked(self, node) except -1
+    cdef bint _outranked(self) except -1
     @cython.locals(peer=CoreProgress)
     cdef _prefer_leader(self)
     cdef _require_leader(self, str what)

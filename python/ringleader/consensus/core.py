@@ -317,7 +317,7 @@ class CoreBase:
         ticks = self.config.election_ticks
         self._timeout = ticks + self._draw() % ticks
         # Those who should rather not lead let the others go first.
-        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
+        if self.config.priorities and self.role_number == FOLLOWER and self._outranked():
             self._timeout += ticks
         self.deadline = self.now + self._timeout
 
@@ -739,11 +739,13 @@ class CoreBase:
         if self._promotable():
             self._campaign(False, True)
 
-    def _outranked(self, node: NodeId) -> bool:
+    def _outranked(self) -> bool:
+        """Whether somebody else should rather campaign.  Not the leader: when this matters, it is
+        the one that is heard no more."""
         priorities = self.config.priorities
-        own = priorities.get(node, 0)
+        own = priorities.get(self.id, 0)
         return any(
-            priorities.get(voter, 0) > own and self._may_lead(voter)
+            priorities.get(voter, 0) > own and voter != self.leader and self._may_lead(voter)
             for voter in self.membership.voters
         )
 
