@@ -125,6 +125,27 @@ SNAPSHOT_PIECE_BYTES: Final = 2**22
 SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
 
+# --- a node's shards ------------------------------------------------------------------------
+#: A batch of commands, one entry of the log, is cut when it has more commands or bytes.
+SHARD_BATCH_COMMANDS_MAX: Final = 4096
+SHARD_BATCH_BYTES: Final = 2**22
+#: Batches of a shard that are under way at a time; what comes meanwhile makes the next ones larger.
+SHARD_BATCHES_MAX: Final = 4
+#: Commands that wait for a batch; more are refused.
+SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
+#: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
+SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
+#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little.
+SHARD_KEEP_ENTRIES: Final = 64
+#: How often a shard that nobody writes to looks for keys to expire, and a node tells the others
+#: which shards it leads.
+EXPIRY_PERIOD_S: Final = 0.1
+CLAIM_PERIOD_S: Final = 0.25
+#: How long a node that stops tries to hand over its leaderships.
+DRAIN_SECONDS_MAX: Final = 3.0
+#: Commands of a node's clients that wait for a leader; more are refused.
+ERRANDS_MAX: Final = 2**17
+
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21
