@@ -125,6 +125,15 @@ SNAPSHOT_PIECE_BYTES: Final = 2**22
 SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
 
+# --- a cluster's file and layout ---------------------------------------------------------------
+CLUSTER_NODES_MAX: Final = 127
+#: Each is a consensus group with a cost at every tick.
+SHARDS_MAX: Final = 1024
+CLUSTER_FILE_BYTES_MAX: Final = 2**20
+#: Faults of one file that are told at a time.
+CLUSTER_FILE_FAULTS_MAX: Final = 20
+PASSWORD_BYTES_MAX: Final = 1024
+
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21
