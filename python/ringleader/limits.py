@@ -171,6 +171,14 @@ CLOCK_MS_MAX: Final = 2**48 - 1
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: Keys that SCAN looks at in one call, whatever COUNT says.
 SCAN_COUNT_MAX: Final = 2**20
+# --- a cluster's file and layout ---------------------------------------------------------------
+CLUSTER_NODES_MAX: Final = 127
+#: Each is a consensus group with a cost at every tick.
+SHARDS_MAX: Final = 1024
+CLUSTER_FILE_BYTES_MAX: Final = 2**20
+#: Faults of one file that are told at a time.
+CLUSTER_FILE_FAULTS_MAX: Final = 20
+PASSWORD_BYTES_MAX: Final = 1024
 
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
