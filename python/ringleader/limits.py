@@ -126,9 +126,8 @@ SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
 
 # --- a node's shards ------------------------------------------------------------------------
-#: A batch of commands, one entry of the log, is cut when it has more commands or bytes.
+#: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
 SHARD_BATCH_COMMANDS_MAX: Final = 4096
-SHARD_BATCH_BYTES: Final = 2**22
 #: Batches of a shard that are under way at a time; what comes meanwhile makes the next ones larger.
 SHARD_BATCHES_MAX: Final = 4
 #: Commands that wait for a batch; more are refused.
@@ -145,9 +144,8 @@ CLAIM_PERIOD_S: Final = 0.25
 DRAIN_SECONDS_MAX: Final = 3.0
 #: Commands of a node's clients that wait for a leader; more are refused.
 ERRANDS_MAX: Final = 2**17
-# --- the node -------------------------------------------------------------------------------
-#: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
-SHARDS_MAX: Final = 4096
+
+# --- the store of a shard ---------------------------------------------------------------------
 #: A key, a field of a hash.
 STORE_KEY_BYTES_MAX: Final = 2**16
 #: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
@@ -171,6 +169,7 @@ CLOCK_MS_MAX: Final = 2**48 - 1
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: Keys that SCAN looks at in one call, whatever COUNT says.
 SCAN_COUNT_MAX: Final = 2**20
+
 # --- a cluster's file and layout ---------------------------------------------------------------
 CLUSTER_NODES_MAX: Final = 127
 #: Each is a consensus group with a cost at every tick.
@@ -194,6 +193,7 @@ AVAILABILITY_BITS_MAX: Final = 2**16
 #: Placements that one comparison tries.
 PLACEMENTS_COMPARED_MAX: Final = 20_000
 
+assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0

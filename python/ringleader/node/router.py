@@ -22,7 +22,7 @@ from ringleader.errors import FormatError
 from ringleader.limits import ERRANDS_MAX
 from ringleader.node import replies
 from ringleader.node.codec import Request, Response
-from ringleader.node.commands import Command, lookup
+from ringleader.node.commands import Command, find
 from ringleader.node.replies import ReplyError
 from ringleader.node.shard import BUSY, PENDING, Args, Clock, Shard, Waiter
 
@@ -59,7 +59,17 @@ class Calls(Protocol):
 class _Errand:
     """A command that is not executed yet.  `order`: errands of a shard are tried in this order."""
 
-    __slots__ = ("args", "command", "deadline_s", "mode", "number", "order", "origin", "router", "waiter")
+    __slots__ = (
+        "args",
+        "command",
+        "deadline_s",
+        "mode",
+        "number",
+        "order",
+        "origin",
+        "router",
+        "waiter",
+    )
 
     def __init__(
         self,
@@ -341,7 +351,7 @@ class Router:
     def unknown(self, shard: Shard, commands: list[Args], waiters: list[Waiter]) -> None:
         """Commands that may have been executed."""
         for args, waiter in zip(commands, waiters, strict=True):
-            command = lookup(args[0])
+            command = find(args[0])
             if type(waiter) is _Remote:
                 waiter.respond(Response(waiter.id, "unknown", b"", ""))
             elif command is None or command.is_write:
@@ -351,7 +361,7 @@ class Router:
                 self._park_again(shard, args, waiter)
 
     def _park_again(self, shard: Shard, args: Args, waiter: Waiter) -> None:
-        command = lookup(args[0])
+        command = find(args[0])
         assert command is not None, "only commands of the table are queued"
         self.park(_Errand(self, self._nobody, command, args, shard.number, waiter))
 
@@ -363,7 +373,7 @@ class Router:
             number = request.shard
             shard = self.shards[number] if 0 <= number < self.shard_count else None
             args = request.args
-            command = lookup(args[0]) if args else None
+            command = find(args[0]) if args else None
             if shard is None or command is None or not shard.leads:
                 leader = shard.leader if shard is not None else None
                 respond(Response(request.id, "refused", b"", "" if leader is None else str(leader)))

@@ -31,7 +31,7 @@ from ringleader.consensus.constants import LEADER
 from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.membership import NodeId
 from ringleader.limits import (
-    SHARD_BATCH_BYTES,
+    BATCH_BYTES,
     SHARD_BATCH_COMMANDS_MAX,
     SHARD_BATCHES_MAX,
     SHARD_QUEUE_COMMANDS_MAX,
@@ -74,7 +74,9 @@ class _Batch:
 
     __slots__ = ("commands", "last", "shard", "waiters")
 
-    def __init__(self, shard: Shard, commands: list[Args], waiters: list[Waiter], last: int) -> None:
+    def __init__(
+        self, shard: Shard, commands: list[Args], waiters: list[Waiter], last: int
+    ) -> None:
         self.shard = shard
         self.commands = commands
         self.waiters = waiters
@@ -83,6 +85,8 @@ class _Batch:
     def done(self, outcome: Outcome) -> None:
         shard = self.shard
         shard.inflight -= 1
+        if not shard.inflight:
+            shard.store.answering = False
         if self.last > shard.settled:
             shard.settled = self.last
         if outcome.kind == "applied":
@@ -138,6 +142,7 @@ class Shard:
         self.settled = 0
         self.inflight = 0
         self.fresh_s = -1e18
+        store.answering = False  # but while somebody waits for a batch
         self._commands: list[Args] = []
         self._waiters: list[Waiter] = []
         #: Reads that wait for the next barrier, and those that wait for one under way.
@@ -194,7 +199,7 @@ class Shard:
         if store.expires and store.is_due(command, args, self.clock.wall_ms()):
             # Through the log, so that all replicas agree on when it expired.
             return PENDING if self.enqueue(args, waiter) else BUSY
-        return store.read(args)
+        return self._read_here(args)
 
     def flush(self) -> None:
         """Propose what is queued, and ask for what reads wait for.  Called at a turn's end."""
@@ -213,13 +218,14 @@ class Shard:
             commands, waiters = self._commands[:count], self._waiters[:count]
             del self._commands[:count], self._waiters[:count]
         payload = encode_batch(self.clock.wall_ms(), commands)
-        while len(payload) > SHARD_BATCH_BYTES and len(commands) > 1:
+        while len(payload) > BATCH_BYTES and len(commands) > 1:
             # Rare: large values.  Half of them go back to where they came from.
             half = len(commands) // 2
             self._commands[:0], self._waiters[:0] = commands[half:], waiters[half:]
             commands, waiters = commands[:half], waiters[:half]
             payload = encode_batch(self.clock.wall_ms(), commands)
         self.inflight += 1
+        self.store.answering = True
         last = self.sequence - len(self._commands)
         self.driver.propose((payload,), _Batch(self, commands, waiters, last).done)
 
@@ -232,7 +238,7 @@ class Shard:
         wall_ms = self.clock.wall_ms()
         for command, args, waiter in reads:
             if not store.expires or not store.is_due(command, args, wall_ms):
-                waiter.resolve(store.read(args))
+                waiter.resolve(self._read_here(args))
             elif not self.enqueue(args, waiter):
                 waiter.resolve(BUSY)
 
@@ -244,13 +250,14 @@ class Shard:
         if age_s + age_s > lag_max_s:
             self._probe()
         if age_s <= lag_max_s and self.driver.failed is None:
-            return self._read_hiding(args)
+            return self._read_here(args)
         if len(self._stale) >= SHARD_QUEUE_COMMANDS_MAX:
             return self._too_old(lag_max_s)
         self._stale.append((args, waiter, lag_max_s))
         return PENDING
 
-    def _read_hiding(self, args: Args) -> Any:
+    def _read_here(self, args: Args) -> Any:
+        """The reply of the store as it is, but for keys that are due by this node's clock."""
         if self.store.expires:
             return self.store.read(args, hide_due_ms=self.clock.wall_ms())
         return self.store.read(args)
@@ -273,7 +280,7 @@ class Shard:
         now_s = self.clock.now_s()
         for args, waiter, lag_max_s in waiting:
             if now_s - self.fresh_s <= lag_max_s:
-                waiter.resolve(self._read_hiding(args))
+                waiter.resolve(self._read_here(args))
             else:
                 waiter.resolve(self._too_old(lag_max_s))
 
