@@ -70,7 +70,12 @@ def test_it_reads_again_what_it_writes(tmp_path: Path) -> None:
         replicas={"eu": 2, "us": 2, "ap": 1},
         leaders=["eu", "us"],
         password_file="secret",
-        timing={"election_ms": 900, "heartbeat_ms": "auto", "readonly_bound_ms": 77},
+        timing={
+            "election_ms": 900,
+            "heartbeat_ms": "auto",
+            "readonly_bound_ms": 77,
+            "settle_ms": 99,
+        },
         wan={"eu": {"us": 80, "ap": 180}, "us": {"ap": 150.5}},
         tls={"cert": "cert", "key": "key", "ca": "ca", "clients": True, "peers": True},
         limits={"clients_max": 5},

@@ -87,8 +87,8 @@ class Limits:
         command_bytes_max: one command with all its arguments.
         command_args_max: arguments of one command.
         key_bytes_max, value_bytes_max: of one key, one value.
-        request_ms_max: how long a node tries to have a command done.
-        shard_pending_bytes_max: commands of one shard that wait to be committed; more are refused.
+        patience_ms: how long a node tries to have a command done before it answers that it could not.
+        uncommitted_bytes_max: commands of one shard that wait to be committed; more are refused.
         peer_queue_bytes_max: what waits for a slow peer; then messages to it are dropped.
         memory_bytes_max: of the data of all shards; writes that add are refused above it; 0:
             without a limit.
@@ -102,8 +102,8 @@ class Limits:
     command_args_max: int = 2**20
     key_bytes_max: int = 2**16
     value_bytes_max: int = 16 * 2**20
-    request_ms_max: int = 5_000
-    shard_pending_bytes_max: int = 256 * 2**20
+    patience_ms: int = 5_000
+    uncommitted_bytes_max: int = 256 * 2**20
     peer_queue_bytes_max: int = 256 * 2**20
     memory_bytes_max: int = 0
 
@@ -118,8 +118,8 @@ _LIMIT_RANGES: dict[str, tuple[int, int]] = {
     "command_args_max": (16, 2**24),
     "key_bytes_max": (1, 2**26),
     "value_bytes_max": (1, limits.PAYLOAD_BYTES_MAX // 2),
-    "request_ms_max": (10, 10**6),
-    "shard_pending_bytes_max": (2**20, 2**40),
+    "patience_ms": (10, 10**6),
+    "uncommitted_bytes_max": (2**20, 2**40),
     "peer_queue_bytes_max": (2**20, 2**40),
     "memory_bytes_max": (0, 2**50),
 }
@@ -188,6 +188,8 @@ class ClusterConfig:
         nodes: in the order of the file.
         tick_ms, heartbeat_ms, election_ms: in milliseconds; "auto" is worked out already.
         readonly_bound_ms: how old READONLY reads may be unless a connection says otherwise.
+        settle_ms: how long a node that should rather lead has to be up to date before it takes
+            over: so that one that comes and goes does not take leaderships along.
         wan: round trips in ms that the transport makes between datacenters, for a try on one
             machine.
         round_trips: round trips in ms that are expected between datacenters.
@@ -207,6 +209,7 @@ class ClusterConfig:
     heartbeat_ms: int = HEARTBEAT_MS
     election_ms: int = ELECTION_MS
     readonly_bound_ms: int = 5_000
+    settle_ms: int = 2_000
     wan: Mapping[frozenset[str], float] = field(default_factory=lambda: MappingProxyType({}))
     round_trips: Mapping[frozenset[str], float] = field(
         default_factory=lambda: MappingProxyType({})
@@ -309,7 +312,35 @@ class ClusterConfig:
             sets=tuple(tuple(names) for names in self.layout.sets()),
         )
 
+    def check_identity(self, directory: str | os.PathLike[str], name: str) -> None:
+        """Make sure that this directory is the node's, or make it so when it is empty.
+
+        Raises:
+            IdentityError: as `Identity.claim`.
+        """
+        self.identity().claim(directory, self.node(name).name)
+
     # --- timing ---------------------------------------------------------------------------------
+
+    @property
+    def election_ticks(self) -> int:
+        """`election_ms` as the cores take it."""
+        return self.election_ms // self.tick_ms
+
+    @property
+    def heartbeat_ticks(self) -> int:
+        """`heartbeat_ms` as the cores take it."""
+        return self.heartbeat_ms // self.tick_ms
+
+    @property
+    def priority_ticks(self) -> int:
+        """`settle_ms` as the cores take it."""
+        return self.settle_ms // self.tick_ms
+
+    @property
+    def patience_ticks(self) -> int:
+        """`limits.patience_ms` as drivers take it."""
+        return max(1, self.limits.patience_ms // self.tick_ms)
 
     @property
     def lease_ms(self) -> int:
@@ -443,7 +474,7 @@ class ClusterConfig:
         lines += ["", "[timing]"]
         for key in ("tick_ms", "heartbeat_ms", "election_ms"):
             lines.append(f"{key} = {toml(AUTO if key in self.auto else getattr(self, key))}")
-        lines.append(f"readonly_bound_ms = {self.readonly_bound_ms}")
+        lines += [f"{key} = {getattr(self, key)}" for key in ("readonly_bound_ms", "settle_ms")]
         for title, pairs in (("round_trips", self.round_trips), ("wan", self.wan)):
             if pairs:
                 lines += ["", f"[{title}]"]
@@ -781,6 +812,7 @@ def _timing(table: Table) -> tuple[dict[str, int], frozenset[str]]:
             auto.add(key)
         else:
             times[key] = table.number(key, low, low, high, unit="ms")
+    times["settle_ms"] = table.number("settle_ms", 2_000, 0, 10**9, unit="ms")
     times["readonly_bound_ms"] = table.number("readonly_bound_ms", 5_000, 1, 10**9, unit="ms")
     table.done()
     return times, frozenset(auto)
