@@ -24,29 +24,12 @@ from ringleader.node import replies
 from ringleader.node.codec import Request, Response
 from ringleader.node.commands import Command, find
 from ringleader.node.replies import ReplyError
-from ringleader.node.shard import BUSY, PENDING, Args, Clock, Shard, Waiter
+from ringleader.node.routing import PENDING, Origin
+from ringleader.node.shard import BUSY, Args, Clock, Shard, Waiter
 
 UNCERTAIN = ReplyError(
     "UNCERTAIN the outcome of this command is not known: it may have taken effect, or may yet"
 )
-
-
-class Origin:
-    """One client's connection, as the router sees it.
-
-    readonly    its reads may be answered by any replica, as long as that is no older than
-                `lag_max_s`.
-    pending     shard -> its last command that was queued there, by `Shard.sequence`.
-    remote      shard -> how many of its commands are under way to the shard's leader.
-    """
-
-    __slots__ = ("lag_max_s", "pending", "readonly", "remote")
-
-    def __init__(self, lag_max_s: float) -> None:
-        self.readonly = False
-        self.lag_max_s = lag_max_s
-        self.pending: dict[int, int] = {}
-        self.remote: dict[int, int] = {}
 
 
 class Calls(Protocol):
@@ -126,16 +109,16 @@ class _Remote:
 
 
 class _Wait:
-    """A client's WAIT."""
+    """A client's WAIT for `count` replicas to hold the entries of `marks`, by shard."""
 
     __slots__ = ("count", "deadline_s", "marks", "waiter")
 
     def __init__(
-        self, count: int, deadline_s: float, marks: list[tuple[int, int]], waiter: Waiter
+        self, marks: list[tuple[int, int]], count: int, deadline_s: float, waiter: Waiter
     ) -> None:
+        self.marks = marks
         self.count = count
         self.deadline_s = deadline_s
-        self.marks = marks
         self.waiter = waiter
 
 
@@ -389,31 +372,31 @@ class Router:
     # --- WAIT -----------------------------------------------------------------------------------
 
     def wait(self, origin: Origin, count: int, timeout_ms: int, waiter: Waiter) -> Any:
-        """How many other replicas hold everything that this connection has written; PENDING until
-        there are `count` of them, or time is out (0: never).  What was acknowledged is on a quorum
-        in any case."""
+        """How many replicas besides the leaders hold all that this connection has written; PENDING
+        until there are `count` of them, or time is out (0: never).  A quorum does in any case."""
         marks = [
             (number, shard.core.commit)
             for number in origin.pending
             if (shard := self.shards[number]) is not None
         ]
         held = self._held(marks)
-        if held >= count:
+        if held >= count or not marks:
             return held
         deadline_s = self.clock.now_s() + (timeout_ms / 1000 if timeout_ms else 1e9)
-        self._waits.append(_Wait(count, deadline_s, marks, waiter))
+        self._waits.append(_Wait(marks, count, deadline_s, waiter))
         return PENDING
 
     def _held(self, marks: Sequence[tuple[int, int]]) -> int:
-        """Replicas that are known to hold each of these entries."""
-        held = [len(self.replicas[0]) // 2] if not marks else []
+        """Replicas besides the leader that are known to hold each of these committed entries."""
+        least = min(len(names) for names in self.replicas)
+        held = [] if marks else [least // 2]
         for number, index in marks:
             shard = self.shards[number]
-            quorum = len(self.replicas[number]) // 2
+            count = len(self.replicas[number]) // 2
             if shard is not None and shard.leads:
                 followers = shard.core.progress.values()
-                quorum = max(quorum, sum(peer.match >= index for peer in followers))
-            held.append(quorum)
+                count = max(count, sum(peer.match >= index for peer in followers))
+            held.append(count)
         return min(held)
 
     def _check_waits(self) -> None:

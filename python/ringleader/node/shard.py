@@ -38,10 +38,9 @@ from ringleader.limits import (
 )
 from ringleader.node.commands import Command
 from ringleader.node.replies import ReplyError
+from ringleader.node.routing import PENDING
 from ringleader.node.store import Store, encode_batch
 
-#: What `read` and `read_stale` give back when the waiter is answered later.
-PENDING: Any = type("Pending", (), {"__slots__": (), "__repr__": lambda self: "PENDING"})()
 
 #: Nothing was done: too much waits already.
 BUSY = ReplyError("TRYAGAIN too many commands wait for this shard: try again later")
