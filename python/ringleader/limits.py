@@ -160,6 +160,32 @@ CLIENT_HANDSHAKE_SECONDS: Final = 10
 CLIENT_TLS_SECONDS: Final = 10
 #: What is under way when a node stops is waited for at most so long.
 CLIENT_DRAIN_SECONDS: Final = 10
+# --- the node -------------------------------------------------------------------------------
+#: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
+SHARDS_MAX: Final = 4096
+#: A key, a field of a hash.
+STORE_KEY_BYTES_MAX: Final = 2**16
+#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
+#: travels in one log entry.
+STORE_VALUE_BYTES_MAX: Final = 2**26
+#: All arguments of one command, or of all commands of one transaction.
+COMMAND_BYTES_MAX: Final = 2**27
+COMMAND_ARGS_MAX: Final = 2**20
+#: Commands of one batch, which is one log entry.
+BATCH_COMMANDS_MAX: Final = 2**16
+#: A batch that has reached so many bytes takes no more commands.
+BATCH_BYTES: Final = 2**22
+#: How deep replies may be nested.
+REPLY_DEPTH_MAX: Final = 16
+#: Keys that may be watched at a time in one shard, and how long after the last WATCH.
+WATCHED_KEYS_MAX: Final = 2**17
+WATCH_MS: Final = 60_000
+#: Milliseconds since 1970 that a leader's clock may say: the year 10889.
+CLOCK_MS_MAX: Final = 2**48 - 1
+#: Spellings of command names that are remembered.
+COMMAND_SPELLINGS_MAX: Final = 4096
+#: Keys that SCAN looks at in one call, whatever COUNT says.
+SCAN_COUNT_MAX: Final = 2**20
 
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
@@ -183,6 +209,9 @@ assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX
 assert CLIENT_OUTPUT_PAUSE_BYTES < CLIENT_OUTPUT_BYTES_MAX
 assert GROUPS_MAX <= GROUP_ID_MAX
 assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
+
+assert BATCH_BYTES + COMMAND_BYTES_MAX + 9 * COMMAND_ARGS_MAX < PAYLOAD_BYTES_MAX
+assert STORE_KEY_BYTES_MAX < STORE_VALUE_BYTES_MAX < COMMAND_BYTES_MAX
 
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS
