@@ -146,6 +146,44 @@ DRAIN_SECONDS_MAX: Final = 3.0
 ERRANDS_MAX: Final = 2**17
 
 # --- the store of a shard ---------------------------------------------------------------------
+# --- clients --------------------------------------------------------------------------------
+#: Connections of clients that a node holds at once, unless its configuration says otherwise.
+CLIENTS_MAX: Final = 10_000
+#: Arguments of one command, its name among them; as Redis has it.
+CLIENT_ARGUMENTS_MAX: Final = 2**20
+CLIENT_BULK_BYTES_MAX: Final = 2**25
+#: A whole command: its arguments and what stands between them.
+CLIENT_COMMAND_BYTES_MAX: Final = 2**26
+#: A line: an inline command, or the head of an array or a bulk string.
+CLIENT_INLINE_BYTES_MAX: Final = 2**16
+#: What a client may send before it has authenticated, as in Redis.
+CLIENT_STRANGER_ARGUMENTS_MAX: Final = 10
+CLIENT_STRANGER_BULK_BYTES_MAX: Final = 2**14
+#: With so many commands or bytes unanswered, a connection is not read any further.
+CLIENT_UNANSWERED_MAX: Final = 2**13
+CLIENT_UNANSWERED_BYTES_MAX: Final = 2**25
+#: Replies of one connection that are made at a time, before its socket is tried.
+CLIENT_OUTPUT_TURN_BYTES: Final = 2**20
+#: With so many bytes of replies waiting for its socket, a connection's commands wait ...
+CLIENT_OUTPUT_PAUSE_BYTES: Final = 2**20
+#: ... and with so many it is closed: answers to what was under way came to more than it reads.
+CLIENT_OUTPUT_BYTES_MAX: Final = 2**28
+#: Commands and bytes that a transaction may queue.
+TRANSACTION_COMMANDS_MAX: Final = 2**16
+TRANSACTION_BYTES_MAX: Final = 2**25
+#: Keys that one connection may watch.
+WATCHED_KEYS_MAX: Final = 2**12
+CLIENT_NAME_BYTES_MAX: Final = 2**10
+#: A command that has begun must be whole within this, and a client must authenticate within this.
+CLIENT_PARTIAL_SECONDS: Final = 30
+CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: A TLS handshake.
+CLIENT_TLS_SECONDS: Final = 10
+#: What is under way when a node stops is waited for at most so long.
+CLIENT_DRAIN_SECONDS: Final = 10
+# --- the node -------------------------------------------------------------------------------
+#: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
+SHARDS_MAX: Final = 4096
 #: A key, a field of a hash.
 STORE_KEY_BYTES_MAX: Final = 2**16
 #: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
@@ -198,6 +236,8 @@ assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
 assert VOTERS_MAX <= MEMBERS_MAX
+assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX
+assert CLIENT_OUTPUT_PAUSE_BYTES < CLIENT_OUTPUT_BYTES_MAX
 assert GROUPS_MAX <= GROUP_ID_MAX
 assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
 
