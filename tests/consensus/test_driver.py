@@ -649,6 +649,25 @@ def test_the_next_in_line_does_not_wait_for_the_leader_that_died() -> None:
         assert first[3] >= 2 * config.election_ticks - config.heartbeat_ticks
 
 
+def test_slack_for_long_round_trips_lengthens_elections_but_no_lease() -> None:
+    config = Config(election_ticks=10, heartbeat_ticks=2, lease=True)
+    net = Net(3, config)
+    for node in net.nodes.values():
+        node.core.slack_ticks = 40
+    leader = net.elect(1)
+    net.tick(5)
+    net.cut(1)
+    follower = net.nodes[2].core
+    assert follower.deadline - follower.now >= 40
+    leader.driver.tick(config.lease_ticks + 1)
+    assert not leader.driver.reads_now()
+    leader.driver.tick(config.election_ticks)
+    assert leader.core.role == "leader", "it waits longer for its quorum"
+    leader.driver.tick(60)
+    leader.driver.tick(60)
+    assert leader.core.role == "follower"
+
+
 def test_reads_are_refused() -> None:
     (outcome,) = Node().read()  # no leader
     assert (outcome.kind, outcome.leader) == ("refused", None)

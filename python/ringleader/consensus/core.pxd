@@ -41,6 +41,7 @@ cdef class CoreBase:
     cdef readonly int64_t heard
     cdef readonly int64_t quorum_due
     cdef int64_t _random
+    cdef public int64_t slack_ticks
     cdef int64_t _timeout
     cdef int64_t _last
     cdef bint _voter

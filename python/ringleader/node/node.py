@@ -38,12 +38,15 @@ from ringleader.limits import (
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
+from ringleader.node import tls, views
 from ringleader.node.codec import Request, Response
 from ringleader.node.config import ClusterConfig
-from ringleader.node.layout import Layout
+from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
+from ringleader.node.health import NodeStatus
 from ringleader.node.peers import Peers
 from ringleader.node.router import Router
+from ringleader.node.routing import Topology
 from ringleader.node.server import Server
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store
@@ -51,8 +54,8 @@ from ringleader.storage.directory import Directory
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import Wal
 
-#: The mode of the requests in which nodes say what they lead.
-CLAIMS = "claims"
+_encode_claims = msgspec.msgpack.Encoder().encode
+_decode_claims = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 #: Runs while the machine sleeps, too, where there is such a clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -116,16 +119,30 @@ class Node:
         self.config = config
         self.own = config.node(name)
         self.name = name
+        self.dc = self.own.dc
         self.directory = directory
         self.logger = logger
-        self.layout = Layout.of(config)
+        self.layout = config.layout
         self.clock = NodeClock(config.tick_ms / 1000)
         self.started_s = time.time()
         self.ready = False
         self.failed: str | None = None
+        self.timing_warning: str | None = None
+        self.sync_count = 0
+        self.sync_seconds = 0.0
         self.loop = asyncio.get_running_loop()
         self.peers = Peers(
-            config, name, self._on_messages, self._on_requests, logger=logger
+            config,
+            name,
+            self.loop,
+            self._on_messages,
+            self._on_requests,
+            on_data=self._on_claims,
+            on_peer=self._on_peer,
+            queue_bytes_max=config.limits.peer_queue_bytes_max,
+            server_ssl=tls.peer_port(config.tls),
+            client_ssl=tls.peer_dial(config.tls),
+            verify_names=config.tls.peers,
         )
         self.router = Router(
             name,
@@ -138,11 +155,11 @@ class Node:
         self._dirty: list[Shard] = []
         self._turn_due = False
         self._timers: list[asyncio.TimerHandle] = []
-        self._claimed: list[tuple[int, int]] = []
         self._stopping = False
-        self.disk = Directory(directory)
+        config.check_identity(directory, name)
+        self.disk = Directory(directory / "log")
+        self.disk.observe = self._on_sync
         try:
-            self._check_identity()
             self.wal = Wal(
                 self.disk,
                 LogIdentity(config.name, name),
@@ -151,7 +168,7 @@ class Node:
                 on_pressure=self._on_pressure,
             )
             self.wal.load()
-            self.shards = [self._shard(number) for number in self.layout.of(name)]
+            self.shards = [self._shard(spec) for spec in self.layout.of(name)]
         except BaseException:
             self.disk.close()
             raise
@@ -159,12 +176,8 @@ class Node:
 
     # --- assembly -------------------------------------------------------------------------------
 
-    def _check_identity(self) -> None:
-        """What must never change under existing data is written beside it."""
-        self.config.check_identity(self.directory, self.name)
-
-    def _shard(self, number: int) -> Shard:
-        config, spec = self.config, self.layout.shards[number]
+    def _shard(self, spec: ShardLayout) -> Shard:
+        config, number = self.config, spec.number
         storage = self.wal.group(number)
         recovered = storage.load()
         settings: dict[str, Any] = {
@@ -318,35 +331,37 @@ class Node:
     def _on_requests(
         self, peer: str, requests: Sequence[Request], respond: Callable[[Response], None]
     ) -> None:
-        if any(request.mode == CLAIMS for request in requests):
-            self._on_claims(peer, requests)
-            requests = [request for request in requests if request.mode != CLAIMS]
         self.router.serve(requests, respond)
         self._schedule_turn()
 
     # --- now and then ---------------------------------------------------------------------------
 
     def _expire(self) -> None:
+        used_bytes = 0
         for shard in self.shards:
             shard.expire()
+            used_bytes += shard.store.size
             # A snapshot is written when the log has grown as large as what it would take: so
             # writing them costs no more than writing the log.
             shard.driver.snapshot_bytes = max(SHARD_SNAPSHOT_BYTES_MIN, shard.store.size)
+        limit_bytes = self.config.limits.memory_bytes_max
+        self.router.is_full = 0 < limit_bytes <= used_bytes
 
     def _claim(self) -> None:
         """Tell all nodes what this one leads."""
-        claims = msgspec.msgpack.encode(self.router.claims())
+        claims = _encode_claims(self.router.claims())
         for peer in self.peers.names:
             if self.peers.connected(peer):
-                self.peers.call(peer, Request(0, 0, CLAIMS, [claims], 1000), _ignore)
+                self.peers.send_data(peer, claims)
         self._schedule_turn()
 
-    def _on_claims(self, peer: str, requests: Sequence[Request]) -> None:
-        for request in requests:
-            if request.mode == CLAIMS and request.args:
-                with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
-                    claims = msgspec.msgpack.decode(request.args[0], type=list[tuple[int, int]])
-                    self.router.learn_claims(peer, claims)
+    def _on_claims(self, peer: str, data: bytes) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            self.router.learn_claims(peer, _decode_claims(data))
+
+    def _on_peer(self, peer: str, is_connected: bool) -> None:
+        if is_connected:
+            self._claim()
 
     def _on_pressure(self, number: int) -> None:
         shard = self.router.shards[number]
@@ -359,6 +374,20 @@ class Node:
             self.router.failed = f"this node's disk failed, nothing is acknowledged: {error}"
             self.logger.error("storage failed", error=str(error))
 
+    def _on_sync(self, count: int, seconds: float) -> None:
+        self.sync_count += 1
+        self.sync_seconds += seconds
 
-def _ignore(response: Response) -> None:
-    """Claims are told again."""
+    # --- what it tells --------------------------------------------------------------------------
+
+    def topology(self) -> Topology:
+        """The cluster, as this node knows it."""
+        return views.topology(self)
+
+    def info(self) -> dict[str, dict[str, Any]]:
+        """The sections of INFO that are the node's."""
+        return views.info(self)
+
+    def status(self) -> NodeStatus:
+        """All of it, as plain values."""
+        return views.status(self)

@@ -30,6 +30,12 @@ from ringleader.node.shard import BUSY, Args, Clock, Shard, Waiter
 UNCERTAIN = ReplyError(
     "UNCERTAIN the outcome of this command is not known: it may have taken effect, or may yet"
 )
+FULL = ReplyError("OOM command not allowed when used memory > 'memory_bytes_max'")
+#: Writes that make nothing larger.
+_SHRINKING = frozenset(
+    (b"DEL", b"UNLINK", b"GETDEL", b"DELIFEQ", b"HDEL", b"PERSIST", b"LOCK.RELEASE")
+    + (b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT", b"WATCH")
+)
 
 
 class Calls(Protocol):
@@ -155,6 +161,8 @@ class Router:
         self.shards: list[Shard | None] = [None] * self.shard_count
         #: Why nothing is served, once storage has failed.
         self.failed: str | None = None
+        #: Whether there is no memory for more data.
+        self.is_full = False
         self.uncertain = 0
         self.forwarded = 0
         self._parked: dict[int, list[_Errand]] = {}
@@ -174,6 +182,8 @@ class Router:
         """The reply to a command on shard `number`, or PENDING: then `waiter.resolve(reply)` is
         called later, once."""
         shard = self.shards[number]
+        if self.is_full and command.is_write and command.name not in _SHRINKING:
+            return FULL
         if shard is not None and number not in self._parked:
             if shard.core.role_number == LEADER:
                 if command.is_write or origin.pending.get(number, 0) > shard.settled:
@@ -286,6 +296,11 @@ class Router:
             return hint
         claim = self._claims.get(number)
         return claim[1] if claim is not None else self.replicas[number][0]
+
+    def claimed_term(self, number: int) -> int:
+        """The term in which somebody says to lead a shard; 0: nobody has."""
+        claim = self._claims.get(number)
+        return claim[0] if claim is not None else 0
 
     def learn_refusal(self, number: int, leader: str) -> None:
         """The node that was asked does not lead the shard; it names who does, or nobody."""
