@@ -217,6 +217,21 @@ CLUSTER_FILE_BYTES_MAX: Final = 2**20
 CLUSTER_FILE_FAULTS_MAX: Final = 20
 PASSWORD_BYTES_MAX: Final = 1024
 
+# --- watching a node ------------------------------------------------------------------------
+#: Connections to the port of metrics and health; more are closed at once.
+HTTP_CONNECTIONS_MAX: Final = 64
+HTTP_REQUEST_BYTES_MAX: Final = 2**13
+#: A request has to be there, and its answer gone, so soon.
+HTTP_SECONDS_MAX: Final = 5.0
+#: Metrics are put into words at most so often; who asks sooner gets the same again.
+METRICS_SECONDS_MIN: Final = 0.5
+#: Answers that `ringleader status` reads from a node.
+STATUS_BYTES_MAX: Final = 2**24
+#: Reasons by which refused input is told apart; the rest are "other".
+REASONS_MAX: Final = 64
+#: Characters of one value in the log.
+LOG_VALUE_CHARACTERS_MAX: Final = 2_000
+
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21

@@ -87,7 +87,7 @@ class Limits:
         command_bytes_max: one command with all its arguments.
         command_args_max: arguments of one command.
         key_bytes_max, value_bytes_max: of one key, one value.
-        patience_ms: how long a node tries to have a command done before it answers that it could not.
+        patience_ms: how long a node tries to have a command done.
         uncommitted_bytes_max: commands of one shard that wait to be committed; more are refused.
         peer_queue_bytes_max: what waits for a slow peer; then messages to it are dropped.
         memory_bytes_max: of the data of all shards; writes that add are refused above it; 0:
