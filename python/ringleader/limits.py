@@ -114,6 +114,38 @@ INCARNATION_MAX: Final = 2**62 - 1
 #: Ticks that a timer may run.
 TIMER_TICKS_MAX: Final = 2**15 - 1
 
+# --- between nodes --------------------------------------------------------------------------
+#: Bytes of one frame: a block with the largest payload, and room for everything else.
+PEER_FRAME_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 2**24
+#: A frame that has grown to this is closed, and what follows goes into the next.
+PEER_FRAME_BYTES: Final = 2**22
+#: Bytes of a frame from a peer that has not yet said who it is.
+PEER_HELLO_BYTES_MAX: Final = 4096
+#: Bytes of the control part of a frame of consensus messages: they become integers one by one.
+PEER_CONTROL_BYTES_MAX: Final = 2**22
+#: Bytes that a connection's buffer has for what arrives; a longer frame gets one of its own.
+PEER_READ_BYTES: Final = 2**18
+#: Requests, or responses, of one frame.
+PEER_REQUESTS_MAX: Final = 2**16
+REQUEST_ARGS_MAX: Final = 2**20
+#: Requests to one peer that wait for their response.
+PEER_CALLS_MAX: Final = 2**16
+#: Bytes that wait to be taken by one peer; beyond them messages are dropped.
+PEER_QUEUE_BYTES_MAX: Final = 2**26
+#: Accepted connections that have not yet said who they are.
+PEER_STRANGERS_MAX: Final = 64
+#: A connection that has not said who it is for so long is closed.
+PEER_HANDSHAKE_SECONDS: Final = 5.0
+PEER_PING_SECONDS: Final = 0.25
+#: A connection on which nothing has come for so long is closed.
+PEER_SILENT_SECONDS: Final = 3.0
+#: Between two attempts to reach a peer: at first, at most, and after it refused us (or we it).
+PEER_RETRY_SECONDS_MIN: Final = 0.01
+PEER_RETRY_SECONDS_MAX: Final = 1.0
+PEER_REFUSED_SECONDS: Final = 5.0
+#: Clocks of two nodes that differ by more are warned about.
+CLOCK_SKEW_MS_MAX: Final = 500
+
 # --- storage --------------------------------------------------------------------------------
 #: A record's payload: a block fits, and a number before it.
 RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 8
@@ -248,6 +280,9 @@ PLACEMENTS_COMPARED_MAX: Final = 20_000
 
 assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
+assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
+assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
 assert VOTERS_MAX <= MEMBERS_MAX
