@@ -151,11 +151,22 @@ CLOCK_SKEW_MS_MAX: Final = 500
 RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 8
 #: A segment of the record log that is longer than this is the last one's predecessor soon.
 SEGMENT_BYTES: Final = 2**26
+#: The same of a node's log, whose segments are written with zeros before they are used.
+WAL_SEGMENT_BYTES: Final = 2**24
+#: What one of those files holds; the batch that fills a segment goes over by a little.
+WAL_FILE_BYTES: Final = WAL_SEGMENT_BYTES + 2**20
+#: Groups whose entries stand in a segment older than so many are asked for a snapshot.
+WAL_SEGMENTS_MAX: Final = 8
+#: Groups of one node's log are numbered 0 ... this: a record has 24 bits for it.
+WAL_GROUP_MAX: Final = 2**24 - 1
+#: Own snapshots that are written to one disk at a time; the others wait for their turn.
+SNAPSHOTS_SAVED_MAX: Final = 2
 #: A snapshot is written in such pieces, each of them synced: bounds the memory it takes.
 SNAPSHOT_PIECE_BYTES: Final = 2**22
 #: A snapshot file has a checksum for each such page.
 SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
+LAYOUT_BYTES_MAX: Final = 4096
 
 # --- a node's shards ------------------------------------------------------------------------
 #: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
@@ -285,6 +296,8 @@ assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
+assert WAL_SEGMENT_BYTES < WAL_FILE_BYTES
+assert WAL_GROUP_MAX <= GROUP_ID_MAX
 assert VOTERS_MAX <= MEMBERS_MAX
 assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX
 assert CLIENT_OUTPUT_PAUSE_BYTES < CLIENT_OUTPUT_BYTES_MAX
