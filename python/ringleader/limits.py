@@ -215,7 +215,7 @@ CLIENT_OUTPUT_BYTES_MAX: Final = 2**28
 TRANSACTION_COMMANDS_MAX: Final = 2**16
 TRANSACTION_BYTES_MAX: Final = 2**25
 #: Keys that one connection may watch.
-WATCHED_KEYS_MAX: Final = 2**12
+CLIENT_WATCHED_KEYS_MAX: Final = 2**12
 CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30

@@ -20,6 +20,7 @@ the two may differ for a client that breaks the protocol.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
@@ -33,6 +34,7 @@ from ringleader.limits import (
     CLIENT_INLINE_BYTES_MAX,
     CLIENT_STRANGER_ARGUMENTS_MAX,
     CLIENT_STRANGER_BULK_BYTES_MAX,
+    STORE_KEY_BYTES_MAX,
 )
 
 _ASTERISK: Final = 0x2A
@@ -62,10 +64,26 @@ class ProtocolError(RingleaderError, ValueError):
     """A client's bytes are no commands; its connection ends with this text."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What a command may be.
+
+    Attributes:
+        arguments_max: its name among them.
+        bulk_bytes_max: of each.
+        command_bytes_max: of all together, and what stands between them.
+    """
+
+    arguments_max: int = CLIENT_ARGUMENTS_MAX
+    bulk_bytes_max: int = CLIENT_BULK_BYTES_MAX
+    command_bytes_max: int = CLIENT_COMMAND_BYTES_MAX
+
+
 class RequestParser:
     """One connection's bytes, cut into commands.
 
     Attributes:
+        large: among the arguments that the last `feed` gave is one too long for a key.
         error: why no more commands will come ("Protocol error: ..."), or None.
         trusted: the client has authenticated, or need not.  Until then, commands are handed out
             one by one (`feed(b"")` gives the next), and the limits are narrow.
@@ -80,12 +98,16 @@ class RequestParser:
         "_missing",
         "_reader",
         "error",
+        "large",
+        "limits",
         "trusted",
     )
 
-    def __init__(self, trusted: bool = True) -> None:
+    def __init__(self, limits: RequestLimits | None = None, trusted: bool = True) -> None:
+        self.limits = limits if limits is not None else RequestLimits()
         self.trusted = trusted
         self.error: str | None = None
+        self.large = False
         self._renew()
         #: What the strict parser has not yet taken.
         self._buffer = bytearray()
@@ -116,6 +138,7 @@ class RequestParser:
 
         O(bytes).  Arguments are copied once, and once more when their command comes in pieces.
         """
+        self.large = False
         if self._missing or self._buffer or not self.trusted:
             if self.error is not None:
                 return []
@@ -149,6 +172,8 @@ class RequestParser:
             size = sum(map(_argument_bytes, map(len, arguments)))
             size += sum(map(_head_bytes, map(len, commands)))
         except IndexError:
+            if max(map(len, arguments)) > STORE_KEY_BYTES_MAX:
+                self.large = True
             size = sum(len(argument) + _digits(len(argument)) + 5 for argument in arguments)
             size += sum(_digits(len(command)) + 3 for command in commands)
         if size != len(data):
@@ -160,7 +185,7 @@ class RequestParser:
 
     def _strict(self, data: bytes) -> list[list[bytes]]:
         self._buffer += data
-        return self._take(CLIENT_COMMAND_BYTES_MAX)
+        return self._take(len(self._buffer))
 
     def _take(self, count: int) -> list[list[bytes]]:
         """At most `count` commands out of the buffer."""
@@ -209,6 +234,8 @@ class RequestParser:
                 self._missing -= 1
                 if self._missing == 0:
                     commands.append(self._args)
+                    if self._consumed > STORE_KEY_BYTES_MAX:
+                        self.large = True
                     self._args = []
                     self._consumed = 0
         except ProtocolError as error:
@@ -223,7 +250,7 @@ class RequestParser:
 
     def _array_length(self, digits: bytes) -> int:
         length = _number(digits)
-        if length is None or length > CLIENT_ARGUMENTS_MAX:
+        if length is None or length > self.limits.arguments_max:
             raise ProtocolError("invalid multibulk length")
         if length > CLIENT_STRANGER_ARGUMENTS_MAX and not self.trusted:
             raise ProtocolError("unauthenticated multibulk length")
@@ -231,11 +258,11 @@ class RequestParser:
 
     def _bulk_length(self, digits: bytes) -> int:
         length = _number(digits)
-        if length is None or not 0 <= length <= CLIENT_BULK_BYTES_MAX:
+        if length is None or not 0 <= length <= self.limits.bulk_bytes_max:
             raise ProtocolError("invalid bulk length")
         if length > CLIENT_STRANGER_BULK_BYTES_MAX and not self.trusted:
             raise ProtocolError("unauthenticated bulk length")
-        if self._consumed + length > CLIENT_COMMAND_BYTES_MAX:
+        if self._consumed + length > self.limits.command_bytes_max:
             raise ProtocolError("too big command")
         return length
 

@@ -36,20 +36,20 @@ class Waiting(Protocol):
 
 @final
 class Origin:
-    """What a router should know of the connection that a command comes from.
+    """One client's connection, as a router sees it.
 
     Attributes:
-        readonly: reads may be answered by this node's replica, however stale within `max_lag_ms`.
-        max_lag_ms: the bound that the client has set (`READONLY MAXLAG ms`), or None: the node's.
-        pending: the router's own: for each shard, the commands that it has not answered yet.
+        readonly: its reads may be answered by any replica that is no older than `lag_max_s`.
+        pending, remote: the router's own.
     """
 
-    __slots__ = ("max_lag_ms", "pending", "readonly")
+    __slots__ = ("lag_max_s", "pending", "readonly", "remote")
 
-    def __init__(self) -> None:
+    def __init__(self, lag_max_s: float) -> None:
         self.readonly = False
-        self.max_lag_ms: int | None = None
+        self.lag_max_s = lag_max_s
         self.pending: dict[int, int] = {}
+        self.remote: dict[int, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +89,33 @@ class Topology:
 
 
 class Router(Protocol):
-    """The node, as sessions see it.
+    """Where commands go.
 
     Attributes:
         shard_of_slot: the shard of each of the 16384 slots.
-        name, dc: this node's.
     """
 
-    name: str
-    dc: str
     shard_count: int
     shard_of_slot: Sequence[int]
 
     def execute(
-        self, origin: Origin, command: Command, args: list[bytes], shard: int, waiter: Waiting
+        self, origin: Origin, command: Command, args: list[bytes], number: int, waiter: Waiting
     ) -> Reply:
-        """The command's reply, or `PENDING`.  All its keys are in `shard`; its arity is right."""
+        """The command's reply, or `PENDING`.  All its keys are in shard `number`; its arity is
+        right."""
         ...
 
-    def wait(self, shard: int, count: int, timeout_ms: int, waiter: Waiting) -> Reply:
-        """How many replicas besides the leader hold all that was written in `shard` (int), or
-        `PENDING`, until there are `count` of them or the time (0: none) is up."""
+    def wait(self, origin: Origin, count: int, timeout_ms: int, waiter: Waiting) -> Reply:
+        """How many replicas besides the leaders hold all that this connection has written (int);
+        or `PENDING`, until there are `count` of them or the time (0: never) is up."""
         ...
+
+
+class Cluster(Protocol):
+    """The node and its cluster, as INFO and CLUSTER tell of them."""
+
+    name: str
+    dc: str
 
     def topology(self) -> Topology: ...
 
