@@ -183,6 +183,8 @@ SHARD_KEEP_ENTRIES: Final = 64
 #: which shards it leads.
 EXPIRY_PERIOD_S: Final = 0.1
 CLAIM_PERIOD_S: Final = 0.25
+#: How often a node looks at the round trips to others, for the timeouts of elections.
+ROUND_TRIP_PERIOD_S: Final = 2.0
 #: How long a node that stops tries to hand over its leaderships.
 DRAIN_SECONDS_MAX: Final = 3.0
 #: Commands of a node's clients that wait for a leader; more are refused.

@@ -35,15 +35,17 @@ from ringleader.limits import (
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
     EXPIRY_PERIOD_S,
+    ROUND_TRIP_PERIOD_S,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
 from ringleader.node import tls, views
 from ringleader.node.codec import Request, Response
 from ringleader.node.config import ClusterConfig
+from ringleader.node.health import HealthServer, NodeStatus
 from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
-from ringleader.node.health import NodeStatus
+from ringleader.node.metrics import Metrics
 from ringleader.node.peers import Peers
 from ringleader.node.router import Router
 from ringleader.node.routing import Topology
@@ -131,6 +133,9 @@ class Node:
         self.sync_count = 0
         self.sync_seconds = 0.0
         self.loop = asyncio.get_running_loop()
+        self.metrics = Metrics(self.status)
+        self.metrics.know({node.name: node.dc for node in config.nodes})
+        self.health = HealthServer(self.status, self.metrics.page)
         self.peers = Peers(
             config,
             name,
@@ -225,6 +230,7 @@ class Node:
             on_dirty=self._on_dirty,
             on_refused=self.router.refused,
             on_unknown=self.router.unknown,
+            meter=self.metrics,
         )
         self.clock.drivers.append(driver)
         self.router.shards[number] = shard
@@ -234,10 +240,12 @@ class Node:
         """Listen, connect, and begin to take part."""
         self.loop.add_reader(self.disk.fileno(), self._on_disk)
         await self.peers.start()
+        await self.health.start(self.own.listen, self.own.http_port)
         await self.server.start()
         self._every(self.config.tick_ms / 1000, self._tick)
         self._every(EXPIRY_PERIOD_S, self._expire)
         self._every(CLAIM_PERIOD_S, self._claim)
+        self._every(ROUND_TRIP_PERIOD_S, self._follow_round_trips)
         self.ready = True
 
     def _every(self, period_s: float, call: Callable[[], None]) -> None:
@@ -260,6 +268,7 @@ class Node:
             timer.cancel()
         await self.server.stop()
         await self.peers.stop()
+        await self.health.stop()
         self.loop.remove_reader(self.disk.fileno())
         self.disk.close()
 
@@ -340,6 +349,7 @@ class Node:
         used_bytes = 0
         for shard in self.shards:
             shard.expire()
+            shard.count_reads()
             used_bytes += shard.store.size
             # A snapshot is written when the log has grown as large as what it would take: so
             # writing them costs no more than writing the log.
@@ -363,6 +373,25 @@ class Node:
         if is_connected:
             self._claim()
 
+    def _follow_round_trips(self) -> None:
+        """Give elections the time that the way between datacenters takes, as it was measured."""
+        measured = {
+            peer: rtt_ms
+            for peer in self.peers.names
+            if (rtt_ms := self.peers.rtt_ms(peer)) is not None
+        }
+        config = self.config
+        advisable_ms = config.advisable_election_ms(self.name, measured)
+        slack_ticks = max(0, advisable_ms - config.election_ms) // config.tick_ms
+        for shard in self.shards:
+            shard.core.slack_ticks = slack_ticks
+        warning = config.timing_warning(self.name, measured)
+        if warning is not None and self.timing_warning is None:
+            self.logger.warning(warning)
+        self.timing_warning = warning
+        if self.wal.idle:
+            self.wal.mark()
+
     def _on_pressure(self, number: int) -> None:
         shard = self.router.shards[number]
         if shard is not None:
@@ -377,6 +406,7 @@ class Node:
     def _on_sync(self, count: int, seconds: float) -> None:
         self.sync_count += 1
         self.sync_seconds += seconds
+        self.metrics.synced(seconds)
 
     # --- what it tells --------------------------------------------------------------------------
 

@@ -33,8 +33,7 @@ UNCERTAIN = ReplyError(
 FULL = ReplyError("OOM command not allowed when used memory > 'memory_bytes_max'")
 #: Writes that make nothing larger.
 _SHRINKING = frozenset(
-    (b"DEL", b"UNLINK", b"GETDEL", b"DELIFEQ", b"HDEL", b"PERSIST", b"LOCK.RELEASE")
-    + (b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT", b"WATCH")
+    b"DEL UNLINK GETDEL DELIFEQ HDEL PERSIST EXPIRE PEXPIRE EXPIREAT PEXPIREAT WATCH".split()
 )
 
 

@@ -41,7 +41,6 @@ from ringleader.node.replies import ReplyError
 from ringleader.node.routing import PENDING
 from ringleader.node.store import Store, encode_batch
 
-
 #: Nothing was done: too much waits already.
 BUSY = ReplyError("TRYAGAIN too many commands wait for this shard: try again later")
 
@@ -68,18 +67,39 @@ class Clock(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """What counts commands; `metrics.Metrics` does."""
+
+    def commands(
+        self, kind: str, outcome: str, count: int, seconds: float | None = None
+    ) -> None: ...
+
+
+class _Unmetered:
+    """Counts nothing."""
+
+    def commands(self, kind: str, outcome: str, count: int, seconds: float | None = None) -> None:
+        pass
+
+
 class _Batch:
     """Commands on their way through the log."""
 
-    __slots__ = ("commands", "last", "shard", "waiters")
+    __slots__ = ("begun_s", "commands", "last", "shard", "waiters")
 
     def __init__(
-        self, shard: Shard, commands: list[Args], waiters: list[Waiter], last: int
+        self,
+        shard: Shard,
+        commands: list[Args],
+        waiters: list[Waiter],
+        last: int,
+        begun_s: float,
     ) -> None:
         self.shard = shard
         self.commands = commands
         self.waiters = waiters
         self.last = last
+        self.begun_s = begun_s
 
     def done(self, outcome: Outcome) -> None:
         shard = self.shard
@@ -88,14 +108,17 @@ class _Batch:
             shard.store.answering = False
         if self.last > shard.settled:
             shard.settled = self.last
+        count = len(self.commands)
         if outcome.kind == "applied":
-            replies = outcome.results[0]
-            for waiter, reply in zip(self.waiters, replies, strict=True):
+            took_s = shard.clock.now_s() - self.begun_s
+            shard.meter.commands("write", "ok", count, took_s)
+            for waiter, reply in zip(self.waiters, outcome.results[0], strict=True):
                 waiter.resolve(reply)
         elif outcome.kind == "refused":
-            if self.commands:
-                shard.on_refused(shard, self.commands, self.waiters)
-        elif self.commands:
+            shard.meter.commands("write", "refused", count)
+            shard.on_refused(shard, self.commands, self.waiters)
+        else:
+            shard.meter.commands("write", "unknown", count)
             shard.on_unknown(shard, self.commands, self.waiters)
         if shard.queued:
             shard.on_dirty(shard)
@@ -110,11 +133,13 @@ class Shard:
         clock: see `Clock`.
         on_dirty: called with the shard when `flush()` is to be called, soon.
         on_refused, on_unknown: called with the shard, commands and their waiters; see rules 2, 3.
+        meter: is told of commands, many at a time.
 
     State:
         sequence    of the last command that was queued; it counts from 1.
         settled     of the last command whose batch has ended, in whatever way.
         inflight    batches that have not.
+        reads, stale_reads      answered at once since `count_reads`.
         fresh_s     everything acknowledged before this time is in the store.
     """
 
@@ -128,6 +153,7 @@ class Shard:
         on_dirty: Callable[[Shard], None],
         on_refused: Callable[[Shard, list[Args], list[Waiter]], None],
         on_unknown: Callable[[Shard, list[Args], list[Waiter]], None],
+        meter: Meter | None = None,
     ) -> None:
         self.number = number
         self.driver = driver
@@ -137,9 +163,12 @@ class Shard:
         self.on_dirty = on_dirty
         self.on_refused = on_refused
         self.on_unknown = on_unknown
+        self.meter: Meter = meter if meter is not None else _Unmetered()
         self.sequence = 0
         self.settled = 0
         self.inflight = 0
+        self.reads = 0
+        self.stale_reads = 0
         self.fresh_s = -1e18
         store.answering = False  # but while somebody waits for a batch
         self._commands: list[Args] = []
@@ -198,6 +227,7 @@ class Shard:
         if store.expires and store.is_due(command, args, self.clock.wall_ms()):
             # Through the log, so that all replicas agree on when it expired.
             return PENDING if self.enqueue(args, waiter) else BUSY
+        self.reads += 1
         return self._read_here(args)
 
     def flush(self) -> None:
@@ -226,7 +256,8 @@ class Shard:
         self.inflight += 1
         self.store.answering = True
         last = self.sequence - len(self._commands)
-        self.driver.propose((payload,), _Batch(self, commands, waiters, last).done)
+        batch = _Batch(self, commands, waiters, last, self.clock.now_s())
+        self.driver.propose((payload,), batch.done)
 
     def _read_all(self, reads: Sequence[tuple[Command, Args, Waiter]], outcome: Outcome) -> None:
         """A barrier has an answer."""
@@ -235,6 +266,7 @@ class Shard:
             return
         store = self.store
         wall_ms = self.clock.wall_ms()
+        self.reads += len(reads)
         for command, args, waiter in reads:
             if not store.expires or not store.is_due(command, args, wall_ms):
                 waiter.resolve(self._read_here(args))
@@ -249,6 +281,7 @@ class Shard:
         if age_s + age_s > lag_max_s:
             self._probe()
         if age_s <= lag_max_s and self.driver.failed is None:
+            self.stale_reads += 1
             return self._read_here(args)
         if len(self._stale) >= SHARD_QUEUE_COMMANDS_MAX:
             return self._too_old(lag_max_s)
@@ -290,6 +323,15 @@ class Shard:
             f"STALE shard {self.number} is {known} on this node; the bound of this connection is "
             f"{lag_max_s * 1000:.0f} ms"
         )
+
+    def count_reads(self) -> None:
+        """Tell the meter of the reads since the last call."""
+        if self.reads:
+            self.meter.commands("read", "ok", self.reads)
+            self.reads = 0
+        if self.stale_reads:
+            self.meter.commands("stale_read", "ok", self.stale_reads)
+            self.stale_reads = 0
 
     # --- time ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ringleader import __version__
 from ringleader.node.health import NodeStatus, ShardStatus
 from ringleader.node.routing import NodeView, ShardView, Topology
+from ringleader.node.service import REDIS_VERSION
 from ringleader.node.shard import Shard
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def info(node: Node) -> dict[str, dict[str, Any]]:
     stores = [shard.store for shard in node.shards]
     return {
         "Server": {
-            "redis_version": "7.4.0",
+            "redis_version": REDIS_VERSION,
             "redis_mode": "cluster",
             "ringleader_version": __version__,
             "python_version": sys.version.split()[0],
