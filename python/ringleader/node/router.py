@@ -15,7 +15,7 @@ turn share a frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ringleader.consensus.constants import LEADER
 from ringleader.errors import FormatError
@@ -26,6 +26,8 @@ from ringleader.node.commands import Command, find
 from ringleader.node.replies import ReplyError
 from ringleader.node.routing import PENDING, Origin
 from ringleader.node.shard import BUSY, Args, Clock, Shard, Waiter
+
+Mode: TypeAlias = Literal["write", "read", "ordered"]
 
 UNCERTAIN = ReplyError(
     "UNCERTAIN the outcome of this command is not known: it may have taken effect, or may yet"
@@ -51,7 +53,6 @@ class _Errand:
         "args",
         "command",
         "deadline_s",
-        "mode",
         "number",
         "order",
         "origin",
@@ -74,7 +75,6 @@ class _Errand:
         self.args = args
         self.number = number
         self.waiter = waiter
-        self.mode = "read"
         self.order = router.take_order()
         self.deadline_s = router.clock.now_s() + router.patience_s
 
@@ -226,11 +226,11 @@ class Router:
             return
         under_way = origin.remote.get(number, 0)
         origin.remote[number] = under_way + 1
-        errand.mode = "write" if command.is_write else "ordered" if under_way else "read"
+        mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
         self.peers.call(
-            leader, Request(0, number, errand.mode, errand.args, budget_ms), errand.answered
+            leader, Request(0, number, mode, errand.args, budget_ms), errand.answered
         )
 
     def take_order(self) -> int:
