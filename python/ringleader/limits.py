@@ -179,9 +179,8 @@ SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
 SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
 #: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little.
 SHARD_KEEP_ENTRIES: Final = 64
-#: How often a shard that nobody writes to looks for keys to expire, and a node tells the others
-#: which shards it leads.
-EXPIRY_PERIOD_S: Final = 0.1
+#: How often a shard looks for keys to expire, and a node tells the others which shards it leads.
+ATTEND_PERIOD_S: Final = 0.1
 CLAIM_PERIOD_S: Final = 0.25
 #: How often a node looks at the round trips to others, for the timeouts of elections.
 ROUND_TRIP_PERIOD_S: Final = 2.0

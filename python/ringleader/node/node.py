@@ -34,7 +34,7 @@ from ringleader.errors import StorageError
 from ringleader.limits import (
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
-    EXPIRY_PERIOD_S,
+    ATTEND_PERIOD_S,
     ROUND_TRIP_PERIOD_S,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
@@ -243,7 +243,7 @@ class Node:
         await self.health.start(self.own.listen, self.own.http_port)
         await self.server.start()
         self._every(self.config.tick_ms / 1000, self._tick)
-        self._every(EXPIRY_PERIOD_S, self._expire)
+        self._every(ATTEND_PERIOD_S, self._attend)
         self._every(CLAIM_PERIOD_S, self._claim)
         self._every(ROUND_TRIP_PERIOD_S, self._follow_round_trips)
         self.ready = True
@@ -345,10 +345,10 @@ class Node:
 
     # --- now and then ---------------------------------------------------------------------------
 
-    def _expire(self) -> None:
+    def _attend(self) -> None:
         used_bytes = 0
         for shard in self.shards:
-            shard.expire()
+            shard.attend()
             shard.count_reads()
             used_bytes += shard.store.size
             # A snapshot is written when the log has grown as large as what it would take: so

@@ -175,8 +175,8 @@ class Shard:
         self._waiters: list[Waiter] = []
         #: Reads that wait for the next barrier, and those that wait for one under way.
         self._reads: list[tuple[Command, Args, Waiter]] = []
-        #: Stale reads that wait for a probe: (args, waiter, lag_max_s).
-        self._stale: list[tuple[Args, Waiter, float]] = []
+        #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
+        self._stale: list[tuple[Args, Waiter, float, float]] = []
         self._probing = False
         self._expiring = False
 
@@ -277,7 +277,8 @@ class Shard:
 
     def read_stale(self, args: Args, waiter: Waiter, lag_max_s: float) -> Any:
         """The reply of a read of this replica, no older than `lag_max_s`; or PENDING."""
-        age_s = self.clock.now_s() - self.fresh_s
+        now_s = self.clock.now_s()
+        age_s = now_s - self.fresh_s
         if age_s + age_s > lag_max_s:
             self._probe()
         if age_s <= lag_max_s and self.driver.failed is None:
@@ -285,7 +286,7 @@ class Shard:
             return self._read_here(args)
         if len(self._stale) >= SHARD_QUEUE_COMMANDS_MAX:
             return self._too_old(lag_max_s)
-        self._stale.append((args, waiter, lag_max_s))
+        self._stale.append((args, waiter, lag_max_s, now_s))
         return PENDING
 
     def _read_here(self, args: Args) -> Any:
@@ -310,7 +311,7 @@ class Shard:
             return
         waiting, self._stale = self._stale, []
         now_s = self.clock.now_s()
-        for args, waiter, lag_max_s in waiting:
+        for args, waiter, lag_max_s, _ in waiting:
             if now_s - self.fresh_s <= lag_max_s:
                 waiter.resolve(self._read_here(args))
             else:
@@ -335,19 +336,27 @@ class Shard:
 
     # --- time ----------------------------------------------------------------------------------
 
-    def expire(self) -> None:
-        """Let keys expire that are due, even if nobody writes.  Called every few ticks."""
+    def attend(self) -> None:
+        """Let keys expire that are due, even if nobody writes, and give up stale reads that no
+        answer can help any more.  Called several times a second."""
         due_ms = self.store.next_due_ms
         if (
-            due_ms is None
-            or self._expiring
-            or self._commands
-            or not self.leads
-            or due_ms > self.clock.wall_ms()
+            due_ms is not None
+            and not self._expiring
+            and not self._commands
+            and self.leads
+            and due_ms <= self.clock.wall_ms()
         ):
-            return
-        self._expiring = True
-        self.driver.propose((encode_batch(self.clock.wall_ms(), []),), self._expired)
+            self._expiring = True
+            self.driver.propose((encode_batch(self.clock.wall_ms(), []),), self._expired)
+        if self._stale:
+            now_s = self.clock.now_s()
+            waiting, self._stale = self._stale, []
+            for item in waiting:
+                if now_s - item[3] > item[2]:
+                    item[1].resolve(self._too_old(item[2]))
+                else:
+                    self._stale.append(item)
 
     def _expired(self, outcome: Outcome) -> None:
         self._expiring = False
