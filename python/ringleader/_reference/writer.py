@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -115,10 +116,8 @@ class Writer:
         nanoseconds it took at the disk."""
         if self._out < 0:
             return []
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._out, 4096)
-        except BlockingIOError:
-            pass
         with self._lock:
             done, self._done = self._done, []
         self._pending -= len(done)
