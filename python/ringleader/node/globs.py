@@ -24,6 +24,8 @@ def matcher(pattern: bytes) -> Callable[[bytes], object]:
     if len(runs) > 1:
         source += [b"(?>.*?%b)" % run for run in runs[1:-1] if run]
         source.append(b".*" + runs[-1])
+    if pattern:
+        source.insert(0, b"(?=.)")  # Redis lets no pattern match the empty key
     return re.compile(b"".join(source) + rb"\Z", re.DOTALL).match
 
 
