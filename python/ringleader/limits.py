@@ -186,6 +186,8 @@ CLAIM_PERIOD_S: Final = 0.25
 ROUND_TRIP_PERIOD_S: Final = 2.0
 #: How long a node that stops tries to hand over its leaderships.
 DRAIN_SECONDS_MAX: Final = 3.0
+#: A question how fresh a replica is, is asked again when there was no answer for so long.
+SHARD_PROBE_S: Final = 0.25
 #: Commands of a node's clients that wait for a leader; more are refused.
 ERRANDS_MAX: Final = 2**17
 

@@ -288,7 +288,7 @@ def test_stale_reads_are_local_and_within_their_bound(group: NodeGroup) -> None:
     group["b"].shards[0].attend()
     assert code(late) == "STALE"
     group.cuts = set()
-    group.tick(250)
+    group.tick(30)
     again = group["b"].ask("GET", "k", origin=origin)
     group.tick(3)
     assert again == [b"2"]

@@ -34,6 +34,7 @@ from ringleader.limits import (
     BATCH_BYTES,
     SHARD_BATCH_COMMANDS_MAX,
     SHARD_BATCHES_MAX,
+    SHARD_PROBE_S,
     SHARD_QUEUE_COMMANDS_MAX,
 )
 from ringleader.node.commands import Command
@@ -177,7 +178,8 @@ class Shard:
         self._reads: list[tuple[Command, Args, Waiter]] = []
         #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
         self._stale: list[tuple[Args, Waiter, float, float]] = []
-        self._probing = False
+        #: Not before this time is another probe sent, unless the last one is answered.
+        self._probe_due_s = 0.0
         self._expiring = False
 
     # --- what it is ----------------------------------------------------------------------------
@@ -280,7 +282,7 @@ class Shard:
         now_s = self.clock.now_s()
         age_s = now_s - self.fresh_s
         if age_s + age_s > lag_max_s:
-            self._probe()
+            self._probe(now_s)
         if age_s <= lag_max_s and self.driver.failed is None:
             self.stale_reads += 1
             return self._read_here(args)
@@ -295,18 +297,18 @@ class Shard:
             return self.store.read(args, hide_due_ms=self.clock.wall_ms())
         return self.store.read(args)
 
-    def _probe(self) -> None:
+    def _probe(self, now_s: float) -> None:
         """Learn how fresh the store is."""
-        if self._probing:
+        if now_s < self._probe_due_s:
             return
-        self._probing = True
+        self._probe_due_s = now_s + SHARD_PROBE_S
         asked_s = self.clock.catch_up()
         self.driver.read(lambda outcome: self._probed(asked_s, outcome))
 
     def _probed(self, asked_s: float, outcome: Outcome) -> None:
-        self._probing = False
         if outcome.kind == "applied" and asked_s > self.fresh_s:
             self.fresh_s = asked_s
+            self._probe_due_s = 0.0
         if not self._stale:
             return
         waiting, self._stale = self._stale, []
