@@ -223,6 +223,12 @@ CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30
 CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: More time for a command that keeps arriving, at this rate or faster.
+CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
+#: How often clients are looked through for those that have run out of time.
+CLIENT_SWEEP_SECONDS: Final = 1.0
+#: Connections that wait to be accepted.
+CLIENT_BACKLOG_MAX: Final = 1024
 #: A TLS handshake.
 CLIENT_TLS_SECONDS: Final = 10
 #: What is under way when a node stops is waited for at most so long.
