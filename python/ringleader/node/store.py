@@ -274,7 +274,9 @@ class Store:
         """`read` where some key may be due."""
         self.clock = clock
         command = find(args[0])
-        keys = keys_of(command, args) if command is not None else []
+        if command is None or command.is_write:
+            return self._read(args)
+        keys = keys_of(command, args)
         if not keys:
             self.hide_ms = clock
             try:
