@@ -426,16 +426,21 @@ def test_times_a_clock_cannot_say() -> None:
 
 
 def test_keys_of_a_slot(shard: Shard) -> None:
-    assert shard.store.count_keys_in_slot(5) == 0
-    assert shard.store.keys_in_slot(5, 10) == []
+    assert shard("SLOT.COUNT", 5) == 0
+    assert shard("SLOT.KEYS", 5, 10) == []
     for number in range(50):
         shard("SET", f"{{tag}}{number}", "")
         shard("SET", f"k{number}", "")
     slot = slot_of(b"tag")
-    assert shard.store.count_keys_in_slot(slot) == 50
-    assert len(shard.store.keys_in_slot(slot, 7)) == 7
-    assert shard.store.keys_in_slot(slot, 0) == []
-    assert {slot_of(key) for key in shard.store.keys_in_slot(slot, 99)} == {slot}
+    assert shard("SLOT.COUNT", slot) == 50
+    assert len(shard("SLOT.KEYS", slot, 7)) == 7
+    assert shard("SLOT.KEYS", slot, 0) == shard("SLOT.KEYS", slot, -1) == []
+    assert {slot_of(key) for key in shard("SLOT.KEYS", slot, 99)} == {slot}
+    assert shard("SLOT.COUNT", 2**63 - 1) == shard("SLOT.COUNT", -1) == 0
+    shard("PEXPIRE", "{tag}7", 10)
+    count = [b"SLOT.COUNT", b"%d" % slot]
+    assert shard.store.read(count, hide_due_ms=shard.now + 9) == 50
+    assert shard.store.read(count, hide_due_ms=shard.now + 10) == 49
 
 
 def test_size_is_what_is_there(shard: Shard) -> None:
