@@ -135,6 +135,8 @@ INTERNAL: Final = _table(
     ("LOCK.EXTEND", 5, "write fast internal", 1, 1, 1, internal.lock_extend),
     ("LOCK.REACQUIRE", 4, "write fast internal", 1, 1, 1, internal.lock_reacquire),
     ("LOCK.RELEASE", 3, "write fast internal", 1, 1, 1, internal.lock_release),
+    ("SLOT.COUNT", 2, "read internal", 0, 0, 0, internal.slot_count),
+    ("SLOT.KEYS", 3, "read internal", 0, 0, 0, internal.slot_keys),
     ("WATCH", -2, "write fast internal", 1, -1, 1, internal.watch),
 )
 

@@ -1,10 +1,12 @@
-"""Commands that nodes send each other and clients cannot: transactions, and redis-py's locks.
+"""Commands that nodes send each other and clients cannot.
 
     WATCH key [key ...]             a version, to be given to EXEC
     EXEC watches commands           a list of replies, or NULL_ARRAY: a watched key was modified
     LOCK.RELEASE key token          1 or 0, as the three scripts of redis.lock.Lock
     LOCK.EXTEND key token ms replace
     LOCK.REACQUIRE key token ms
+    SLOT.COUNT slot                 how many keys the slot has, for CLUSTER COUNTKEYSINSLOT
+    SLOT.KEYS slot count            so many of them, for CLUSTER GETKEYSINSLOT
 
 An optimistic transaction survives a change of leaders, because its marks are replicated: WATCH
 arms keys, and a command that modifies an armed key, or its expiry, gives it a new mark.  A key that
@@ -115,6 +117,17 @@ def lock_reacquire(store: Store, args: list[bytes]) -> Reply:
         return 0
     store.expire_at(args[1], store.now + integer(args[3]))
     return 1
+
+
+# --- slots -------------------------------------------------------------------------------------
+
+
+def slot_count(store: Store, args: list[bytes]) -> Reply:
+    return len(store.keys_in_slot(integer(args[1])))
+
+
+def slot_keys(store: Store, args: list[bytes]) -> Reply:
+    return store.keys_in_slot(integer(args[1]))[: max(integer(args[2]), 0)]
 
 
 RUN_ALL_ONLY: Final = frozenset((b"WATCH", b"EXEC"))

@@ -172,9 +172,7 @@ def format_double(value: float) -> bytes:
         return b"inf" if value > 0 else b"-inf"
     if math.isnan(value):
         return b"nan"
-    if value.is_integer() and abs(value) < 2**53:
-        return b"-0" if value == 0 and math.copysign(1, value) < 0 else b"%d" % int(value)
-    return repr(value).encode()
+    return repr(value).removesuffix(".0").encode()
 
 
 # --- between nodes -----------------------------------------------------------------------------

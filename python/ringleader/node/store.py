@@ -274,7 +274,9 @@ class Store:
         """`read` where some key may be due."""
         self.clock = clock
         command = find(args[0])
-        keys = keys_of(command, args) if command is not None else []
+        if command is None or command.is_write:
+            return self._read(args)
+        keys = keys_of(command, args)
         if not keys:
             self.hide_ms = clock
             try:
@@ -328,17 +330,13 @@ class Store:
             return 0
         return sum(moment <= self.hide_ms for moment in self.expires.values())
 
-    def count_keys_in_slot(self, slot: int) -> int:
-        """Keys of a slot; O(keys)."""
-        return int((redis_slot_column(list(self.data)) == slot).sum()) if self.data else 0
-
-    def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
-        """At most `count` keys of a slot; O(keys)."""
-        if not self.data or count <= 0:
+    def keys_in_slot(self, slot: int) -> list[bytes]:
+        """The keys of a slot that the reader of this moment may see; O(keys)."""
+        if not self.data:
             return []
         keys = list(self.data)
-        places = (redis_slot_column(keys) == slot).nonzero()[0]
-        return [keys[place] for place in places[:count].tolist()]
+        found = [keys[place] for place in (redis_slot_column(keys) == slot).nonzero()[0].tolist()]
+        return [key for key in found if not self.is_hidden(key)]
 
     def scan_index(self) -> ScanIndex:
         """The order of SCAN; O(keys log keys) when it has to be made."""
