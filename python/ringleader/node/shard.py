@@ -34,6 +34,7 @@ from ringleader.limits import (
     BATCH_BYTES,
     SHARD_BATCH_COMMANDS_MAX,
     SHARD_BATCHES_MAX,
+    SHARD_GATHER_S,
     SHARD_PROBE_S,
     SHARD_QUEUE_COMMANDS_MAX,
 )
@@ -168,6 +169,7 @@ class Shard:
         self.sequence = 0
         self.settled = 0
         self.inflight = 0
+        self._proposed_s = 0.0
         self.reads = 0
         self.stale_reads = 0
         self.fresh_s = -1e18
@@ -232,15 +234,29 @@ class Shard:
         self.reads += 1
         return self._read_here(args)
 
-    def flush(self) -> None:
-        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end."""
-        while self._commands and self.inflight < SHARD_BATCHES_MAX:
-            self._propose()
+    def flush(self) -> bool:
+        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end.
+
+        While a batch is under way, the next one gathers commands until that one ends, or for
+        `SHARD_GATHER_S`: what a batch costs is shared by more of them, and over long ways batches
+        follow each other closely all the same.
+
+        Returns:
+            Whether something is left, to be flushed again after that time.
+        """
         if self._reads:
             reads, self._reads = self._reads, []
             self.driver.read(lambda outcome: self._read_all(reads, outcome))
+        now_s = self.clock.now_s()
+        while self._commands:
+            if self.inflight and (
+                self.inflight >= SHARD_BATCHES_MAX or now_s < self._proposed_s + SHARD_GATHER_S
+            ):
+                return True
+            self._propose(now_s)
+        return False
 
-    def _propose(self) -> None:
+    def _propose(self, now_s: float) -> None:
         count = min(len(self._commands), SHARD_BATCH_COMMANDS_MAX)
         if count == len(self._commands):
             commands, self._commands = self._commands, []
@@ -258,7 +274,8 @@ class Shard:
         self.inflight += 1
         self.store.answering = True
         last = self.sequence - len(self._commands)
-        batch = _Batch(self, commands, waiters, last, self.clock.now_s())
+        self._proposed_s = now_s
+        batch = _Batch(self, commands, waiters, last, now_s)
         self.driver.propose((payload,), batch.done)
 
     def _read_all(self, reads: Sequence[tuple[Command, Args, Waiter]], outcome: Outcome) -> None:
