@@ -400,12 +400,9 @@ class Directory:
 
     def _release(self) -> None:
         """Close all descriptors."""
-        for file in self._files.values():
+        under_way = {file for file, _, _ in self._jobs.values() if file is not None}
+        for file in {*self._files.values(), *under_way}:
             os.close(file.fd)
-        for file, _, _ in self._jobs.values():
-            if file is not None and file.closes and file.fd >= 0:
-                os.close(file.fd)
-                file.fd = -1
         self._files.clear()
         self._jobs.clear()
         if self._making is not None:
