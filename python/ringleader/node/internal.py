@@ -67,6 +67,9 @@ def watch(store: Store, args: list[bytes]) -> Reply:
     fresh = {key for key in args[1:] if key not in armed}
     if len(armed) + len(fresh) > WATCHED_KEYS_MAX:
         raise CommandError(f"ERR too many keys are watched, {WATCHED_KEYS_MAX} at most")
+    if fresh:
+        # Nobody saw what became of them before: a version of then is void.
+        store.mark += 1
     for key in args[1:]:
         if key in fresh:
             armed[key] = store.mark

@@ -101,7 +101,7 @@ def set_(store: Store, args: list[bytes]) -> Reply:
         or (condition == b"IFEQ" and old != match)
     ):
         return old if gets else None
-    if keeps:
+    if keeps or moment:
         store.put(key, value)
     else:
         store.set(key, value)
@@ -119,7 +119,7 @@ def setnx(store: Store, args: list[bytes]) -> Reply:
 
 def _set_for(store: Store, args: list[bytes], unit_ms: int) -> Reply:
     moment = expiry(store, args, args[2], False, unit_ms)
-    store.set(args[1], args[3])
+    store.put(args[1], args[3])
     store.expire_at(args[1], moment)
     return OK
 
