@@ -207,7 +207,9 @@ def _to_wire(value: Reply) -> Any:
     if kind is list or kind is tuple:
         return [item if item.__class__ in _PLAIN else _to_wire(item) for item in value]
     if kind is dict:
-        return {key: _to_wire(item) for key, item in value.items()}
+        return {
+            key: item if item.__class__ in _PLAIN else _to_wire(item) for key, item in value.items()
+        }
     if kind is ReplyError:
         return _Ext(_EXT_ERROR, value.text.encode(errors="surrogateescape"))
     if value is NULL_ARRAY:

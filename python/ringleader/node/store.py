@@ -18,7 +18,6 @@ whose items count only while they agree with that dict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, final
 
@@ -27,7 +26,7 @@ import msgspec
 from ringleader.errors import FormatError, VersionError
 from ringleader.hashing import redis_slot_column
 from ringleader.kernels import hashing
-from ringleader.limits import BATCH_COMMANDS_MAX, CLOCK_MS_MAX
+from ringleader.node.batches import BAD_BATCH, Now, decode_batch, decoded, encode_batch
 from ringleader.node.commands import KNOWN, Command, find, keys_of
 from ringleader.node.internal import RUN_ALL_ONLY
 from ringleader.node.replies import CommandError, Reply, ReplyError
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ringleader.consensus.ready import SnapshotSource
+
+__all__ = ["Store", "Value", "decode_batch", "encode_batch"]
 
 Value: TypeAlias = "bytes | dict[bytes, bytes]"
 
@@ -51,38 +52,6 @@ KEY_OVERHEAD_BYTES: Final = 120
 FIELD_OVERHEAD_BYTES: Final = 120
 HASH_OVERHEAD_BYTES: Final = 200
 
-# --- batches -----------------------------------------------------------------------------------
-
-_Args = Annotated[list[bytes], msgspec.Meta(min_length=1)]
-_Commands = Annotated[list[_Args], msgspec.Meta(max_length=BATCH_COMMANDS_MAX)]
-_Now = Annotated[int, msgspec.Meta(ge=0, le=CLOCK_MS_MAX)]
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_batch = msgspec.msgpack.Decoder(tuple[_Now, _Commands]).decode
-
-
-def encode_batch(now_ms: int, commands: Sequence[Sequence[bytes]]) -> bytes:
-    """The payload of one log entry.
-
-    Args:
-        now_ms: the leader's clock, in ms since 1970, 0 ... `CLOCK_MS_MAX`.
-        commands: each with all its arguments, the name first; none at all: time passes.
-    """
-    return _encode((now_ms, commands))
-
-
-def decode_batch(payload: bytes) -> tuple[int, list[list[bytes]]]:
-    """What `encode_batch` made a payload of.
-
-    Raises:
-        FormatError: it is no batch, or exceeds `ringleader.limits`.
-    """
-    try:
-        return _decode_batch(payload)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise FormatError(f"no batch of commands: {error}") from None
-
-
 # --- snapshots ---------------------------------------------------------------------------------
 
 #: What a snapshot begins with; then its version, one byte, and the CRC32C of what follows.
@@ -92,7 +61,7 @@ _HEAD_BYTES: Final = len(SNAPSHOT_MAGIC) + 1 + 4
 
 
 class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    now: _Now
+    now: Now
     applied: Annotated[int, msgspec.Meta(ge=0)]
     mark: Annotated[int, msgspec.Meta(ge=0)]
     data: dict[bytes, bytes | dict[bytes, bytes]]
@@ -101,6 +70,7 @@ class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     armed_until: dict[bytes, int]
 
 
+_encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(_State).decode
 
 
@@ -169,8 +139,8 @@ class Store:
     def _apply_entry(self, index: int, payload: bytes) -> list[Reply] | None:
         self.applied = index
         try:
-            now, commands = _decode_batch(payload)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+            now, commands = decoded(payload)
+        except BAD_BATCH:
             self.faults += 1
             return [ReplyError("ERR the log entry is no batch of commands")]
         if now > self.now:
@@ -492,12 +462,9 @@ class Store:
             self.armed,
             self.armed_until,
         )
-        out = bytearray(SNAPSHOT_MAGIC)
-        out.append(SNAPSHOT_VERSION)
         body = _encode(state)
-        out += hashing.crc32c(body).to_bytes(4, "little")
-        out += body
-        return bytes(out)
+        checksum = hashing.crc32c(body).to_bytes(4, "little")
+        return b"".join((SNAPSHOT_MAGIC, bytes([SNAPSHOT_VERSION]), checksum, body))
 
     def restore(self, source: SnapshotSource) -> None:
         """Replace the state by that of a snapshot.
@@ -520,7 +487,7 @@ class Store:
             raise FormatError("a damaged snapshot: its checksum is wrong")
         try:
             state = _decode_state(body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except BAD_BATCH as error:
             raise FormatError(f"no snapshot of a store: {error}") from None
         _check_state(state)
         self.now = self.clock = state.now
