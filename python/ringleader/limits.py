@@ -259,6 +259,9 @@ WATCH_MS: Final = 60_000
 CLOCK_MS_MAX: Final = 2**48 - 1
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
+#: A pattern of KEYS or SCAN, and how many of them are kept translated.
+PATTERN_BYTES_MAX: Final = 4096
+PATTERNS_KEPT_MAX: Final = 256
 #: Keys that SCAN looks at in one call, whatever COUNT says.
 SCAN_COUNT_MAX: Final = 2**20
 
