@@ -29,6 +29,7 @@ from typing import Any, Protocol
 import hiredis
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LAUNCH = Path(__file__).resolve().with_name("launch.py")
 #: Until a cluster serves; a busy machine takes a while to start so many interpreters.
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
@@ -36,7 +37,6 @@ CALL_SECONDS_MAX = 10.0
 #: Ports below those that the system gives to outgoing connections.
 PORT_MIN, PORT_MAX = 12_000, 31_000
 LOG_LINES_SHOWN = 30
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWNET = 0x40000000
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -239,15 +239,19 @@ class Cluster:
             with node.log.open("ab") as log:
                 log.write(b"--- life %d\n" % node.lives)
                 log.flush()
+                namespace = self.network.namespace(node.dc) if self.network else -1
                 node.process = subprocess.Popen(
-                    self.command(node),
+                    [
+                        *(sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid())),
+                        *(str(namespace), *self.command(node)),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=self.directory,
                     env=self._environment(),
                     start_new_session=True,
-                    preexec_fn=self._before_exec(node),
+                    pass_fds=[namespace] if namespace >= 0 else [],
                 )
 
     def command(self, node: Node) -> list[str]:
@@ -259,19 +263,6 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         path = [str(ROOT / "python"), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **self.environment}
-
-    def _before_exec(self, node: Node) -> Callable[[], None]:
-        namespace = self.network.namespace(node.dc) if self.network else None
-        parent = os.getpid()
-
-        def before_exec() -> None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-            if namespace is not None and libc.setns(namespace, _CLONE_NEWNET) != 0:
-                os._exit(2)
-
-        return before_exec
 
     def wait_ready(self, *names: str, seconds: float = START_SECONDS_MAX) -> None:
         """Until each of these nodes (all by default) knows a leader of every shard."""
