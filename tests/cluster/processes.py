@@ -162,7 +162,7 @@ def _toml(value: object) -> str:
     raise TypeError(f"no TOML for {value!r}")
 
 
-@dataclass
+@dataclass(eq=False)
 class Cluster:
     """A cluster's configuration and processes.
 
@@ -182,6 +182,7 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _living.append(self)
         self.directory.mkdir(parents=True, exist_ok=True)
         count = sum(self.dcs.values())
         ports = iter(free_ports(3 * count))
@@ -325,6 +326,8 @@ class Cluster:
     def close(self) -> None:
         """Kill what still runs."""
         self.kill()
+        if self in _living:
+            _living.remove(self)
 
     # --- talking to it ---------------------------------------------------------------------------
 
@@ -411,9 +414,17 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if error is not None and not isinstance(error, GeneratorExit):
             error.add_note(self.logs())
         self.close()
+
+
+_living: list[Cluster] = []
+
+
+def living() -> list[Cluster]:
+    """The clusters that were made and not closed."""
+    return list(_living)
 
 
 def socket_in(namespace: int) -> socket.socket:
