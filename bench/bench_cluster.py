@@ -28,7 +28,7 @@ from bench.services import (
     Work,
     ZooKeeper,
     load_program,
-    on_real_disk,
+    real_disk,
 )
 
 FAILOVER_ROUNDS = scaled(5, 1)
@@ -39,8 +39,6 @@ RESTART_SECONDS_MAX = 5.0
 DATA_BYTES = RESTART_KEYS * (12 + 100)
 MEMORY_FACTOR_MAX = 2.5
 FAILOVER_SECONDS_MAX = 0.4
-#: Where the data lies; the system's folder of temporary files, unless that is in memory.
-FOLDERS = (Path(tempfile.gettempdir()), Path("/var/tmp"), Path.home())
 
 
 @dataclass
@@ -50,13 +48,6 @@ class Field:
     ours: Ringleader
     present: list[Service] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
-
-
-def real_disk() -> Path:
-    for folder in FOLDERS:
-        if on_real_disk(folder):
-            return folder
-    raise RuntimeError("no folder on a real disk was found")
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ TITLES = {
 #: Suites of services that run in processes of their own.
 SERVICES = {
     "cluster": "Whole clusters",
+    "wan": "Datacenters apart",
 }
 
 
@@ -100,10 +101,12 @@ def churns(run: dict[str, Any]) -> list[dict[str, Any]]:
     return [info["churn"] for info in infos if "churn" in info]
 
 
-def services(run: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """What the suites of services measured: "load" or "times"."""
+def services(run: dict[str, Any], kind: str, suite: str = "") -> list[dict[str, Any]]:
+    """What the suites of services measured, or one of them: "load" or "times"."""
     infos = [
-        benchmark["extra_info"] for benchmark in run["benchmarks"] if benchmark["suite"] in SERVICES
+        benchmark["extra_info"]
+        for benchmark in run["benchmarks"]
+        if benchmark["suite"] in SERVICES and suite in {"", benchmark["suite"]}
     ]
     return [info[key] for info in infos for key in info if key.startswith(kind)]
 
@@ -251,13 +254,15 @@ def times_rows(case: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def service_tables(run: dict[str, Any], table: Callable[[Row, Iterable[Row]], str]) -> list[str]:
+def service_tables(
+    run: dict[str, Any], suite: str, table: Callable[[Row, Iterable[Row]], str]
+) -> list[str]:
     tables = []
     for kind, head, rows_of in (
         ("load", LOAD_HEAD, load_rows),
         ("times", TIMES_HEAD, times_rows),
     ):
-        if rows := [row for case in services(run, kind) for row in rows_of(case)]:
+        if rows := [row for case in services(run, kind, suite) for row in rows_of(case)]:
             tables.append(table(head, rows))
     return tables
 
@@ -286,9 +291,9 @@ def as_text(run: dict[str, Any]) -> str:
         f"\nChurn: {churn['title']}\n\n{text_table(CHURN_HEAD, churn_rows(churn))}"
         for churn in churns(run)
     ]
-    tables = service_tables(run, text_table)
-    parts += [f"\n{title}" for title in SERVICES.values() if tables]
-    parts += [f"\n{table}" for table in tables]
+    for suite, title in SERVICES.items():
+        tables = service_tables(run, suite, text_table)
+        parts += [f"\n{title}\n\n{table}" for table in tables]
     if run["small"]:
         parts.append("\nA small run: it proves that the suites work; the times mean nothing.")
     goals = goal_rows(run)
@@ -367,8 +372,9 @@ def as_markdown(runs: Sequence[dict[str, Any]], plot: str | None) -> str:
         rows = [row for case in cases(run, suite) for row in case_rows(case)]
         if rows:
             parts += [f"### {title}", markdown_table(CASE_HEAD, rows)]
-    tables = service_tables(run, markdown_table)
-    parts += [f"### {title}" for title in SERVICES.values() if tables] + tables
+    for suite, title in SERVICES.items():
+        if tables := service_tables(run, suite, markdown_table):
+            parts += [f"### {title}", *tables]
     return "\n\n".join(parts)
 
 

@@ -10,20 +10,23 @@ ZooKeeper's writes and synced reads too, reads that may be stale at all members.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cluster.processes import Cluster, free_ports, wait_until
+from cluster.processes import Cluster, free_ports, inside, socket_in, wait_until
+from cluster.wan import Wan
 
 from bench import yardstick
 from bench.cases import SMALL, scaled
@@ -35,6 +38,8 @@ ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 START_SECONDS_MAX = 60.0
 #: How long a store may take to get over the loss of its leader.
 PAUSE_SECONDS_MAX = 15.0
+#: How long it is written to before.
+WARM_SECONDS = 1.0
 
 Operation = Literal["put", "get", "local"]
 
@@ -80,26 +85,30 @@ def load_program() -> Path:
 
 
 def run_load(
-    protocol: str, endpoints: Sequence[str], work: Work, count: int, *, operation: str = ""
+    protocol: str,
+    endpoints: Sequence[str],
+    work: Work,
+    count: int,
+    *,
+    operation: str = "",
+    place: Place | None = None,
 ) -> Sample:
     """One run of bench/load.c.
 
     Raises:
         RuntimeError: it broke off.
     """
-    done = subprocess.run(
-        [
-            *(str(load_program()), protocol, ",".join(endpoints), str(work.connections)),
-            *(str(count), operation or work.operation, str(VALUE_BYTES)),
-            *(str(KEYS if operation != "fill" else count), str(work.depth)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip() or f"load ended with {done.returncode}")
-    said = json.loads(done.stdout)
+    command = [
+        *(str(load_program()), protocol, ",".join(endpoints), str(work.connections)),
+        *(str(count), operation or work.operation, str(VALUE_BYTES)),
+        *(str(KEYS if operation != "fill" else count), str(work.depth)),
+    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with (place or HERE).popen(command, **pipes) as process:
+        output, complaint = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(complaint.strip() or f"load ended with {process.returncode}")
+    said = json.loads(output)
     return Sample(
         said["count"] / said["seconds"], said["p50_us"] / 1e3, said["p99_us"] / 1e3, said["failed"]
     )
@@ -128,6 +137,28 @@ def run_redis_benchmark(port: int, work: Work, count: int, *extra: str) -> Sampl
         if fields[0] == test.upper():
             return Sample(float(fields[1]), float(fields[4]), float(fields[6]), 0)
     raise RuntimeError(f"redis-benchmark: {(done.stderr or done.stdout).strip()[-300:]}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a client is: on this machine's loopback, or in a datacenter of an emulated network."""
+
+    network: Wan | None = None
+    dc: str = ""
+
+    @property
+    def namespace(self) -> int:
+        return self.network.namespace(self.dc) if self.network else -1
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        fds = [self.namespace] if self.network else []
+        return subprocess.Popen([*inside(self.namespace), *command], pass_fds=fds, **options)
+
+    def socket(self) -> socket.socket:
+        return socket_in(self.namespace) if self.network else socket.socket()
+
+
+HERE = Place()
 
 
 class Service:
@@ -202,24 +233,23 @@ def resident_bytes(pid: int) -> int:
 def pause_after(
     protocol: str,
     endpoints: Sequence[str],
-    kill: Callable[[], object],
+    strike: Callable[[], object],
     *,
-    warm_seconds: float = 1.0,
+    place: Place | None = None,
+    settle_seconds: float = 0.03,
 ) -> float:
-    """Seconds from `kill` to the next acknowledged write at `endpoints`, one key written all along.
+    """Seconds from `strike` to the next acknowledged write at `endpoints`, of one key that is
+    written all along.  Answers within `settle_seconds` of it were on their way before.
 
     Raises:
         RuntimeError: no write was acknowledged before it, or none for a long time after.
     """
-    with subprocess.Popen(
-        [
-            *(str(load_program()), protocol, ",".join(endpoints), str(len(endpoints))),
-            *("0", "probe", str(VALUE_BYTES), "1"),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as probe:
+    command = [
+        *(str(load_program()), protocol, ",".join(endpoints), str(len(endpoints))),
+        *("0", "probe", str(VALUE_BYTES), "1"),
+    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (place or HERE).popen(command, **pipes) as probe:
         assert probe.stdout is not None
         assert probe.stdin is not None
         os.set_blocking(probe.stdout.fileno(), False)
@@ -230,26 +260,26 @@ def pause_after(
             while line := probe.stdout.readline():
                 times.append(float(line))
 
-        until = time.monotonic() + warm_seconds
+        until = time.monotonic() + WARM_SECONDS
         while time.monotonic() < until:
             read()
             time.sleep(0.02)
         if not times:
             probe.stdin.close()
-            raise RuntimeError("no write was acknowledged before the kill")
-        kill()
-        killed = time.monotonic()
+            raise RuntimeError("no write was acknowledged before the strike")
+        strike()
+        struck = time.monotonic()
         # What the leader acknowledged before may still be on its way to the one who asked.
-        settled = killed + 0.03
-        while time.monotonic() < killed + PAUSE_SECONDS_MAX:
+        settled = struck + settle_seconds
+        while time.monotonic() < struck + PAUSE_SECONDS_MAX:
             read()
             after = [at for at in times if at > settled]
             if after:
                 probe.stdin.close()
-                return after[0] - killed
+                return after[0] - struck
             time.sleep(0.02)
         probe.stdin.close()
-    raise RuntimeError(f"no write was acknowledged within {PAUSE_SECONDS_MAX:g} s of the kill")
+    raise RuntimeError(f"no write was acknowledged within {PAUSE_SECONDS_MAX:g} s of the strike")
 
 
 class Ringleader(Service):
@@ -339,11 +369,21 @@ class OneNode(Service):
 
 
 class Etcd(Members):
+    """On this machine's loopback, or with a member in each datacenter of a network."""
+
     name = "etcd"
     note = "gRPC; local reads are serializable ones, unpipelined"
 
+    def __init__(self, network: Wan | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.ports: list[int] = []
+
     def missing(self) -> str | None:
         return _needs("etcd", "etcd-server")
+
+    def place(self, member: int) -> Place:
+        return Place(self.network, self.network.dcs[member]) if self.network else HERE
 
     def start(self, directory: Path) -> None:
         self.directory = directory
@@ -352,34 +392,79 @@ class Etcd(Members):
         for member in range(self.member_count):
             self.launch(member)
         wait_until(lambda: self.leader() is not None, "etcd serves", START_SECONDS_MAX)
-        run_load("grpc", [self._at(0)], Work("put", 64), KEYS, operation="fill")
+        at = [self.endpoint(0)]
+        run_load("grpc", at, Work("put", 64), KEYS, operation="fill", place=self.place(0))
+
+    def launch(self, member: int) -> None:
+        folder = self.directory / f"member-{member}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log").open("ab") as log:
+            self._processes[member] = self.place(member).popen(
+                self.command(member), stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            )
+
+    def host(self, member: int) -> str:
+        return self.network.host(self.network.dcs[member], 0) if self.network else "127.0.0.1"
+
+    def endpoint(self, member: int) -> str:
+        return f"{self.host(member)}:{self.ports[member]}"
 
     def command(self, member: int) -> list[str]:
-        peers = ",".join(
-            f"m{number}=http://127.0.0.1:{port}" for number, port in enumerate(self._peer_ports)
-        )
-        client = f"http://127.0.0.1:{self.ports[member]}"
-        peer = f"http://127.0.0.1:{self._peer_ports[member]}"
+        peers = [
+            f"http://{self.host(number)}:{port}" for number, port in enumerate(self._peer_ports)
+        ]
+        cluster = ",".join(f"m{number}={peer}" for number, peer in enumerate(peers))
+        client = f"http://{self.endpoint(member)}"
         return [
             *("etcd", "--name", f"m{member}", "--data-dir", "data", "--log-level", "error"),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
-            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-            *("--initial-cluster", peers, "--initial-cluster-state", "new"),
+            *("--listen-peer-urls", peers[member]),
+            *("--initial-advertise-peer-urls", peers[member]),
+            *("--initial-cluster", cluster, "--initial-cluster-state", "new"),
         ]
 
-    def _at(self, member: int) -> str:
-        return f"127.0.0.1:{self.ports[member]}"
+    def post(self, member: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """JSON to a member and back.
+
+        Raises:
+            OSError, http.client.HTTPException, ValueError: it does not answer, or not with JSON.
+        """
+        connection = http.client.HTTPConnection(self.host(member), self.ports[member])
+        with closing(self.place(member).socket()) as sock:
+            sock.settimeout(5.0)
+            sock.connect((self.host(member), self.ports[member]))
+            connection.sock = sock
+            connection.request("POST", path, json.dumps(body))
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
+
+    def status(self, member: int) -> dict[str, Any]:
+        """Of a member; nothing when it does not answer."""
+        with suppress(OSError, ValueError, http.client.HTTPException):
+            return self.post(member, "/v3/maintenance/status", {})
+        return {}
 
     def leader(self) -> int | None:
         """The member that says that it leads."""
         for member, process in self._processes.items():
-            if process.poll() is not None:
-                continue
-            with suppress(OSError, ValueError, KeyError):
-                status = http_post(self.ports[member], "/v3/maintenance/status", {})
-                if status["header"]["member_id"] == status.get("leader"):
+            if process.poll() is None:
+                status = self.status(member)
+                if status.get("leader") and status["header"]["member_id"] == status["leader"]:
                     return member
         return None
+
+    def lead_from(self, member: int) -> None:
+        """Have this member lead."""
+
+        def leads() -> bool:
+            leader = self.leader()
+            if leader is None or leader == member:
+                return leader == member
+            to = self.status(member)["header"]["member_id"]
+            self.post(leader, "/v3/maintenance/transfer-leadership", {"targetID": to})
+            return False
+
+        wait_until(leads, "etcd leads from where it should", START_SECONDS_MAX, step=0.5)
 
     def load(self, work: Work, count: int) -> Sample | None:
         if work.depth > 1:
@@ -388,23 +473,25 @@ class Etcd(Members):
                 return None
             work = Work(work.operation, work.connections)
         if work.operation == "local":
-            return run_load("grpc", [self._at(m) for m in range(3)], work, count)
+            everywhere = [self.endpoint(member) for member in range(self.member_count)]
+            return run_load("grpc", everywhere, work, count)
+        leader = self._leads()
+        return run_load("grpc", [self.endpoint(leader)], work, count, place=self.place(leader))
+
+    def _leads(self) -> int:
         leader = self.leader()
         assert leader is not None, "etcd leads nowhere"
-        return run_load("grpc", [self._at(leader)], work, count)
+        return leader
 
     def fail_over(self) -> float | None:
-        leader = self.leader()
-        assert leader is not None, "etcd leads nowhere"
-        others = [self._at(m) for m in range(self.member_count) if m != leader]
+        leader = self._leads()
+        others = [self.endpoint(m) for m in range(self.member_count) if m != leader]
         pause = pause_after("grpc", others, lambda: self.kill(leader))
         self.launch(leader)
-        wait_until(lambda: self._healthy(leader), "etcd's member is back", START_SECONDS_MAX)
+        wait_until(
+            lambda: self.status(leader).get("leader"), "etcd's member is back", START_SECONDS_MAX
+        )
         return pause
-
-    def _healthy(self, member: int) -> bool:
-        status = http_post(self.ports[member], "/v3/maintenance/status", {})
-        return bool(status.get("leader"))
 
 
 class ZooKeeper(Members):
@@ -536,21 +623,6 @@ class RedisAlone(Members):
         return time.monotonic() - began, self.resident_bytes()[0]
 
 
-def http_post(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """JSON there and back.
-
-    Raises:
-        OSError, ValueError: nobody answers, or not with JSON.
-    """
-    import urllib.request
-
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=2) as answer:
-        return json.loads(answer.read())  # type: ignore[no-any-return]
-
-
 def _needs(program: str, package: str) -> str | None:
     if shutil.which(program) is None:
         return f"{program} is not installed (Debian: apt-get install {package})"
@@ -566,3 +638,15 @@ def on_real_disk(directory: Path) -> bool:
         check=False,
     )
     return said.stdout.strip() not in {"tmpfs", "ramfs"}
+
+
+def real_disk() -> Path:
+    """A folder for data that is not in memory.
+
+    Raises:
+        RuntimeError: none was found.
+    """
+    for folder in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path.home()):
+        if on_real_disk(folder):
+            return folder
+    raise RuntimeError("no folder on a real disk was found")

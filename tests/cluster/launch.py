@@ -23,7 +23,7 @@ def main() -> None:
             if libc.setns(int(namespace), _CLONE_NEWNET) != 0:
                 sys.exit(f"setns: {os.strerror(ctypes.get_errno())}")
             os.close(int(namespace))
-    os.execv(command[0], command)
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

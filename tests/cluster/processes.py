@@ -129,6 +129,14 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError("no free ports were found")
 
 
+def inside(namespace: int = -1) -> list[str]:
+    """What goes before a command that is to die with this process, and to run in a namespace.
+
+    The namespace's file descriptor has to be passed on (`pass_fds`).
+    """
+    return [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(namespace)]
+
+
 def wait_until(
     holds: Callable[[], Any], what: str, seconds: float = START_SECONDS_MAX, step: float = 0.05
 ) -> Any:
@@ -242,10 +250,7 @@ class Cluster:
                 log.flush()
                 namespace = self.network.namespace(node.dc) if self.network else -1
                 node.process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid())),
-                        *(str(namespace), *self.command(node)),
-                    ],
+                    [*inside(namespace), *self.command(node)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

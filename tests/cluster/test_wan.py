@@ -7,7 +7,6 @@ what it should from one that does not, however busy the machine is.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -43,8 +42,11 @@ def far(
             path,
             dcs=dict.fromkeys(DCS, 1),
             settings={
-                **{"shards": 2, "leaders": ["eu"], "replicas": dict.fromkeys(DCS, 1)},
-                **{"round_trips": expected, **settings},
+                "shards": 2,
+                "leaders": ["eu"],
+                "replicas": dict.fromkeys(DCS, 1),
+                "round_trips": expected,
+                **settings,
             },
             network=network,
         )
@@ -57,10 +59,9 @@ def far(
 
 
 @pytest.fixture(autouse=True)
-def _needs_namespaces() -> Iterator[None]:
+def _needs_namespaces() -> None:
     if reason := wan.missing():
         pytest.skip(reason)
-    yield
 
 
 def timed(cluster: Cluster, name: str, *command: str) -> list[float]:
