@@ -39,6 +39,8 @@ NEAREST_MS = 30
 CUT_MS = (30,) if SMALL else (30, 80, 150)
 CUT_ROUNDS = scaled(3, 1)
 CUT_SECONDS_MAX = 1.5
+#: After a round trip more, nothing that the leader did before the cut is on its way to a client.
+SETTLE_SECONDS = 0.05
 
 
 class Far(Service):
@@ -92,7 +94,7 @@ class Far(Service):
 
     def cut_off(self) -> float:
         """Cut eu off and heal: seconds from the cut to the next write from us."""
-        settle = self.network.links["eu", "us"].delay + 0.03
+        settle = 2 * self.network.links["eu", "us"].delay + SETTLE_SECONDS
         pause = pause_after(
             "resp",
             [self.endpoint("us"), self.endpoint("ap")],
@@ -117,7 +119,7 @@ class FarEtcd(Etcd):
     def cut_off(self) -> float:
         assert self.network is not None
         network = self.network
-        settle = network.links["eu", "us"].delay + 0.03
+        settle = 2 * network.links["eu", "us"].delay + SETTLE_SECONDS
         pause = pause_after(
             "grpc",
             [self.endpoint(1), self.endpoint(2)],
