@@ -19,7 +19,10 @@ from ringleader.cli.demo import demo
 from ringleader.cli.look import balance, plot
 from ringleader.cli.plan import plan
 from ringleader.cli.ring import ring
+from ringleader.cli.serve import serve
 from ringleader.cli.simulate import simulate
+from ringleader.cli.status import status
+from ringleader.cli.up import up
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -79,3 +82,6 @@ app.add_command(compare)
 compare.add_command(consensus)
 app.add_command(availability)
 app.add_command(simulate)
+app.add_command(up)
+app.add_command(serve)
+app.add_command(status)
