@@ -31,7 +31,6 @@ def serve(file: str, name: str, directory: str | None, check: bool, until_eof: b
     log; 2 refused to start, with the reason on standard error and nothing changed.
     """
     with needed("node", "a node"):
-        from ringleader.node import logs
         from ringleader.node.config import ClusterConfig
 
     config = ClusterConfig.load(file)
@@ -48,9 +47,6 @@ def serve(file: str, name: str, directory: str | None, check: bool, until_eof: b
             f"{node.listen}:{node.port}"
         )
         return
-    log = logs.configure(config.log_level, config.log_format, node=name)
-    for words in advice:
-        log.warning("the cluster file", advice=words)
     with needed("node", "a node"):
         from ringleader.node.serve import run
     if until_eof:

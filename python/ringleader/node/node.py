@@ -32,9 +32,9 @@ from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
 from ringleader.errors import StorageError
 from ringleader.limits import (
+    ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
-    ATTEND_PERIOD_S,
     ROUND_TRIP_PERIOD_S,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
@@ -47,9 +47,10 @@ from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
 from ringleader.node.metrics import Metrics
 from ringleader.node.peers import Peers
+from ringleader.node.requests import RequestLimits
 from ringleader.node.router import Router
 from ringleader.node.routing import Topology
-from ringleader.node.server import Server
+from ringleader.node.server import ClientSettings, Server
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store
 from ringleader.storage.directory import Directory
@@ -177,7 +178,27 @@ class Node:
         except BaseException:
             self.disk.close()
             raise
-        self.server = Server(config, self.router, self, logger=logger)
+        self.server = Server(
+            ClientSettings(
+                host=self.own.listen,
+                port=self.own.port,
+                password=config.password,
+                tls=tls.client_port(config.tls),
+                readonly_lag_s=config.readonly_bound_ms / 1000,
+                clients_max=config.limits.clients_max,
+                unanswered_max=config.limits.client_pending_max,
+                output_bytes_max=config.limits.client_output_bytes_max,
+                idle_s_max=config.limits.client_idle_s_max,
+                requests=RequestLimits(
+                    config.limits.command_args_max,
+                    config.limits.value_bytes_max,
+                    config.limits.command_bytes_max,
+                ),
+            ),
+            self.router,
+            self,
+            logger=logger,
+        )
 
     # --- assembly -------------------------------------------------------------------------------
 

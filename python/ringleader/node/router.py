@@ -229,9 +229,7 @@ class Router:
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
-        self.peers.call(
-            leader, Request(0, number, mode, errand.args, budget_ms), errand.answered
-        )
+        self.peers.call(leader, Request(0, number, mode, errand.args, budget_ms), errand.answered)
 
     def take_order(self) -> int:
         """The next errand's place."""

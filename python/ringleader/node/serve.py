@@ -43,7 +43,7 @@ def run(config: ClusterConfig, name: str, directory: Path | None = None) -> int:
 async def _serve(config: ClusterConfig, name: str, directory: Path) -> int:
     logger = logs.configure(config.log_level, config.log_format, node=name)
     for warning in config.warnings():
-        logger.warning(warning)
+        logger.warning("the cluster file", advice=warning)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
