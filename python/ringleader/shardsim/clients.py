@@ -260,6 +260,8 @@ class Turn:
         else:
             record.lag_us = None
             reply = shard.read(found, args, record)
+            if reply is PENDING:
+                connection[shard] = shard.frontier
         if reply is not PENDING:
             record.resolve(reply)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.ready import BytesSource, SnapshotSource
-from ringleader.node.shard import Shard, Waiter
+from ringleader.node.shard import Shard
 from ringleader.node.store import Store, decode_batch
 from ringleader.shardsim.mirror import Mirror, State
 from ringleader.sim.workload import USER_COMMAND
@@ -208,9 +208,10 @@ class WatchedDriver:
         wall_ms = watched.time.last_wall_ms
         if not wall_ms - 100 <= now <= wall_ms:
             watched.violate(16, f"proposes at {wall_ms} by its clock a batch of {now}")
-        records, watched.queue = watched.queue[: len(batch)], watched.queue[len(batch) :]
+        waiters = done.__self__.waiters if batch else []  # type: ignore[attr-defined]
+        records: list[Record] = list(waiters)
         if [record.args for record in records] != batch:
-            watched.violate(16, f"proposes {batch}, and {records} were given before")
+            watched.violate(15, f"proposes {batch}, and {records} wait for it")
         workload.batch_count += 1
         name = USER_COMMAND.pack(0, watched.node.number, workload.batch_count)
         workload.truth.batches[name] = (records, workload.cluster.clock.now_us)
@@ -229,9 +230,8 @@ class WatchedDriver:
 
 
 class WatchedShard(Shard):
-    """A shard in its surroundings; its own code, but that it tells what it queues.
+    """A shard in its surroundings; its own code.
 
-    queue       what was queued and is in no batch yet.
     under_way   batches with commands whose outcome is not known.
     overdue_us  since when, by true time, a key is due at this leader; None: there is none.
     """
@@ -241,7 +241,6 @@ class WatchedShard(Shard):
         self.node = node
         self.life = node.life
         self.time = time
-        self.queue: list[Record] = []
         self.under_way = 0
         self.flush_due = False
         self.overdue_us: int | None = None
@@ -266,13 +265,6 @@ class WatchedShard(Shard):
 
     def violate(self, number: int, text: str) -> None:
         self.workload.cluster.checker.violate(number, self.node.id, text)
-
-    def enqueue(self, args: list[bytes], waiter: Waiter) -> int:
-        number = super().enqueue(args, waiter)
-        if number:
-            record: Any = waiter
-            self.queue.append(record)
-        return number
 
     def check_counts(self) -> None:
         if self.inflight != self.under_way:
