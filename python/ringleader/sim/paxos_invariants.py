@@ -29,9 +29,7 @@ from ringleader.consensus.paxos.messages import (
     Nack,
     Prepare,
     Promise,
-    ReadReply,
     SnapshotPart,
-    TimeoutNow,
 )
 from ringleader.consensus.quorum import QuorumSystem, disjoint_pair
 from ringleader.consensus.ready import HardState, Ready, Snapshot
@@ -326,6 +324,7 @@ class PaxosChecker(Checker[PaxosShadow]):
     """See `Checker`."""
 
     invariants = INVARIANTS
+    place = "slot"
 
     def __init__(
         self,
@@ -356,12 +355,11 @@ class PaxosChecker(Checker[PaxosShadow]):
         #: (ballot, whom) -> the highest commit index of a question for its promise.
         self.asked: dict[tuple[int, NodeId], int] = {}
         self.phase_1: dict[int, _Phase1] = {}
-        self.leaders: dict[int, NodeId] = {}
         #: Ballot -> who said that it would promise.
         self.would: dict[int, int] = {}
         #: Ballots for which the leader before asked.
         self.transfers: set[int] = set()
-        self._sent = {
+        self._sent |= {
             Prepare: self._sent_prepare,
             Promise: self._sent_promise,
             Nack: self._sent_nack,
@@ -370,8 +368,6 @@ class PaxosChecker(Checker[PaxosShadow]):
             Fetch: self._sent_fetch,
             Learn: self._sent_learn,
             SnapshotPart: self._sent_snapshot_part,
-            TimeoutNow: self._sent_timeout_now,
-            ReadReply: self._sent_read_reply,
         }
 
     def _new_shadow(self, node: NodeId) -> PaxosShadow:
@@ -476,20 +472,14 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["restarts with writes under way"] += 1
             if any(not memory.holds(slot, word) for slot, word in under_way):
                 self.coverage["restarts that lost unsynced writes"] += 1
-        s.begin()
-        s.life += 1
-        s.up = True
+        self._begin_life(s, core, hard_state, snapshot_index)
         s.durable = memory
         s.written = memory.copy()
-        s.snapshot = snapshot_index
-        s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
         s.promise = hard_state.term
         for slot, word, _ in entries:  # they may have become durable without being confirmed
             self._vote(s, slot, word)
-        s.term, s.vote = core.term, core.vote
         s.last = len(memory.words) - 1
         s.commit = snapshot_index
-        s.applied = s.chain = 0
         self._check_committed(s, core.commit)
 
     def died(self, node: NodeId, core: Any) -> None:
@@ -778,13 +768,8 @@ class PaxosChecker(Checker[PaxosShadow]):
         if membership != self.config_of(index + 1) or membership != latest:
             self.violate(8, s.id, f"{snapshot!r}: after it comes {latest!r}")
 
-    def synced(self, node: NodeId, ready: Ready) -> None:
-        s = self.shadows[node]
-        if not s.pending or s.pending[0][0] is not ready:
-            if any(pending[0] is ready for pending in s.pending):
-                self.violate(6, node, f"{ready!r} is confirmed before what was written earlier")
-            return
-        _, write = s.pending.popleft()
+    def _synced(self, s: PaxosShadow, ready: Ready, pending: Any) -> None:
+        _, write = pending
         if ready.hard_state is not None:
             s.durable_term, s.durable_vote = ready.hard_state.term, ready.hard_state.vote
         durable = s.durable
@@ -798,7 +783,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             if slot > s.snapshot and word and not self._remembers(durable, slot, word & _TERM):
                 self.violate(
                     17,
-                    node,
+                    s.id,
                     f"had accepted slot {slot} in ballot {describe(word & _TERM)} and keeps "
                     f"{describe(durable.highest(slot))}",
                 )
@@ -1003,20 +988,6 @@ class PaxosChecker(Checker[PaxosShadow]):
             self._check_snapshot(s, 10, snapshot)
         self.coverage["snapshot chunks sent"] += 1
 
-    def _sent_timeout_now(self, s: PaxosShadow, core: Any, message: TimeoutNow) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
-        if self.leaders.get(message.term) != s.id:
-            self.violate(10, s.id, f"sends {message!r}, and leads no such ballot")
-        self.told.add((message.term, message.to))
-        self.coverage["transfers sent"] += 1
-
-    def _sent_read_reply(self, s: PaxosShadow, core: Any, message: ReadReply) -> None:
-        if message.index:
-            if message.term > s.durable_term:
-                self._not_durable(s, message)
-            self.coverage["read indices given to followers"] += 1
-
     # --- what the node says of itself --------------------------------------------------------
 
     def after(self, node: NodeId, core: Any) -> None:
@@ -1045,12 +1016,8 @@ class PaxosChecker(Checker[PaxosShadow]):
             self._check_committed(s, core.commit)
         if moved or core.membership is not s.membership:
             self._learn_membership(s, core)
-        stable = core.stable
-        if stable != s.stable:
-            s.stable = stable
-            durable, words = s.durable.words, s.written.words
-            if stable >= len(durable) or stable >= len(words) or durable[stable] != words[stable]:
-                self.violate(6, node, f"takes slot {stable} for durable; it is not on the disk")
+        if core.stable != s.stable:
+            self._learn_stable(s, core.stable, s.durable.words, s.written.words)
         if core.log.last != s.last:
             self.violate(
                 6,
@@ -1058,22 +1025,8 @@ class PaxosChecker(Checker[PaxosShadow]):
                 f"its log ends at {core.log.last}, but what it handed to the disk at {s.last}",
             )
 
-    def _learn_leader(self, s: PaxosShadow, core: Any) -> None:
-        if core.role == "leader" and s.leads != core.term:
-            self._learn_role(s, core)
-
-    def _learn_role(self, s: PaxosShadow, core: Any) -> None:
-        role = core.role
+    def _check_leader(self, s: PaxosShadow, core: Any) -> None:
         ballot = core.term
-        if role != "leader":
-            s.role = role
-            if s.leads == ballot > 0:
-                self.coverage["leaders that stepped down"] += 1
-            s.leads = 0
-            return
-        if s.leads == ballot:
-            return
-        s.role = role
         if owner_number(ballot) != number_of(s.id):
             self.violate(1, s.id, f"leads ballot {describe(ballot)}, which is not its own")
         if ballot in self.leaders:
@@ -1101,12 +1054,9 @@ class PaxosChecker(Checker[PaxosShadow]):
                     f"{membership!r}",
                 )
         self.leaders[ballot] = s.id
-        s.leads = ballot
-        self.coverage["elections won"] += 1
-        if ballot in self.transfers:
-            self.coverage["transfers completed"] += 1
-        if self.elected is not None:
-            self.elected()
+
+    def _was_told(self, s: PaxosShadow, term: int) -> bool:
+        return term in self.transfers
 
     def _check_committed(self, s: PaxosShadow, commit: int) -> None:
         """A node takes the slots up to `commit` for chosen (invariant 7)."""
