@@ -35,13 +35,13 @@ from ringleader.consensus.quorum import QuorumSystem, disjoint_pair
 from ringleader.consensus.ready import HardState, Ready, Snapshot
 from ringleader.sim.checker import (
     COMMON,
-    BaseShadow,
     Checker,
     Invariant,
     membership_of,
     read_block,
 )
 from ringleader.sim.clock import Clock
+from ringleader.sim.paxos_memory import Memory, PaxosShadow, Phase1, Slot, Value, Write
 
 _TERM = CONTROL_BIT - 1
 #: No honest run comes near so many slots beyond those that there are.
@@ -154,171 +154,6 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
 )
 
-#: Of an entry: whether it is a control entry, and its payload.
-Value = tuple[bool, bytes]
-
-
-class Slot:
-    """One slot of the group's history.
-
-    values          ballot -> the value that was proposed in it, or that is stamped with it where it
-                    was learned.
-    proposed        those of them in which its owner proposed it.
-    votes           ballot -> who has accepted in it, durably: bits by node.
-    value, ballot   what is chosen, and the lowest ballot in which it is; None and 0.
-    """
-
-    __slots__ = ("ballot", "proposed", "value", "values", "votes")
-
-    def __init__(self) -> None:
-        self.values: dict[int, Value] = {}
-        self.proposed: set[int] = set()
-        self.votes: dict[int, int] = {}
-        self.value: Value | None = None
-        self.ballot = 0
-
-
-class _Phase1:
-    """What was promised to one ballot.
-
-    reports         promiser -> of each of its complete answers, slot -> the highest ballot in which
-                    it has accepted there.
-    mask            who has promised, as bits.
-    last            the highest slot that any of them reported.
-    free            of the configurations, those whose election quorum has promised.
-    """
-
-    __slots__ = ("free", "last", "mask", "reports")
-
-    def __init__(self) -> None:
-        self.reports: dict[NodeId, list[dict[int, int]]] = {}
-        self.mask = 0
-        self.last = 0
-        self.free: set[Membership] = set()
-
-    def add(self, node: int, report: dict[int, int]) -> None:
-        self.reports.setdefault(node, []).append(report)
-        self.mask |= 1 << node
-        self.last = max([self.last, *report])
-
-
-class _Write:
-    """What one `Ready` does to the entries on disk."""
-
-    __slots__ = ("aside", "clears", "first", "ready", "snapshot", "words")
-
-    def __init__(self, ready: Ready) -> None:
-        self.ready = ready
-        self.clears = ready.clears_aside
-        self.aside: list[tuple[int, int]] = []
-        self.snapshot = ready.snapshot.index if ready.snapshot is not None else 0
-        self.first = 0
-        self.words: list[int] = []
-
-
-class Memory:
-    """The entries of an acceptor: what stands in its log and beside it.
-
-    words       by slot: the word of the column of terms; 0 where a snapshot covers it.
-    aside       slot -> the words of what stands aside there.
-    """
-
-    __slots__ = ("aside", "words")
-
-    def __init__(self) -> None:
-        self.words: list[int] = [0]
-        self.aside: dict[int, set[int]] = {}
-
-    def copy(self) -> Memory:
-        other = Memory()
-        other.words = self.words[:]
-        other.aside = {slot: {*words} for slot, words in self.aside.items()}
-        return other
-
-    def highest(self, slot: int) -> int:
-        """The highest ballot in which it is accepted there; 0: none."""
-        ballot = self.words[slot] & _TERM if slot < len(self.words) else 0
-        if slot in self.aside:
-            ballot = max(ballot, *(word & _TERM for word in self.aside[slot]))
-        return ballot
-
-    def holds(self, slot: int, word: int) -> bool:
-        return (slot < len(self.words) and self.words[slot] == word) or (
-            word in self.aside.get(slot, ())
-        )
-
-    def slots(self, after: int) -> set[int]:
-        """All in which something is accepted, after one of them."""
-        found = {slot for slot in self.aside if slot > after}
-        words = self.words
-        found.update(slot for slot in range(after + 1, len(words)) if words[slot])
-        return found
-
-    def put(self, write: _Write) -> list[tuple[int, int]]:
-        """Do what a `Ready` does, in its order; the (slot, word) that are gone."""
-        gone: list[tuple[int, int]] = []
-        words = self.words
-        if write.clears:
-            gone += [(slot, word) for slot, some in self.aside.items() for word in some]
-            self.aside.clear()
-        for slot, word in write.aside:
-            self.aside.setdefault(slot, set()).add(word)
-        if write.snapshot:
-            first = write.snapshot + 1
-            gone += enumerate(words[first:], first)
-            del words[first:]
-            words += [0] * (first - len(words))
-        if write.first:
-            first = write.first
-            if first < len(words):
-                gone += enumerate(words[first:], first)
-                del words[first:]
-            words += write.words
-        return gone
-
-
-class PaxosShadow(BaseShadow):
-    """What the checker knows of one node; see `BaseShadow`.
-
-    written         what it has handed to its disk.  Advanced by `wrote`.
-    durable         the same for the disk.  Advanced by `synced`.
-    promise         the highest promise that was handed to the disk.
-    bit             it, in a set of acceptors.
-    pending         (ready, _Write).
-    loaded          what the disk gave back when this life began.
-    probe           the last ballot that it asked about by a probe.
-    claimed         (ballot, first, last): the last acceptance that it told, which is true.
-    shown           the last block that it sent as a proposal, which is checked.
-    parts           the promise that it is telling: ballot and attempt, and the blocks so far.
-    """
-
-    __slots__ = (
-        "bit",
-        "claimed",
-        "durable",
-        "loaded",
-        "parts",
-        "probe",
-        "promise",
-        "shown",
-        "written",
-    )
-
-    def __init__(self, node: NodeId) -> None:
-        self.bit = 1 << int(node)
-        self.written = Memory()
-        self.durable = Memory()
-        self.promise = 0
-        self.loaded: tuple[Memory, list[tuple[int, int, bytes]], int] = (Memory(), [], 0)
-        super().__init__(node)
-
-    def begin(self) -> None:
-        super().begin()
-        self.probe = 0
-        self.claimed = (0, 0, 0)
-        self.shown: Block | None = None
-        self.parts: tuple[int, int, list[Block]] = (0, 0, [])
-
 
 class PaxosChecker(Checker[PaxosShadow]):
     """See `Checker`."""
@@ -354,7 +189,7 @@ class PaxosChecker(Checker[PaxosShadow]):
         self.prepared: dict[int, tuple[NodeId, int]] = {}
         #: (ballot, whom) -> the highest commit index of a question for its promise.
         self.asked: dict[tuple[int, NodeId], int] = {}
-        self.phase_1: dict[int, _Phase1] = {}
+        self.phase_1: dict[int, Phase1] = {}
         #: Ballot -> who said that it would promise.
         self.would: dict[int, int] = {}
         #: Ballots for which the leader before asked.
@@ -720,7 +555,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["snapshot chunks kept"] += 1
         if not ready.writes:
             return
-        write = _Write(ready)
+        write = Write(ready)
         s.pending.append((ready, write))
         block = ready.block
         if block is None and ready.aside is None and ready.snapshot is None:
@@ -885,10 +720,10 @@ class PaxosChecker(Checker[PaxosShadow]):
                 )
         self._phase_1(ballot).add(int(s.id), report)
 
-    def _phase_1(self, ballot: int) -> _Phase1:
+    def _phase_1(self, ballot: int) -> Phase1:
         found = self.phase_1.get(ballot)
         if found is None:
-            found = self.phase_1[ballot] = _Phase1()
+            found = self.phase_1[ballot] = Phase1()
         return found
 
     def _sent_nack(self, s: PaxosShadow, core: Any, message: Nack) -> None:
