@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_checks import kinds_of
 from paxos_group import accepted, answer, b, elect, heartbeat, packed, paxos, prepare, promise, work
 
 from ringleader import kernels
@@ -211,18 +212,10 @@ def _impossible() -> list[Any]:
     return cases
 
 
-def kinds_of_paxos() -> set[type]:
-    return {
-        kind
-        for kind in Message.__subclasses__()
-        if kind.__name__ in messages.__all__ and getattr(messages, kind.__name__) is kind
-    }
-
-
 def test_every_field_has_impossible_values_or_none() -> None:
     named = {field for template in templates() for field in type(template).FIELDS}
     assert named == set(IMPOSSIBLE)
-    assert {type(template) for template in templates()} == kinds_of_paxos()
+    assert {type(template) for template in templates()} == kinds_of(messages)
 
 
 @pytest.mark.parametrize("role", CAST)
@@ -485,7 +478,7 @@ def nearly_honest(draw: st.DrawFn) -> Any:
 MESSAGES = st.one_of(
     [
         st.builds(kind, **{field: FIELDS[field] for field in kind.FIELDS})
-        for kind in sorted(kinds_of_paxos(), key=lambda kind: kind.__name__)
+        for kind in sorted(kinds_of(messages), key=lambda kind: kind.__name__)
     ]
     + [nearly_honest()] * 4
 )
