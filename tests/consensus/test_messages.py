@@ -11,10 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from core_group import answer, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_checks import kinds_of
-from raft_group import Group, answer, elect, raft, work
+from raft_group import Group, elect, raft
 
 from ringleader import kernels
 from ringleader.consensus.log import Block

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from raft_group import Group, acknowledge, elect, raft, stored, work
+from core_group import work
+from raft_group import Group, acknowledge, elect, raft, stored
 
 from ringleader.consensus.log import Log
 from ringleader.consensus.membership import ConfChange, Membership

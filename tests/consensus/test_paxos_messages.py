@@ -11,10 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from core_group import answer, work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_checks import kinds_of
-from paxos_group import accepted, answer, b, elect, heartbeat, packed, paxos, prepare, promise, work
+from paxos_group import accepted, b, elect, heartbeat, packed, paxos, prepare, promise
 
 from ringleader import kernels
 from ringleader.consensus.log import Block

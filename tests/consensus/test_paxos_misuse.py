@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from paxos_group import PLAIN, accepted, b, heartbeat, leading, packed, paxos, work
+from core_group import work
+from paxos_group import PLAIN, accepted, b, heartbeat, leading, packed, paxos
 
 from ringleader.consensus.log import Log
 from ringleader.consensus.membership import ConfChange, Membership
