@@ -85,6 +85,16 @@ def acknowledge(core: Raft, sender: int, match: int | None = None) -> list[Any]:
     return answer(core, messages.AppendReply(sender, core.id, core.term, match, core.round))
 
 
+def leading(config: Config) -> Raft:
+    """A leader with nothing left to do."""
+    core = raft(config=config)
+    elect(core)
+    acknowledge(core, 2)
+    acknowledge(core, 3)
+    assert core.commit == 1
+    return core
+
+
 class Group(CoreGroup[Raft]):
     def __init__(self, size: int = 3, config: Config = PLAIN, **logs: list[int]) -> None:
         super().__init__(size, config, {int(name[3:]): stored(log) for name, log in logs.items()})
