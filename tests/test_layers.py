@@ -61,7 +61,7 @@ OUTSIDE: dict[str, set[str]] = {
     "_reference": {"numpy", "pyarrow", "typing_extensions"},  # the last for type checkers only
     "kernels": set(),
     "node": {"hiredis", "msgspec", "prometheus_client", "structlog", "uvloop"},
-    "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib"},
+    "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib", "hiredis", "redis", "uvloop"},
 }
 C_MAY_KNOW_PYTHON = re.compile(r"Python\.h|PyObject|numpy/")
 

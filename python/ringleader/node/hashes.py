@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ringleader.node import strings
 from ringleader.node.numbers import parse_int
 from ringleader.node.replies import INT64_MAX, INT64_MIN, OK, CommandError, Reply
-from ringleader.node.strings import OVERFLOW, integer, sum_of_floats, wrong_arity
+from ringleader.node.strings import OVERFLOW, integer, long_double, sum_of_floats, wrong_arity
 
 if TYPE_CHECKING:
     from ringleader.node.store import Store
@@ -110,8 +111,11 @@ def hincrby(store: Store, args: list[bytes]) -> Reply:
 
 
 def hincrbyfloat(store: Store, args: list[bytes]) -> Reply:
+    amount = long_double(args[3], strings.NOT_FLOAT)
+    if amount is None:
+        raise CommandError("ERR value is NaN or Infinity")
     old = (store.hash(args[1]) or {}).get(args[2])
-    total = sum_of_floats(old, args[3], NOT_FLOAT)
+    total = sum_of_floats(long_double(old, NOT_FLOAT) if old is not None else (0, 0), amount)
     store.put_field(store.hash_to_write(args[1]), args[2], total)
     store.touched(args[1])
     return total

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ringleader.limits import STORE_VALUE_BYTES_MAX
 from ringleader.node.numbers import (
+    LongDouble,
     add_long_doubles,
     format_long_double,
     parse_int,
@@ -87,7 +88,7 @@ def set_(store: Store, args: list[bytes]) -> Reply:
             gets = True
         elif option == b"KEEPTTL" and time is None:
             keeps = True
-        elif option in _TIMES and time is None and not keeps and at < count:
+        elif option in _TIMES and time in (None, option) and not keeps and at < count:
             time, text = option, args[at]
             at += 1
         else:
@@ -100,7 +101,7 @@ def set_(store: Store, args: list[bytes]) -> Reply:
         or (condition == b"IFEQ" and old != match)
     ):
         return old if gets else None
-    if keeps:
+    if keeps or moment:
         store.put(key, value)
     else:
         store.set(key, value)
@@ -118,7 +119,7 @@ def setnx(store: Store, args: list[bytes]) -> Reply:
 
 def _set_for(store: Store, args: list[bytes], unit_ms: int) -> Reply:
     moment = expiry(store, args, args[2], False, unit_ms)
-    store.set(args[1], args[3])
+    store.put(args[1], args[3])
     store.expire_at(args[1], moment)
     return OK
 
@@ -156,7 +157,7 @@ def getex(store: Store, args: list[bytes]) -> Reply:
         at += 1
         if option == b"PERSIST" and time in (None, option):
             time = option
-        elif option in _TIMES and time is None and at < count:
+        elif option in _TIMES and time in (None, option) and at < count:
             time, text = option, args[at]
             at += 1
         else:
@@ -206,8 +207,15 @@ def delifeq(store: Store, args: list[bytes]) -> Reply:
 
 
 def _add(store: Store, key: bytes, amount: int) -> Reply:
-    old = store.string(key)
-    total = (integer(old) if old is not None else 0) + amount
+    old = store.data.get(key)
+    if old is None:
+        total = amount
+    else:
+        start = parse_int(old) if old.__class__ is bytes else None
+        if start is None:
+            store.string(key)  # which refuses a hash in words of its own
+            raise CommandError(NOT_INTEGER)
+        total = start + amount
     if not INT64_MIN <= total <= INT64_MAX:
         raise CommandError(OVERFLOW)
     store.put(key, b"%d" % total)
@@ -235,21 +243,23 @@ def decrby(store: Store, args: list[bytes]) -> Reply:
 
 def incrbyfloat(store: Store, args: list[bytes]) -> Reply:
     old = store.string(args[1])
-    total = sum_of_floats(old, args[2], NOT_FLOAT)
+    start = long_double(old, NOT_FLOAT) if old is not None else (0, 0)
+    total = sum_of_floats(start, long_double(args[2], NOT_FLOAT))
     store.put(args[1], total)
     return total
 
 
-def sum_of_floats(old: bytes | None, amount: bytes, not_float: str) -> bytes:
-    """The text of a float that is increased; `not_float` is the error for a wrong `old`."""
+def long_double(text: bytes, not_float: str) -> LongDouble:
+    """A float; `not_float` is the error when it is none."""
     try:
-        start = parse_long_double(old) if old is not None else (0, 0)
+        return parse_long_double(text)
     except ValueError:
         raise CommandError(not_float) from None
-    try:
-        total = add_long_doubles(start, parse_long_double(amount))
-    except ValueError:
-        raise CommandError(NOT_FLOAT) from None
+
+
+def sum_of_floats(start: LongDouble, amount: LongDouble) -> bytes:
+    """The text of a float that was increased."""
+    total = add_long_doubles(start, amount)
     if total is None:
         raise CommandError(INFINITE)
     return format_long_double(total)

@@ -720,7 +720,7 @@ class MultiPaxos(CoreBase):
             for block in kept:
                 self._set_aside(block)
         self._drop_covered()
-        self.quorum_due = self.now + self.config.election_ticks
+        self.quorum_due = self.now + self.config.election_ticks + self.slack_ticks
         self.deadline = self.now + self.config.heartbeat_ticks
         self._round_wanted = self._send_wanted = True
 
