@@ -20,6 +20,7 @@ from ringleader.cli.look import balance, plot
 from ringleader.cli.plan import plan
 from ringleader.cli.ring import ring
 from ringleader.cli.simulate import simulate
+from ringleader.cli.wal import wal
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -79,3 +80,4 @@ app.add_command(compare)
 compare.add_command(consensus)
 app.add_command(availability)
 app.add_command(simulate)
+app.add_command(wal)
