@@ -3,6 +3,8 @@ hangs on time."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -472,3 +474,9 @@ def test_a_watch_that_ended_does_not_come_back(shard: Shard) -> None:
     shard.line("SET k unseen")
     shard.line("WATCH k")
     assert execute(shard, [(b"k", version)]) is NULL_ARRAY
+
+
+def test_every_command_is_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[A-Z]+", page))
+    assert {name.decode() for name in commands.COMMANDS} <= named

@@ -78,7 +78,7 @@ def check_invariants(store: Store) -> None:
     assert store.faults == 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(steps=st.lists(batches, max_size=12), cut=st.integers(0, 12), data=st.data())
 def test_the_same_entries_give_the_same_state(
     steps: list[tuple[int, list[list[bytes]]]], cut: int, data: st.DataObject
@@ -392,3 +392,41 @@ def test_snapshots_that_contradict_themselves(parts: list[Any], why: str) -> Non
     good = [5, 1, 0, {b"k": b""}, {b"k": 6}, {b"l": 0}, {b"l": 9}]
     store.restore(sealed(msgspec.msgpack.encode(good)))
     assert store.data == {b"k": b""}
+
+
+# --- the published formats (docs/formats.md), spelled out ----------------------------------------
+
+
+def text(value: bytes) -> bytes:
+    return b"\xc4" + bytes([len(value)]) + value
+
+
+def test_the_format_of_a_batch() -> None:
+    now = b"\xcf" + struct.pack(">Q", 1_700_000_000_123)
+    command = b"\x93" + text(b"SET") + text(b"k") + text(b"")
+    batch = b"\x92" + now + b"\x92" + command + b"\x91" + text(b"DBSIZE")
+    assert encode_batch(1_700_000_000_123, [[b"SET", b"k", b""], [b"DBSIZE"]]) == batch
+    assert encode_batch(0, []) == b"\x92\x00\x90"
+
+
+def test_the_format_of_a_snapshot() -> None:
+    fields = b"\x81" + text(b"f") + text(b"v")
+    data = b"\x82" + text(b"h") + fields + text(b"s") + text(b"x")
+    expires = b"\x81" + text(b"s") + b"\xcd" + struct.pack(">H", 1500)
+    armed = b"\x81" + text(b"s") + b"\x02"
+    until = b"\x81" + text(b"s") + b"\xcd" + struct.pack(">H", 61_000)
+    now = b"\xcd" + struct.pack(">H", 1000)
+    body = b"\x97" + now + b"\x05\x02" + data + expires + armed + until
+    snapshot = b"RLSTORE\x01" + hashing.crc32c(body).to_bytes(4, "little") + body
+    store = Store()
+    store.restore(BytesSource(snapshot))
+    assert store.data == {b"h": {b"f": b"v"}, b"s": b"x"}
+    assert store.snapshot() == snapshot
+    shard = Shard(1000)
+    shard.line("HSET h f v")
+    shard.line("SET s y")
+    shard.line("WATCH s")
+    shard.line("SET s x")
+    shard.store.expires[b"s"] = 1500
+    shard.store.applied = 5
+    assert shard.store.snapshot() == snapshot

@@ -232,14 +232,14 @@ def compare(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(sequence=st.lists(any_arity, min_size=1, max_size=25))
 @example(sequence=[[b"SET", b"a", b"x", b"NX", b"GET"], [b"SET", b"a", b"y", b"NX", b"GET"]])
 def test_random_commands(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
 @given(pairs=st.lists(st.tuples(floats, floats), min_size=1, max_size=20))
 def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -> None:
     sequence: list[list[bytes]] = []
@@ -249,7 +249,7 @@ def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(
     names=st.lists(st.text("ab[]^-\\", max_size=4).map(str.encode), max_size=8),
     some=st.lists(st.text("ab[]^-*?\\", max_size=8).map(str.encode), min_size=1, max_size=8),
