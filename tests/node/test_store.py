@@ -89,6 +89,27 @@ def test_a_key_is_gone_at_its_expiry_and_not_before(shard: Shard) -> None:
     assert not shard.store.expires
 
 
+def test_an_expiry_that_was_moved(shard: Shard) -> None:
+    start = shard.now
+    shard.line("SET later v PX 50")
+    shard.line("PEXPIRE later 100")
+    shard.line("SET sooner v PX 100")
+    shard.line("PEXPIRE sooner 50")
+    shard.line("SET back v PX 50")
+    shard.line("PEXPIRE back 100")
+    shard.line("PEXPIRE back 50")
+    shard.line("SET never v PX 50")
+    shard.line("SET never v")
+    shard.line("SET kept v PX 50")
+    shard.line("PERSIST kept")
+    shard.now = start + 50
+    assert sorted(shard.line("KEYS *")) == [b"kept", b"later", b"never"]
+    assert shard.store.next_due_ms == start + 100
+    shard.now = start + 100
+    assert sorted(shard.line("KEYS *")) == [b"kept", b"never"]
+    assert shard.store.next_due_ms is None
+
+
 def test_time_never_goes_back(shard: Shard) -> None:
     shard.line("SET k v PX 50")
     shard.now += 60
