@@ -70,6 +70,7 @@ class Node:
         self.up = True
         self.time = Time()
         self.dirty: list[Shard] = []
+        self.late: list[Shard] = []
         size = 16384 // len(hosts)
         slots = [min(slot // size, len(hosts) - 1) for slot in range(16384)]
         self.router = Router(name, hosts, slots, self, self.time, patience_s=1.0)
@@ -129,7 +130,8 @@ class Node:
     def turn(self) -> None:
         dirty, self.dirty[:] = list(self.dirty), []
         for shard in dirty:
-            shard.flush()
+            if shard.flush():
+                self.late.append(shard)
 
 
 class _Transport:
@@ -212,6 +214,8 @@ class NodeGroup:
                 if node.up:
                     node.time.catch_up()
                     node.router.tick()
+                    node.dirty += node.late
+                    node.late.clear()
             for node in self.nodes.values():
                 for other in self.nodes.values():
                     if node.connected(other.name):

@@ -171,8 +171,10 @@ LAYOUT_BYTES_MAX: Final = 4096
 # --- a node's shards ------------------------------------------------------------------------
 #: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
 SHARD_BATCH_COMMANDS_MAX: Final = 4096
-#: Batches of a shard that are under way at a time; what comes meanwhile makes the next ones larger.
-SHARD_BATCHES_MAX: Final = 4
+#: Batches of a shard that are under way at a time.
+SHARD_BATCHES_MAX: Final = 256
+#: While one is under way, the next one gathers commands for so long at most.
+SHARD_GATHER_S: Final = 0.001
 #: Commands that wait for a batch; more are refused.
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
 #: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
@@ -257,6 +259,9 @@ WATCH_MS: Final = 60_000
 CLOCK_MS_MAX: Final = 2**48 - 1
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
+#: A pattern of KEYS or SCAN, and how many of them are kept translated.
+PATTERN_BYTES_MAX: Final = 4096
+PATTERNS_KEPT_MAX: Final = 256
 #: Keys that SCAN looks at in one call, whatever COUNT says.
 SCAN_COUNT_MAX: Final = 2**20
 

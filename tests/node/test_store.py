@@ -285,7 +285,7 @@ def test_too_many_watched_keys(shard: Shard, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(internal, "WATCHED_KEYS_MAX", 3)
     version = shard.line("WATCH a b")
     assert isinstance(shard.line("WATCH c d"), ReplyError)
-    assert shard.line("WATCH a b c c") == version
+    assert shard.line("WATCH a b c c") == version + 1
     assert len(shard.store.armed) == 3
 
 
@@ -464,3 +464,11 @@ def test_overheads_are_near_the_truth() -> None:
     real = sys.getsizeof(pairs) + sum(map(sys.getsizeof, (*pairs, *pairs.values())))
     counted = len(pairs) * (116 + store.KEY_OVERHEAD_BYTES)
     assert 0.8 < counted / real < 1.25
+
+
+def test_a_watch_that_ended_does_not_come_back(shard: Shard) -> None:
+    version = shard.line("WATCH k")
+    shard.now += WATCH_MS
+    shard.line("SET k unseen")
+    shard.line("WATCH k")
+    assert execute(shard, [(b"k", version)]) is NULL_ARRAY

@@ -13,6 +13,7 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.availability import availability
+from ringleader.cli.bench import bench
 from ringleader.cli.compare import compare
 from ringleader.cli.compare_consensus import consensus
 from ringleader.cli.demo import demo
@@ -85,3 +86,4 @@ app.add_command(simulate)
 app.add_command(up)
 app.add_command(serve)
 app.add_command(status)
+app.add_command(bench)

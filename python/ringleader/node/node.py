@@ -36,6 +36,7 @@ from ringleader.limits import (
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
     ROUND_TRIP_PERIOD_S,
+    SHARD_GATHER_S,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
@@ -159,6 +160,8 @@ class Node:
             config.limits.patience_ms / 1000,
         )
         self._dirty: list[Shard] = []
+        #: Those that are to be flushed a little later.
+        self._late: set[Shard] = set()
         self._turn_due = False
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
@@ -333,12 +336,20 @@ class Node:
 
     def _turn(self) -> None:
         self._turn_due = False
+        if self._stopping:
+            return
         if self._dirty:
             dirty, self._dirty = self._dirty, []
             for shard in dirty:
-                shard.flush()
+                if shard.flush() and shard not in self._late:
+                    self._late.add(shard)
+                    self.loop.call_later(SHARD_GATHER_S, self._flush_late, shard)
         self.wal.flush()
         self.peers.flush()
+
+    def _flush_late(self, shard: Shard) -> None:
+        self._late.discard(shard)
+        self._on_dirty(shard)
 
     def _tick(self) -> None:
         self.clock.catch_up()

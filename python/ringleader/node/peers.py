@@ -834,7 +834,7 @@ class Peers:
 
     def _ping(self, peer: Peer, link: Link) -> None:
         number, self._next_ping = self._next_ping, self._next_ping + 1
-        link.pings[number] = self.loop.time()
+        link.pings[number] = time.monotonic()
         if len(link.pings) > _PINGS_MAX:
             del link.pings[next(iter(link.pings))]
         self._write(peer, link, [c.frame(c.PING, c.Ping(number))])
@@ -843,7 +843,7 @@ class Peers:
         sent = link.pings.pop(pong.number, None)
         if sent is None:
             return
-        rtt_ms = (self.loop.time() - sent) * 1000
+        rtt_ms = (time.monotonic() - sent) * 1000
         skew_ms = pong.wall_ms - (self._wall_ms() - rtt_ms / 2)
         peer.round_trips.append((rtt_ms, skew_ms))
         before = peer.smoothed_ms

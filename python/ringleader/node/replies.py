@@ -129,7 +129,10 @@ def _encode_rare(value: Reply, protocol: int, out: list[bytes]) -> None:
     if kind is list or kind is tuple:
         out.append(b"*%d\r\n" % len(value))
         for item in value:
-            encode(item, protocol, out)
+            if item.__class__ is bytes and len(item) < _SHORT:
+                out += (_BULK_HEADS[len(item)], item, _CRLF)
+            else:
+                encode(item, protocol, out)
     elif kind is ReplyError:
         out.append(b"-%b\r\n" % value.text.encode(errors="surrogateescape"))
     elif kind is dict:
@@ -204,7 +207,9 @@ def _to_wire(value: Reply) -> Any:
     if kind is list or kind is tuple:
         return [item if item.__class__ in _PLAIN else _to_wire(item) for item in value]
     if kind is dict:
-        return {key: _to_wire(item) for key, item in value.items()}
+        return {
+            key: item if item.__class__ in _PLAIN else _to_wire(item) for key, item in value.items()
+        }
     if kind is ReplyError:
         return _Ext(_EXT_ERROR, value.text.encode(errors="surrogateescape"))
     if value is NULL_ARRAY:

@@ -191,7 +191,10 @@ class Router:
                         return BUSY
                     origin.pending[number] = sequence
                     return PENDING
-                return shard.read(command, args, waiter)
+                reply = shard.read(command, args, waiter)
+                if reply is PENDING:
+                    origin.pending[number] = shard.frontier
+                return reply
             if origin.readonly and not command.is_write:
                 return shard.read_stale(args, waiter, origin.lag_max_s)
         if self._parked_count >= ERRANDS_MAX:
@@ -217,7 +220,9 @@ class Router:
                     errand.waiter.resolve(BUSY)
             else:
                 reply = shard.read(command, errand.args, errand.waiter)
-                if reply is not PENDING:
+                if reply is PENDING:
+                    origin.pending[number] = shard.frontier
+                else:
                     errand.waiter.resolve(reply)
             return
         leader = self.leader_of(number)

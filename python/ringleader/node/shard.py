@@ -24,8 +24,8 @@ to all drivers before a lease is trusted, however long the process was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 from ringleader.consensus.constants import LEADER
 from ringleader.consensus.driver import Driver, Outcome
@@ -34,6 +34,7 @@ from ringleader.limits import (
     BATCH_BYTES,
     SHARD_BATCH_COMMANDS_MAX,
     SHARD_BATCHES_MAX,
+    SHARD_GATHER_S,
     SHARD_PROBE_S,
     SHARD_QUEUE_COMMANDS_MAX,
 )
@@ -66,6 +67,9 @@ class Clock(Protocol):
     def catch_up(self) -> float:
         """Report all ticks that have passed to every driver; `now_s()`."""
         ...
+
+
+_Read: TypeAlias = tuple[Command, Args, Waiter]
 
 
 class Meter(Protocol):
@@ -168,14 +172,17 @@ class Shard:
         self.sequence = 0
         self.settled = 0
         self.inflight = 0
+        self._proposed_s = 0.0
         self.reads = 0
         self.stale_reads = 0
         self.fresh_s = -1e18
         store.answering = False  # but while somebody waits for a batch
         self._commands: list[Args] = []
         self._waiters: list[Waiter] = []
-        #: Reads that wait for the next barrier, and those that wait for one under way.
-        self._reads: list[tuple[Command, Args, Waiter]] = []
+        #: Reads that wait for the next barrier; all lists of such that wait, this one or those under
+        #: way, but for empty ones.
+        self._reads: list[_Read] = []
+        self._waiting: list[list[_Read]] = []
         #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
         self._stale: list[tuple[Args, Waiter, float, float]] = []
         #: Not before this time is another probe sent, unless the last one is answered.
@@ -200,6 +207,12 @@ class Shard:
         """Commands that no batch has taken yet."""
         return len(self._commands)
 
+    @property
+    def frontier(self) -> int:
+        """As long as this is above `settled`, the caller of a read that is PENDING has to queue
+        what it gives next, so that it comes after that read."""
+        return self.sequence + sum(map(len, self._waiting))
+
     # --- commands ------------------------------------------------------------------------------
 
     def enqueue(self, args: Args, waiter: Waiter) -> int:
@@ -207,6 +220,8 @@ class Shard:
 
         0 when the queue is full: nothing was done.
         """
+        if self._waiting:
+            self._order_reads()
         commands = self._commands
         if not commands:
             self.on_dirty(self)
@@ -217,30 +232,62 @@ class Shard:
         self.sequence += 1
         return self.sequence
 
+    def _order_reads(self) -> None:
+        """Reads that wait for a barrier must not see what comes after them: they go before it."""
+        if not self._commands:
+            self.on_dirty(self)
+        for reads in self._waiting:
+            for _, args, waiter in reads:
+                self._commands.append(args)
+                self._waiters.append(waiter)
+            self.sequence += len(reads)
+            reads.clear()
+        self._waiting.clear()
+
     def read(self, command: Command, args: Args, waiter: Waiter) -> Any:
         """The reply of a linearizable read, or PENDING."""
         store = self.store
         self.clock.catch_up()
         if not self.driver.reads_now():
             if not self._reads:
+                self._reads = []
+                self._waiting.append(self._reads)
                 self.on_dirty(self)
             self._reads.append((command, args, waiter))
             return PENDING
-        if store.expires and store.is_due(command, args, self.clock.wall_ms()):
-            # Through the log, so that all replicas agree on when it expired.
-            return PENDING if self.enqueue(args, waiter) else BUSY
+        if store.expires:
+            wall_ms = self.clock.wall_ms()
+            if store.is_due(command, args, wall_ms):
+                # Through the log, so that all replicas agree on when it expired.
+                return PENDING if self.enqueue(args, waiter) else BUSY
+            self.reads += 1
+            return store.read(args, hide_due_ms=wall_ms)
         self.reads += 1
-        return self._read_here(args)
+        return store.read(args)
 
-    def flush(self) -> None:
-        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end."""
-        while self._commands and self.inflight < SHARD_BATCHES_MAX:
-            self._propose()
+    def flush(self) -> bool:
+        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end.
+
+        While a batch is under way, the next one gathers commands until that one ends, or for
+        `SHARD_GATHER_S`: what a batch costs is shared by more of them, and over long ways batches
+        follow each other closely all the same.
+
+        Returns:
+            Whether something is left, to be flushed again after that time.
+        """
         if self._reads:
             reads, self._reads = self._reads, []
             self.driver.read(lambda outcome: self._read_all(reads, outcome))
+        now_s = self.clock.now_s()
+        while self._commands:
+            if self.inflight and (
+                self.inflight >= SHARD_BATCHES_MAX or now_s < self._proposed_s + SHARD_GATHER_S
+            ):
+                return True
+            self._propose(now_s)
+        return False
 
-    def _propose(self) -> None:
+    def _propose(self, now_s: float) -> None:
         count = min(len(self._commands), SHARD_BATCH_COMMANDS_MAX)
         if count == len(self._commands):
             commands, self._commands = self._commands, []
@@ -258,22 +305,35 @@ class Shard:
         self.inflight += 1
         self.store.answering = True
         last = self.sequence - len(self._commands)
-        batch = _Batch(self, commands, waiters, last, self.clock.now_s())
+        self._proposed_s = now_s
+        batch = _Batch(self, commands, waiters, last, now_s)
         self.driver.propose((payload,), batch.done)
 
-    def _read_all(self, reads: Sequence[tuple[Command, Args, Waiter]], outcome: Outcome) -> None:
+    def _read_all(self, reads: list[_Read], outcome: Outcome) -> None:
         """A barrier has an answer."""
+        if not reads:
+            return  # they were answered, or went into the queue
+        waiting = self._waiting
+        at = next(place for place, other in enumerate(waiting) if other is reads)
         if outcome.kind != "applied":
+            del waiting[at]
             self.on_refused(self, [args for _, args, _ in reads], [it[2] for it in reads])
             return
+        # What vouches for these vouches for those that were asked before, which come first.
+        taken = [read for others in waiting[: at + 1] for read in others]
+        for others in waiting[: at + 1]:
+            others.clear()
+        del waiting[: at + 1]
         store = self.store
         wall_ms = self.clock.wall_ms()
-        self.reads += len(reads)
-        for command, args, waiter in reads:
-            if not store.expires or not store.is_due(command, args, wall_ms):
-                waiter.resolve(self._read_here(args))
-            elif not self.enqueue(args, waiter):
-                waiter.resolve(BUSY)
+        for place, (command, args, waiter) in enumerate(taken):
+            if store.expires and store.is_due(command, args, wall_ms):
+                # Through the log; those after it, too: they may be of the same caller.
+                waiting.insert(0, taken[place:])
+                self._order_reads()
+                return
+            self.reads += 1
+            waiter.resolve(store.read(args, hide_due_ms=wall_ms))
 
     # --- stale reads ---------------------------------------------------------------------------
 
