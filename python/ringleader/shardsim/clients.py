@@ -432,7 +432,8 @@ class ShardWorkload(Workload):
         self.truth = Truth(cluster)
         self.records: list[Record] = []
         self.batch_count = 0
-        self.healed_us = cluster.until_us
+        #: Since when all is well: keys that are due have to expire; None: not yet.
+        self.quiet_us: int | None = None
         self.period_us = 3 * cluster.profile.tick_us
         self.pause_us = max(1, 2 * cluster.profile.tick_us)
         #: (when, index): all up to the index was acknowledged, by true time.
@@ -449,10 +450,6 @@ class ShardWorkload(Workload):
 
     def client(self, number: int, seed: int) -> Client:
         return ShardClient(self, number, seed)
-
-    @property
-    def is_healed(self) -> bool:
-        return self.cluster.clock.now_us >= self.healed_us
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -636,6 +633,7 @@ class ShardWorkload(Workload):
     def close(self, applied: Mapping[bytes, tuple[Any, int]]) -> Sequence[Operation]:
         cluster = self.cluster
         # Whatever is still under way must come to its end.
+        self.quiet_us = cluster.clock.now_us
         cluster.clock.run(cluster.clock.now_us + 150 * cluster.profile.tick_us)
         for record in self.records:
             if record.state == WAITING and record.shard.lives:
