@@ -182,8 +182,8 @@ class Shard:
         self._waiters: list[Waiter] = []
         #: Batches that have not ended, and those that have, but after one that has not.
         self._batches: deque[_Batch] = deque()
-        #: Reads that wait for the next barrier; all lists of such that wait, this one or those under
-        #: way, but for empty ones.
+        #: Reads that wait for the next barrier; and all lists of reads that wait for one, in order,
+        #: none of them empty.
         self._reads: list[_Read] = []
         self._waiting: list[list[_Read]] = []
         #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
