@@ -231,6 +231,8 @@ CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30
 CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: A client that reads nothing of what waits for it, for so long, is closed.
+CLIENT_STALLED_SECONDS: Final = 60
 #: More time for a command that keeps arriving, at this rate or faster.
 CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
 #: How often clients are looked through for those that have run out of time.

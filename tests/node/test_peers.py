@@ -252,8 +252,13 @@ class ByHand:
 
 def hello(**changes: Any) -> bytes:
     plain = {
-        "protocol": 1, "cluster": "orders", "consensus": "raft", "name": "us-1", "to": "eu-1",
-        "incarnation": 1, "wall_ms": 0,
+        "protocol": 1,
+        "cluster": "orders",
+        "consensus": "raft",
+        "name": "us-1",
+        "to": "eu-1",
+        "incarnation": 1,
+        "wall_ms": 0,
     }
     return c.frame(c.HELLO, c.Hello(**(plain | changes)))  # type: ignore[arg-type]
 
