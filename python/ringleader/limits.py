@@ -216,6 +216,14 @@ CLIENT_STRANGER_BULK_BYTES_MAX: Final = 2**14
 #: With so many commands or bytes unanswered, a connection is not read any further.
 CLIENT_UNANSWERED_MAX: Final = 2**13
 CLIENT_UNANSWERED_BYTES_MAX: Final = 2**25
+#: Reads of one connection that may be under way, at first; with each short reply by one more ...
+CLIENT_READS_FIRST: Final = 2**8
+CLIENT_READS_MAX: Final = 2**11
+CLIENT_READS_MIN: Final = 2**3
+#: ... and shrinks so that their replies come to no more bytes than this.
+CLIENT_READS_BYTES_AIM: Final = 2**23
+#: Commands that waited for their turn are begun in such portions.
+CLIENT_RESUMED_MAX: Final = 2**9
 #: Replies of one connection that are made at a time, before its socket is tried.
 CLIENT_OUTPUT_TURN_BYTES: Final = 2**20
 #: With so many bytes of replies waiting for its socket, a connection's commands wait ...

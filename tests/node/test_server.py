@@ -339,19 +339,43 @@ class TestLimits:
 
         run(main())
 
-    def test_output_that_grows_beyond_its_limit(self, run: Callable[[Any], Any]) -> None:
-        """Commands that were under way already when the client stopped reading."""
-
+    def test_a_reply_beyond_the_limit(self, run: Callable[[Any], Any]) -> None:
         async def main() -> None:
-            router = FakeRouter(deferred=True)
-            router.on_dirty = lambda: None
-            async with serving(router, output_bytes_max=2**22) as server, wire(server) as client:
-                await client.send(encoded("SET", "k", "x" * 2**20) + encoded("GET", "k") * 100)
-                await until(lambda: len(router.queues[router.shard_of_slot[7629]]) == 101)
-                router.commit()
+            settings = {"output_bytes_max": 2**22}
+            async with serving(FakeRouter(1), **settings) as server, wire(server) as client:
+                await client.send(encoded("SET", "k", "x" * 2**20) + encoded("MGET", *["k"] * 100))
                 await until(lambda: not server.connections)
                 assert server.service.evicted_connections == 1
                 assert len(await client.rest()) < 100 * 2**20
+
+        run(main())
+
+    def test_long_replies_that_were_waited_for(self, run: Callable[[Any], Any]) -> None:
+        """A client that pipelines reads of long values, and reads late: few are under way, and
+        all are answered."""
+
+        async def main() -> None:
+            router = FakeRouter(deferred=True, defers_reads=True)
+            async with serving(router) as server, wire(server) as client:
+                size = 500_000
+                await client.send(encoded("SET", "k", "x" * size))
+                assert await client.line() == b"+OK\r\n"
+                count = 2000
+                sending = asyncio.create_task(client.send(encoded("GET", "k") * count))
+                await asyncio.sleep(0.3)
+                [connection] = server.connections.values()
+                assert connection.session is not None
+                assert connection._transport is not None
+                assert connection._transport.get_write_buffer_size() < 5_000_000
+                assert router.begun_count < 400
+                expected = (len(b"$500000\r\n\r\n") + size) * count
+                while expected:
+                    data = await client.reader.read(2**20)
+                    assert data
+                    expected -= len(data)
+                await sending
+                assert router.begun_count == count + 1
+                assert router.widest_count <= 257
 
         run(main())
 

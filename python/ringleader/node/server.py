@@ -227,6 +227,9 @@ class Connection(asyncio.Protocol):
                 if waiting_bytes > self._server.settings.output_bytes_max:
                     self._evict(session, waiting_bytes)
                     return
+        if session.can_resume and not self._resumes:
+            self._resumes = True
+            self._server.loop.call_soon(self._resume)
         if session.closing:
             if session.is_finished:
                 transport.close()
@@ -235,9 +238,6 @@ class Connection(asyncio.Protocol):
             return
         if session.is_full is not self._is_paused:
             self._pause(transport)
-        if session.can_resume and not self._resumes:
-            self._resumes = True
-            self._server.loop.call_soon(self._resume)
 
     def _pause(self, transport: asyncio.Transport) -> None:
         """Stop reading, or begin again."""
