@@ -65,6 +65,8 @@ FAR_ELECTION_MS = 500
 #: An election timeout takes so many round trips of a quorum, and so much more.
 ELECTION_ROUND_TRIPS = 3
 ELECTION_SLACK_MS = 100
+#: Round trips vary: a timeout that is short by less needs no warning.
+TIMING_TOLERANCE = 0.8
 #: What the cores assume of clocks: `CoreConfig.clock_drift`.
 CLOCK_DRIFT = 0.1
 
@@ -375,7 +377,7 @@ class ClusterConfig:
 
     def _timing_warning(self, longest: float, who: str) -> str | None:
         advisable = advisable_election_ms(longest, self.tick_ms)
-        if self.election_ms >= advisable:
+        if self.election_ms >= advisable * TIMING_TOLERANCE:
             return None
         if self.lease_ms <= longest + self.heartbeat_ms:
             effect = (
