@@ -179,13 +179,19 @@ SHARD_GATHER_S: Final = 0.001
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
 #: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
 SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
-#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little.
-SHARD_KEEP_ENTRIES: Final = 64
+#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little; fewer
+#: when they are large.
+SHARD_KEEP_ENTRIES: Final = 1024
+SHARD_KEEP_BYTES: Final = 2**21
 #: How often a shard looks for keys to expire, and a node tells the others which shards it leads.
 ATTEND_PERIOD_S: Final = 0.1
 CLAIM_PERIOD_S: Final = 0.25
 #: How often a node looks at the round trips to others, for the timeouts of elections.
 ROUND_TRIP_PERIOD_S: Final = 2.0
+#: A node's wall clock follows the system's by at most this fraction of the time that passes, and
+#: says that it has jumped from so many milliseconds on.
+CLOCK_SLEW: Final = 0.05
+CLOCK_JUMP_MS: Final = 500.0
 #: How long a node that stops tries to hand over its leaderships.
 DRAIN_SECONDS_MAX: Final = 3.0
 #: A question how fresh a replica is, is asked again when there was no answer for so long.

@@ -37,6 +37,7 @@ CALL_SECONDS_MAX = 10.0
 #: Ports below those that the system gives to outgoing connections.
 PORT_MIN, PORT_MAX = 12_000, 31_000
 LOG_LINES_SHOWN = 30
+LOG_LINE_SHOWN = 600
 _CLONE_NEWNET = 0x40000000
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -405,7 +406,7 @@ class Cluster:
         parts = []
         for node in self.nodes.values():
             text = node.log.read_text(errors="replace") if node.log.exists() else ""
-            lines = text.splitlines()[-LOG_LINES_SHOWN:]
+            lines = [line[:LOG_LINE_SHOWN] for line in text.splitlines()[-LOG_LINES_SHOWN:]]
             state = "runs" if node.is_running else f"exited {node.process and node.process.poll()}"
             parts.append("\n".join([f"--- {node.name} ({state}): {node.log}", *lines]))
         return "\n".join(parts)

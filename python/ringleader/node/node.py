@@ -30,17 +30,19 @@ from ringleader.consensus.paxos.config import Config as PaxosConfig
 from ringleader.consensus.paxos.core import MultiPaxos
 from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
-from ringleader.errors import StorageError
+from ringleader.errors import RingleaderError, StorageError
 from ringleader.limits import (
     ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
     ROUND_TRIP_PERIOD_S,
     SHARD_GATHER_S,
+    SHARD_KEEP_BYTES,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
 from ringleader.node import tls, views
+from ringleader.node.clock import NodeClock
 from ringleader.node.codec import Request, Response
 from ringleader.node.config import ClusterConfig
 from ringleader.node.health import HealthServer, NodeStatus
@@ -60,35 +62,6 @@ from ringleader.storage.wal import Wal
 
 _encode_claims = msgspec.msgpack.Encoder().encode
 _decode_claims = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
-#: Runs while the machine sleeps, too, where there is such a clock.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-class NodeClock:
-    """Time, and the ticks of all drivers of a node."""
-
-    def __init__(self, tick_s: float) -> None:
-        self.tick_s = tick_s
-        self.drivers: list[Driver] = []
-        self._start_s = self.now_s()
-        self._ticks = 0
-        self._next_s = self._start_s + tick_s
-
-    def now_s(self) -> float:
-        return time.clock_gettime(_CLOCK)
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def catch_up(self) -> float:
-        now_s = time.clock_gettime(_CLOCK)
-        if now_s >= self._next_s:
-            ticks = int((now_s - self._start_s) / self.tick_s)
-            passed, self._ticks = ticks - self._ticks, ticks
-            self._next_s = self._start_s + (ticks + 1) * self.tick_s
-            for driver in self.drivers:
-                driver.tick(passed)
-        return now_s
 
 
 class _GroupTransport:
@@ -299,20 +272,18 @@ class Node:
     async def _hand_over(self) -> None:
         """Let another node lead each shard that this one leads, if one can."""
         deadline_s = self.loop.time() + DRAIN_SECONDS_MAX
-        asked: set[int] = set()
-        while self.loop.time() < deadline_s:
+        again_s = 2 * self.config.election_ms / 1000
+        due_s: dict[Shard, float] = {}
+        while (now_s := self.loop.time()) < deadline_s:
             led = [shard for shard in self.shards if shard.leads and shard.driver.failed is None]
-            if not led:
+            heirs = {shard: self._heir(shard) for shard in led}
+            if not any(heirs.values()):
                 return
-            for shard in led:
-                heir = self._heir(shard)
-                if heir is None:
-                    asked.discard(shard.number)
-                elif shard.number not in asked:
-                    asked.add(shard.number)
-                    shard.driver.transfer(heir)
-            if not any(self._heir(shard) for shard in led):
-                return
+            for shard, heir in heirs.items():
+                if heir is not None and now_s >= due_s.get(shard, 0.0):
+                    due_s[shard] = now_s + again_s
+                    with contextlib.suppress(RingleaderError):  # it leads no more
+                        shard.driver.transfer(heir)
             self._schedule_turn()
             await asyncio.sleep(self.config.tick_ms / 1000)
 
@@ -378,14 +349,22 @@ class Node:
     # --- now and then ---------------------------------------------------------------------------
 
     def _attend(self) -> None:
+        jumped_ms = self.clock.follow()
+        if jumped_ms:
+            self.logger.warning("the system's clock has jumped", ms=round(jumped_ms))
         used_bytes = 0
         for shard in self.shards:
             shard.attend()
             shard.count_reads()
             used_bytes += shard.store.size
+            if shard.driver.failed is not None:
+                self.router.lose(shard)
             # A snapshot is written when the log has grown as large as what it would take: so
             # writing them costs no more than writing the log.
             shard.driver.snapshot_bytes = max(SHARD_SNAPSHOT_BYTES_MIN, shard.store.size)
+            log = shard.core.log
+            entry_bytes = log.nbytes // (len(log) or 1) + 1
+            shard.driver.keep_entries = min(SHARD_KEEP_ENTRIES, SHARD_KEEP_BYTES // entry_bytes)
         limit_bytes = self.config.limits.memory_bytes_max
         self.router.is_full = 0 < limit_bytes <= used_bytes
 
@@ -432,8 +411,7 @@ class Node:
     def _on_storage_failure(self, error: StorageError) -> None:
         if self.failed is None:
             self.failed = str(error)
-            self.router.failed = f"this node's disk failed, nothing is acknowledged: {error}"
-            self.logger.error("storage failed", error=str(error))
+            self.logger.error("the disk failed: nothing is acknowledged here", error=str(error))
 
     def _on_sync(self, count: int, seconds: float) -> None:
         self.sync_count += 1

@@ -43,7 +43,7 @@ _DOLLAR: Final = 0x24
 _large_count = re.compile(rb"\*\d{6}").search
 #: Pushes are reserved for in advance, too.
 _PUSH: Final = b"\n>"
-_NUMBER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}\Z")
+_NUMBER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z")
 _INCOMPLETE: Final = object()
 _LISTS: Final = {list}
 _BYTES: Final = {bytes}

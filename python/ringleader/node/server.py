@@ -285,9 +285,9 @@ class Connection(asyncio.Protocol):
         else:
             self._partial_count = -1
             idle_s = session.service.clock_s() - session.last_s
-            if settings.idle_s_max and idle_s > settings.idle_s_max:
-                if not session.unanswered_count:
-                    self._time_out(session, transport, b"")
+            is_idle = settings.idle_s_max and idle_s > settings.idle_s_max
+            if is_idle and not session.unanswered_count:
+                self._time_out(session, transport, b"")
 
     def _time_out(self, session: Session, transport: asyncio.Transport, farewell: bytes) -> None:
         self._server.service.timed_out_connections += 1
