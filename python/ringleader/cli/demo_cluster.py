@@ -312,21 +312,17 @@ def _show_latencies(out: Console, cluster: LocalCluster) -> None:
 
     def measure(dc: str) -> None:
         client, stale = _client(cluster, dc), _client(cluster, dc, readonly=True)
-        calls: list[Callable[[int], object]] = [
-            lambda at: client.set(f"latency:{dc}:{at}", "x"),
-            lambda at: client.get(f"latency:{dc}:{at}"),
-            lambda at: stale.get(f"latency:{dc}:{at}"),
-        ]
-        for at in range(ROUNDS):  # a first stale read asks the leader how old what is here may be
-            stale.get(f"latency:{dc}:{at}")
+        calls: list[Callable[[str], object]] = [lambda key: client.set(key, "x"), client.get]
+        calls += [stale.get, stale.get]
         medians = []
         for call in calls:
             times = []
-            for at in range(ROUNDS):
+            for key in _keys_held(cluster, dc):
                 begun = time.perf_counter()
-                call(at)
+                call(key)
                 times.append(time.perf_counter() - begun)
             medians.append(median(times) * 1e3)
+        del medians[2]  # the first stale read asks the leader how old what is here may be
         found[dc] = medians
         client.close()
         stale.close()
@@ -345,6 +341,19 @@ def _show_latencies(out: Console, cluster: LocalCluster) -> None:
             table.add_row(dc, *(f"{ms:,.1f}" for ms in found[dc]))
     out.print()
     out.print(table)
+
+
+def _keys_held(cluster: LocalCluster, dc: str) -> list[str]:
+    """Keys of shards that the node has which clients of this datacenter talk to here; a cluster
+    client would look for such a node."""
+    layout = cluster.config.layout
+    node = next(node for node in cluster.config.nodes if node.dc == dc)
+    held = {shard.number for shard in layout.of(node.name)}
+    keys = (f"latency:{dc}:{at}" for at in itertools.count())
+    there = (
+        key for key in keys if layout.shard_of_slot[crc16_xmodem(key.encode()) % SLOTS] in held
+    )
+    return list(itertools.islice(there, ROUNDS))
 
 
 # --- the loss -----------------------------------------------------------------------------------
