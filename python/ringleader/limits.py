@@ -276,8 +276,6 @@ SCAN_COUNT_MAX: Final = 2**20
 
 # --- a cluster's file and layout ---------------------------------------------------------------
 CLUSTER_NODES_MAX: Final = 127
-#: Each is a consensus group with a cost at every tick.
-SHARDS_MAX: Final = 1024
 CLUSTER_FILE_BYTES_MAX: Final = 2**20
 #: Faults of one file that are told at a time.
 CLUSTER_FILE_FAULTS_MAX: Final = 20

@@ -44,9 +44,8 @@ def serve(
     config = ClusterConfig.load(file)
     node = config.node(name)
     data = Path(directory) if directory is not None else config.directory(name)
-    advice = config.warnings()
     if check:
-        for words in advice:
+        for words in config.warnings():
             click.echo(f"warning: {words}")
         own = len(config.layout.of(name))
         click.echo(
