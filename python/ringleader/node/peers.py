@@ -64,6 +64,8 @@ _ALPHA = 0.125
 _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
+#: After so many turns of asyncio's loop a connection that it has accepted is a link.
+_ACCEPT_TURNS = 5
 #: The same trouble with the same peer is logged again after so long.
 _REPEAT_SECONDS = 60.0
 #: A request besides its arguments, about.
@@ -298,16 +300,19 @@ class Peers:
         for task in self._dialling:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         bye = c.frame(c.BYE, c.Bye("drain"))
         links = list(self._links)
         for link in links:
             link.close(*([bye] if link.ready and not self._is_cut(link) else []))
         if links:
             await asyncio.wait([link.done for link in links], timeout=_STOP_SECONDS)
-        for link in list(self._links):
+        rest = list(self._links)
+        for link in rest:
             link.abort()
-        while self._links:
-            await asyncio.wait([link.done for link in self._links])
+        if rest:
+            await asyncio.wait([link.done for link in rest], timeout=_STOP_SECONDS)
         if self._server is not None:
             await self._server.wait_closed()
         for peer in self._peers.values():
@@ -577,16 +582,18 @@ class Peers:
                 "server_hostname": name,
                 "ssl_handshake_timeout": PEER_HANDSHAKE_SECONDS,
             }
+        link = Link(self, self._codec, peer)
         try:
             async with asyncio.timeout(PEER_HANDSHAKE_SECONDS):
-                _, link = await self.loop.create_connection(
-                    partial(Link, self, self._codec, peer),
-                    peer.node.host,
-                    peer.node.peer_port,
-                    **tls,
+                await self.loop.create_connection(
+                    lambda: link, peer.node.host, peer.node.peer_port, **tls
                 )
+        except asyncio.CancelledError:
+            link.connection_lost(None)  # which uvloop may not say
+            raise
         except (OSError, TimeoutError) as error:
             peer.counters.failures += 1
+            link.connection_lost(error)
             self._trouble(peer, str(error) or "no connection in time")
             return None
         return link
