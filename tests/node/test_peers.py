@@ -755,6 +755,24 @@ def test_a_peer_that_dies_amid_a_frame(run: Callable[[Test], None]) -> None:
     run(test)
 
 
+def test_damage_on_the_way_costs_one_connection(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with cluster("+eu-1", "+us-1") as made:
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            link = eu._peers["us-1"].out
+            assert link is not None
+            data = bytearray(c.frame(c.PING, c.Ping(1)))
+            data[-1] ^= 1
+            began = time.monotonic()
+            link.write([bytes(data)])
+            await until(lambda: eu.counters("us-1").connects == 2)
+            assert time.monotonic() - began < 1  # no slow retry
+            assert us.refused == {"format": 1}
+            assert eu.refused == {"by peer": 1}
+
+    run(test)
+
+
 def test_nobody_speaks_in_anothers_name(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         async with cluster("+eu-1", "us-1", "ap-1") as made:

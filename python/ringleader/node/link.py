@@ -41,7 +41,8 @@ class Link(asyncio.BufferedProtocol):
         quiet: ticks of `Peers` since something came.
         was_ready: whether it ever was.
         ended: whether `Peers` has drawn the conclusions of its end.
-        slow: whether it was closed for a reason that will still be there in a moment.
+        slow: whether it was closed for a reason that will still be there in a moment, so that
+            dialling again at once is of no use.
     """
 
     def __init__(self, peers: Peers, codec: Codec, dialled: Peer | None) -> None:

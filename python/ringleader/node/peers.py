@@ -64,8 +64,16 @@ _ALPHA = 0.125
 _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
+_DROPPED = "message dropped"
 #: After so many turns of asyncio's loop a connection that it has accepted is a link.
 _ACCEPT_TURNS = 5
+#: Reasons to refuse a connection that will still be there in a moment.
+_LASTING = frozenset(
+    {
+        *("certificate", "cluster", "consensus", "duplicate", "misdirected", "self", "unknown"),
+        "version",
+    }
+)
 #: The same trouble with the same peer is logged again after so long.
 _REPEAT_SECONDS = 60.0
 #: A request besides its arguments, about.
@@ -330,7 +338,7 @@ class Peers:
         for message in messages:
             peer = self._peers.get(message.to)
             if peer is None:
-                self._complain("", "unknown", "a message for a node that is not in the cluster")
+                self._complain(str(message.to), "unknown", "it is not in the cluster", _DROPPED)
                 continue
             writer = peer.writer
             if writer.bytes >= peer.room and not self._find_room(peer):
@@ -340,7 +348,7 @@ class Peers:
                 writer.add(group, message)
             except FormatError as error:
                 peer.counters.messages_dropped += 1
-                self._complain(peer.name, "message", str(error))
+                self._complain(peer.name, "message", str(error), _DROPPED)
                 continue
             if not peer.is_dirty:
                 peer.is_dirty = True
@@ -413,7 +421,7 @@ class Peers:
             made, too_large = c.frames(c.RESPONSES, responses)
             if too_large:
                 counters.responses_dropped += len(too_large)
-                self._complain(peer.name, "response", "a response is too large for any frame")
+                self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
             counters.frames_out += len(made)
             if link is not None:
                 pieces += made
@@ -593,8 +601,7 @@ class Peers:
             raise
         except (OSError, TimeoutError) as error:
             peer.counters.failures += 1
-            link.connection_lost(error)
-            self._trouble(peer, str(error) or "no connection in time")
+            link.connection_lost(OSError(str(error) or "no connection in time"))
             return None
         return link
 
@@ -742,7 +749,8 @@ class Peers:
             peer.room = self._queue_bytes_max
             peer.counters.connects += 1
             peer.trouble = ""
-            self._log.info("connected", peer=peer.name)
+            clock_ms = hello.wall_ms - self._wall_ms()
+            self._log.info("connected", peer=peer.name, clock_ms=clock_ms)
             self._ping(peer, link)
             self._on_peer(peer.name, True)
             return
@@ -784,7 +792,7 @@ class Peers:
 
     def _refuse(self, link: Link, reason: str, text: str) -> None:
         self.refused[reason] += 1
-        link.slow = True
+        link.slow = reason in _LASTING
         peer = link.peer
         where = peer.name if peer is not None else _address(link)
         self._complain(where, reason, text)
@@ -805,7 +813,7 @@ class Peers:
             why = "is being stopped"
         else:
             why = f"refused us ({reason}): {text}"
-            link.slow = True
+            link.slow = reason in _LASTING
             if link.dialled and peer is not None:
                 self.refused["by peer"] += 1
                 self._complain(peer.name, f"by peer: {reason}", text)
@@ -909,7 +917,7 @@ class Peers:
             self._log.warning("not connected", peer=peer.name, why=why)
         peer.trouble = why
 
-    def _complain(self, where: str, reason: str, text: str) -> None:
+    def _complain(self, where: str, reason: str, text: str, event: str = "peer refused") -> None:
         """Logs an error, but not the same one again and again."""
         now = self.loop.time()
         key = (where.partition(" port ")[0], reason)
@@ -919,7 +927,7 @@ class Peers:
         if len(self._logged) >= 1000:
             self._logged.clear()
         self._logged[key] = now
-        self._log.error("peer refused", peer=where, reason=reason, why=_clean(text))
+        self._log.error(event, peer=where, reason=reason, why=_clean(text))
 
 
 def _address(link: Link) -> str:
