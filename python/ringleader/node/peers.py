@@ -118,7 +118,6 @@ class Counters:
     bytes_in: int = 0
     bytes_out: int = 0
     frames_in: int = 0
-    frames_out: int = 0
     messages_in: int = 0
     messages_out: int = 0
     messages_dropped: int = 0
@@ -289,10 +288,10 @@ class Peers:
             self._server = await self.loop.create_server(
                 accept, self._own.listen, self._own.peer_port, **tls
             )
-        self._dialling = [
-            self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
-            for peer in self._peers.values()
-        ]
+        for peer in self._peers.values():
+            task = self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
+            task.add_done_callback(self._on_dial_end)
+            self._dialling.append(task)
         self._ticking = self.loop.call_later(PEER_PING_SECONDS, self._tick)
 
     async def stop(self) -> None:
@@ -358,6 +357,7 @@ class Peers:
         """Queues node data, which travels with the messages; False: dropped, as a message is.
 
         Raises:
+            FormatError: it is too large for any frame.
             NodeNotFound: there is no such peer.
         """
         peer = self._peer(peer_name)
@@ -407,12 +407,10 @@ class Peers:
             if peer.writer.count:
                 counters.messages_out += peer.writer.count
                 pieces = peer.writer.take()
-                counters.frames_out += 1
             if peer.requests:
                 requests, peer.requests = peer.requests, []
                 made, too_large = c.frames(c.REQUESTS, requests)
                 pieces += made
-                counters.frames_out += len(made)
                 counters.requests_out += len(requests) - len(too_large)
                 for request in too_large:
                     self._settle_soon(peer, request.id, "unsent")
@@ -422,7 +420,6 @@ class Peers:
             if too_large:
                 counters.responses_dropped += len(too_large)
                 self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
-            counters.frames_out += len(made)
             if link is not None:
                 pieces += made
                 counters.responses_out += len(responses) - len(too_large)
@@ -581,6 +578,13 @@ class Peers:
             except TimeoutError:
                 pass
 
+    def _on_dial_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # the peer will not be reached any more: nobody may overlook that
+            self.loop.call_exception_handler(
+                {"message": f"{task.get_name()} ended", "exception": error, "task": task}
+            )
+
     async def _connect(self, peer: Peer) -> Link | None:
         tls: dict[str, Any] = {}
         if self._client_ssl is not None:
@@ -597,10 +601,12 @@ class Peers:
                     lambda: link, peer.node.host, peer.node.peer_port, **tls
                 )
         except asyncio.CancelledError:
+            link.abort()
             link.connection_lost(None)  # which uvloop may not say
             raise
         except (OSError, TimeoutError) as error:
             peer.counters.failures += 1
+            link.abort()
             link.connection_lost(OSError(str(error) or "no connection in time"))
             return None
         return link
@@ -610,6 +616,8 @@ class Peers:
     def on_link(self, link: Link) -> None:
         """A connection stands; who is at its other end is not known yet."""
         self._links.add(link)
+        if not link.dialled:
+            self._strangers += 1
         if self._is_stopping:
             link.abort()
             return
@@ -618,7 +626,6 @@ class Peers:
             assert link.peer is not None
             link.write([self._hello(link.peer)], link.peer.delay_seconds)
             return
-        self._strangers += 1
         if self._strangers > PEER_STRANGERS_MAX:
             self._refuse(link, "strangers", "too many connections that have not said who they are")
 
@@ -642,6 +649,7 @@ class Peers:
         if peer.out is link:
             peer.out = None
             peer.room = 0
+            peer.counters.messages_dropped += peer.writer.count
             peer.writer.take()
             peer.waiting_bytes = 0
             self._trouble(peer, why)
