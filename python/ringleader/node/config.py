@@ -747,11 +747,12 @@ def _limits(table: Table) -> Limits:
         }
     )
     table.done()
-    if made.value_bytes_max + limits.STORE_KEY_BYTES_MAX > made.command_bytes_max:
+    needed = made.value_bytes_max + limits.STORE_KEY_BYTES_MAX
+    if needed > made.command_bytes_max:
         table.fault(
             "command_bytes_max",
-            f"{made.command_bytes_max} is less than a key and a value may have together "
-            f"({made.value_bytes_max + limits.STORE_KEY_BYTES_MAX}): raise it, or lower value_bytes_max",
+            f"{made.command_bytes_max} is less than a key and a value may have together, "
+            f"{needed}: raise it, or lower value_bytes_max",
         )
     return made
 
