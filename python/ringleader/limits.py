@@ -171,6 +171,9 @@ LAYOUT_BYTES_MAX: Final = 4096
 # --- a node's shards ------------------------------------------------------------------------
 #: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
 SHARD_BATCH_COMMANDS_MAX: Final = 4096
+#: Slots of a shard's Multi-Paxos that may be under way; a change of membership is in force so many
+#: later.  All lives of all nodes must agree on it: never change it.
+PAXOS_WINDOW: Final = 1024
 #: Batches of a shard that are under way at a time.
 SHARD_BATCHES_MAX: Final = 256
 #: While one is under way, the next one gathers commands for so long at most.
@@ -307,6 +310,7 @@ AVAILABILITY_BITS_MAX: Final = 2**16
 #: Placements that one comparison tries.
 PLACEMENTS_COMPARED_MAX: Final = 20_000
 
+assert SHARD_BATCHES_MAX <= PAXOS_WINDOW
 assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32

@@ -36,6 +36,7 @@ from ringleader.limits import (
     ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
+    PAXOS_WINDOW,
     ROUND_TRIP_PERIOD_S,
     SHARD_GATHER_S,
     SHARD_KEEP_BYTES,
@@ -280,7 +281,7 @@ class Node:
             core = MultiPaxos(
                 self.name,
                 members,
-                config=PaxosConfig(**settings),
+                config=PaxosConfig(**settings, window=PAXOS_WINDOW),
                 aside=recovered.aside,
                 **state,
             )

@@ -59,9 +59,9 @@ def grant(shard: Shard, name: str, wish: bytes) -> bytes:
         RingleaderError: not now: ask again.
     """
     core = shard.core
-    index, membership = core.memberships[-1]
-    if index > core.commit:
+    if core.is_changing:
         return WAIT
+    membership = core.membership
     if wish == LEAVE:
         if name not in membership.members:
             return DONE
