@@ -50,6 +50,7 @@ TITLES = {
     "decree": "One value, by single-decree Paxos",
     "paxos": "A Multi-Paxos group in one process",
     "sim": "The simulator",
+    "frames": "Consensus messages between nodes",
 }
 
 
