@@ -47,6 +47,7 @@ __all__ = [
     "simd",
     "simd_supported",
     "slots",
+    "writer",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         replicas,
         ring,
         slots,
+        writer,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
@@ -98,6 +100,7 @@ KERNELS = (
     "replicas",
     "ring",
     "slots",
+    "writer",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
 _loaded: dict[str, ModuleType] = {}
