@@ -577,6 +577,48 @@ def test_a_slow_peer_costs_no_more_than_the_limit(run: Callable[[Test], None]) -
     run(test)
 
 
+def test_requests_of_a_peer_that_takes_no_responses_are_refused(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "PEER_ANSWER_BYTES_MAX", 2_000_000)
+
+    async def test() -> None:
+        def large(request: c.Request) -> c.Response:
+            return c.Response(request.id, "done", bytes(100_000))
+
+        def asked(start: int, count: int) -> bytes:
+            some = [c.Request(start + n, 0, "read", [b"GET"], 1000) for n in range(count)]
+            return c.frame(c.REQUESTS, some)
+
+        async with cluster("eu-1", "us-1") as made:
+            made.close("us-1")  # so that responses go back on the connection of the requests
+            eu = await made.start("eu-1", answers=large)
+            counters = eu.counters("us-1")
+            async with ByHand.to(made.addresses["eu-1"]) as us:
+                us.hello()
+                await us.next()
+                us.say(asked(0, 1000))
+                await until(lambda: counters.requests_in == 1000)
+                # All came in one frame; what was executed is what it could be expected to take.
+                executed = len(made.requests["eu-1"])
+                assert counters.requests_refused == 1000 - executed
+                assert 20 <= executed <= 200  # the socket's buffers take some megabytes, too
+                eu.flush()
+                statuses: list[str] = []
+                while len(statuses) < 1000:
+                    frame = await us.next()
+                    assert frame is not None
+                    if frame[0] == c.RESPONSES:
+                        statuses += [response.status for response in frame[1]]
+                assert statuses == ["done"] * executed + ["refused"] * (1000 - executed)
+                # Now it has taken them, and is served again.
+                us.say(asked(1000, 5))
+                await until(lambda: counters.responses_out == 1005)
+                assert counters.requests_refused == 1000 - executed
+
+    run(test)
+
+
 def test_one_turn_cannot_queue_without_bound(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         async with cluster("+eu-1", "+us-1", queue_bytes_max=1_000_000) as made:

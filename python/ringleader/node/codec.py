@@ -242,23 +242,32 @@ def frame(
     return _head(kind, control, 0) + control
 
 
-def frames(
-    kind: int, values: Sequence[Request] | Sequence[Response]
-) -> tuple[list[bytes], list[Any]]:
-    """REQUESTS or RESPONSES in as few frames as their limits allow, and those of `values` that fit
-    into none because they are too large by themselves."""
-    if len(values) <= PEER_REQUESTS_MAX:
-        control = _encoder.encode(values)
-        if len(control) <= PEER_FRAME_BYTES or (
-            len(values) == 1 and HEAD_BYTES + len(control) <= PEER_FRAME_BYTES_MAX
-        ):
-            return [_head(kind, control, 0) + control], []
-        if len(values) == 1:
-            return [], [values[0]]
-    half = len(values) // 2
-    first, too_large = frames(kind, values[:half])
-    second, more = frames(kind, values[half:])
-    return first + second, too_large + more
+def frames(kind: int, values: Sequence[Any]) -> tuple[list[bytes], list[Any]]:
+    """REQUESTS or RESPONSES in frames of about `limits.PEER_FRAME_BYTES`, and those of `values`
+    that fit into none because they are too large by themselves.  O(bytes)."""
+    made: list[bytes] = []
+    too_large: list[Any] = []
+    start = size = 0
+    for at, value in enumerate(values):
+        if kind == REQUESTS:
+            more = sum(map(len, value.args)) + 5 * len(value.args)
+        else:
+            more = len(value.reply)
+        if at > start and (size + more > PEER_FRAME_BYTES or at - start == PEER_REQUESTS_MAX):
+            _put_frame(kind, values[start:at], made, too_large)
+            start, size = at, 0
+        size += more
+    if values:
+        _put_frame(kind, values[start:], made, too_large)
+    return made, too_large
+
+
+def _put_frame(kind: int, values: Sequence[Any], made: list[bytes], too_large: list[Any]) -> None:
+    control = _encoder.encode(values)
+    if HEAD_BYTES + len(control) > PEER_FRAME_BYTES_MAX:
+        too_large += values
+    else:
+        made.append(_head(kind, control, 0) + control)
 
 
 # --- consensus messages -----------------------------------------------------------------------
