@@ -30,7 +30,7 @@ SUITES = (
     *("tables", "placers", "formats"),
     *("threads", "churn", "hashing", "curve"),
     *("quorum", "log", "raft", "paxos", "groups", "decree", "sim", "wal"),
-    *("cluster", "wan"),
+    *("frames", "cluster", "wan"),
 )
 
 
