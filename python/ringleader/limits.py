@@ -128,9 +128,9 @@ CLUSTER_NAME_BYTES_MAX: Final = 255
 # --- the node -------------------------------------------------------------------------------
 #: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
 SHARDS_MAX: Final = 4096
-#: A key, a field of a hash.
+#: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
 #: travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.

@@ -17,7 +17,6 @@ from ringleader.limits import PATTERN_BYTES_MAX
 from ringleader.node import scan
 from ringleader.node.globs import matcher
 from ringleader.node.replies import ReplyError
-from ringleader.node.store import Store
 
 names = st.integers(0, 60).map(lambda number: b"k%d" % number)
 
@@ -57,9 +56,11 @@ class Scanning(RuleBasedStateMachine):
 
     @rule()
     def another_replica(self) -> None:
-        restored = Store()
-        restored.restore(BytesSource(self.shard.store.snapshot()))
-        self.shard.store = restored
+        behind = Shard()  # it has scanned what it had
+        behind.line("SET k0 v")
+        behind.line("SCAN 0")
+        behind.store.restore(BytesSource(self.shard.store.snapshot()))
+        self.shard.store = behind.store
 
     @rule()
     def start(self) -> None:
