@@ -130,8 +130,8 @@ CLUSTER_NAME_BYTES_MAX: Final = 255
 SHARDS_MAX: Final = 4096
 #: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
-#: travels in one log entry.
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.
 COMMAND_BYTES_MAX: Final = 2**27
