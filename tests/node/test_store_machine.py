@@ -73,6 +73,7 @@ def check_invariants(store: Store) -> None:
     assert all(moment > store.now for moment in store.expires.values())
     assert {} not in store.data.values()
     assert store.armed.keys() == store.armed_until.keys()
+    assert list(store.armed_until.values()) == sorted(store.armed_until.values())
     assert all(mark <= store.mark for mark in store.armed.values())
     assert all(store.now < moment <= store.now + WATCH_MS for moment in store.armed_until.values())
     assert {(moment, key) for key, moment in store.expires.items()} <= set(store._heap)
@@ -208,6 +209,14 @@ class Expiring(RuleBasedStateMachine):
             for watch in self.watches
         ]
         self.watches.append((key, version, [False], self.shard.now + WATCH_MS))
+
+    @rule()
+    def watch_both(self) -> None:
+        self.watch(b"a")
+        self.time_passes(1)
+        self.watch(b"b")
+        self.time_passes(1)
+        self.watch(b"a")
 
     @precondition(lambda self: self.watches)
     @rule(data=st.data())
