@@ -147,6 +147,8 @@ WATCHED_KEYS_MAX: Final = 2**17
 WATCH_MS: Final = 60_000
 #: Milliseconds since 1970 that a leader's clock may say: the year 10889.
 CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: A pattern of KEYS or SCAN, and how many of them are kept translated.

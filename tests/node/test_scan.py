@@ -171,6 +171,7 @@ def test_the_index_is_dropped_when_nobody_scans() -> None:
     assert shard.store._index is None
     shard("SCAN", 0)
     shard("DEL", *(f"new{n}" for n in range(2000)))
+    assert shard.store._index is None
     assert len(shard("SCAN", 0, "COUNT", 5000)[1]) == 10
 
 
