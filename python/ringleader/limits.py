@@ -252,10 +252,10 @@ CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------
 #: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
 SHARDS_MAX: Final = 4096
-#: A key, a field of a hash.
+#: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
-#: travels in one log entry.
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.
 COMMAND_BYTES_MAX: Final = 2**27
@@ -271,6 +271,8 @@ WATCHED_KEYS_MAX: Final = 2**17
 WATCH_MS: Final = 60_000
 #: Milliseconds since 1970 that a leader's clock may say: the year 10889.
 CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: A pattern of KEYS or SCAN, and how many of them are kept translated.
