@@ -74,9 +74,7 @@ class Node:
         size = 16384 // len(hosts)
         slots = [min(slot // size, len(hosts) - 1) for slot in range(16384)]
         self.router = Router(name, hosts, slots, self, self.time, patience_s=1.0)
-        self.shards = [
-            self._shard(number) for number, names in enumerate(hosts) if name in names
-        ]
+        self.shards = [self._shard(number) for number, names in enumerate(hosts) if name in names]
         self.origin = Origin(0.5)
 
     def _shard(self, number: int) -> Shard:

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "consensus",
         "storage",
     },
+    "shardsim": {"limits", "consensus", "sim", "node"},
     "availability": {"errors", "limits", "placement"},
     "cli": {
         "errors",
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sim",
         "storage",
         "node",
+        "shardsim",
         "__init__",
     },
     "__main__": {"cli"},

@@ -18,20 +18,29 @@ class FakeRouter:
     """Shards that are stores of this process.
 
     Args:
+        beside: another router of the cluster, with which it shares the shards.
         deferred: writes are answered by `commit()`, in one batch for each shard, as a node does.
     """
 
     def __init__(
-        self, shard_count: int = 4, *, deferred: bool = False, host: str = "127.0.0.1"
+        self,
+        shard_count: int = 4,
+        *,
+        deferred: bool = False,
+        host: str = "127.0.0.1",
+        beside: FakeRouter | None = None,
     ) -> None:
-        self.name = "eu-1"
+        self.nodes = [self] if beside is None else beside.nodes
+        if beside is not None:
+            self.nodes.append(self)
+        self.name = f"eu-{len(self.nodes)}"
         self.dc = "eu"
         self.host = host
         self.port = 0
         self.shard_count = shard_count
         self.shard_of_slot = tuple(shard_table(shard_count))
         self.deferred = deferred
-        self.stores = [Store() for _ in range(shard_count)]
+        self.stores = [Store() for _ in range(shard_count)] if beside is None else beside.stores
         self.now_ms = NOW_MS
         self.queues: list[list[tuple[list[bytes], Waiting]]] = [[] for _ in range(shard_count)]
         self.is_dirty = False
@@ -76,9 +85,13 @@ class FakeRouter:
         return min(count, 2)
 
     def topology(self) -> Topology:
-        nodes = (NodeView(self.name, "a" * 40, self.host, self.port, self.dc, "a"),)
+        nodes = tuple(
+            NodeView(node.name, "abc"[at] * 40, node.host, node.port, node.dc, "a")
+            for at, node in enumerate(self.nodes)
+        )
+        names = tuple(node.name for node in nodes)
         shards = tuple(
-            ShardView(number, (ends,), self.name, (self.name,), term=number + 1)
+            ShardView(number, (ends,), names[number % len(names)], names, term=number + 1)
             for number, ends in enumerate(shard_ranges(self.shard_count))
         )
         return Topology(nodes, shards)

@@ -1,4 +1,4 @@
-"""A server on a `FakeRouter`, to be measured: python tests/node/serve_fake.py [port] [--deferred]"""
+"""A server on a `FakeRouter`, to be measured: python serve_fake.py [port] [--deferred]."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fake_router import FakeRouter
+from node.fake_router import FakeRouter
 
 from ringleader.node.server import ClientSettings, Server
 

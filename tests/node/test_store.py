@@ -3,8 +3,11 @@ hangs on time."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from store_parts import Shard
 
@@ -19,7 +22,7 @@ from ringleader.limits import (
 from ringleader.node import commands, internal, store
 from ringleader.node.replies import NULL_ARRAY, CommandError, ReplyError
 from ringleader.node.slots import slot_of
-from ringleader.node.store import Store, encode_batch
+from ringleader.node.store import Store, decode_batch, encode_batch
 
 WRONG_TYPE = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
 SYNTAX = ReplyError("ERR syntax error")
@@ -85,6 +88,27 @@ def test_a_key_is_gone_at_its_expiry_and_not_before(shard: Shard) -> None:
     assert shard.line("GET k") is None
     assert shard.line("PTTL k") == -2
     assert not shard.store.expires
+
+
+def test_an_expiry_that_was_moved(shard: Shard) -> None:
+    start = shard.now
+    shard.line("SET later v PX 50")
+    shard.line("PEXPIRE later 100")
+    shard.line("SET sooner v PX 100")
+    shard.line("PEXPIRE sooner 50")
+    shard.line("SET back v PX 50")
+    shard.line("PEXPIRE back 100")
+    shard.line("PEXPIRE back 50")
+    shard.line("SET never v PX 50")
+    shard.line("SET never v")
+    shard.line("SET kept v PX 50")
+    shard.line("PERSIST kept")
+    shard.now = start + 50
+    assert sorted(shard.line("KEYS *")) == [b"kept", b"later", b"never"]
+    assert shard.store.next_due_ms == start + 100
+    shard.now = start + 100
+    assert sorted(shard.line("KEYS *")) == [b"kept", b"never"]
+    assert shard.store.next_due_ms is None
 
 
 def test_time_never_goes_back(shard: Shard) -> None:
@@ -413,12 +437,12 @@ def test_nobody_waits_for_the_answers_of_a_follower(shard: Shard) -> None:
 def test_times_a_clock_cannot_say() -> None:
     fresh = Store()
     for now in (-1, CLOCK_MS_MAX + 1, 2**63):
-        replies = fresh.apply([(1, encode_batch(now, [[b"SET", b"k", b"v"]]))])
-        assert replies is not None
-        assert isinstance(replies[0][0], ReplyError)  # type: ignore[index]
+        replies = fresh.apply([(1, msgspec.msgpack.encode([now, [[b"SET", b"k", b"v"]]]))])
+        assert isinstance((replies[0] or ())[0], ReplyError)
     assert fresh.now == 0
     assert fresh.faults == 3
-    fresh.apply([(4, encode_batch(CLOCK_MS_MAX, [[b"SET", b"k", b"v", b"EX", b"1000"]]))])
+    assert decode_batch(encode_batch(-5, [])) == (0, [])
+    fresh.apply([(4, encode_batch(2**70, [[b"SET", b"k", b"v", b"EX", b"1000"]]))])
     assert fresh.next_due_ms == CLOCK_MS_MAX + 1_000_000
 
 
@@ -472,3 +496,9 @@ def test_a_watch_that_ended_does_not_come_back(shard: Shard) -> None:
     shard.line("SET k unseen")
     shard.line("WATCH k")
     assert execute(shard, [(b"k", version)]) is NULL_ARRAY
+
+
+def test_every_command_is_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[A-Z]+", page))
+    assert {name.decode() for name in commands.COMMANDS} <= named

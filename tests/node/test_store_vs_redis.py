@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from redis.lock import Lock
 from store_parts import Redis, Shard, redis_server
 
 from ringleader.node.commands import COMMANDS
@@ -232,14 +233,14 @@ def compare(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(sequence=st.lists(any_arity, min_size=1, max_size=25))
 @example(sequence=[[b"SET", b"a", b"x", b"NX", b"GET"], [b"SET", b"a", b"y", b"NX", b"GET"]])
 def test_random_commands(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
 @given(pairs=st.lists(st.tuples(floats, floats), min_size=1, max_size=20))
 def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -> None:
     sequence: list[list[bytes]] = []
@@ -249,7 +250,7 @@ def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(
     names=st.lists(st.text("ab[]^-\\", max_size=4).map(str.encode), max_size=8),
     some=st.lists(st.text("ab[]^-*?\\", max_size=8).map(str.encode), min_size=1, max_size=8),
@@ -257,6 +258,47 @@ def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -
 def test_patterns(redis: Redis, protocol: int, names: list[bytes], some: list[bytes]) -> None:
     sequence = [[b"SET", name, b""] for name in names]
     compare(redis, protocol, sequence + [[b"KEYS", pattern] for pattern in some])
+
+
+lock_spans = st.sampled_from([b"100000", b"200000", b"0", b"-1", b"-200000", b"x", b"1.5"])
+lock_steps = st.one_of(
+    st.tuples(st.just(b"SET"), keys, st.sampled_from([b"t", b"u"])).map(list),
+    st.tuples(
+        st.just(b"SET"), keys, st.sampled_from([b"t", b"u"]), st.just(b"PX"), st.just(b"100000")
+    ).map(list),
+    st.tuples(st.just(b"HSET"), keys, st.just(b"t"), st.just(b"t")).map(list),
+    st.tuples(st.just(b"LOCK.RELEASE"), keys, st.just(b"t")).map(list),
+    st.tuples(
+        st.just(b"LOCK.EXTEND"), keys, st.just(b"t"), lock_spans, st.sampled_from([b"0", b"1"])
+    ).map(list),
+    st.tuples(st.just(b"LOCK.REACQUIRE"), keys, st.just(b"t"), lock_spans).map(list),
+    st.tuples(st.just(b"PTTL"), keys).map(list),
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
+@given(sequence=st.lists(lock_steps, min_size=1, max_size=15))
+def test_locks_are_the_scripts(redis: Redis, sequence: list[list[bytes]]) -> None:
+    """The three commands do what the Lua of redis-py does."""
+    scripts = {
+        b"LOCK.RELEASE": Lock.LUA_RELEASE_SCRIPT,
+        b"LOCK.EXTEND": Lock.LUA_EXTEND_SCRIPT,
+        b"LOCK.REACQUIRE": Lock.LUA_REACQUIRE_SCRIPT,
+    }
+    redis(b"FLUSHALL")
+    shard = Shard(int(time.time() * 1000))
+    for args in sequence:
+        own = encoded(shard(*args), 2)
+        script = scripts.get(args[0])
+        their = redis(*(args if script is None else [b"EVAL", script.encode(), b"1", *args[1:]]))
+        if own[:1] == b"-":
+            assert their[:1] == b"-", (sequence, their)
+        elif args[0] == b"PTTL":
+            assert comparable(args, own) == comparable(args, their), sequence
+            assert near(args, own, their), (sequence, own, their)
+        else:
+            assert own == their, sequence
+    assert sorted(shard.store.data) == sorted(redis(b"KEYS", b"*").split(b"\r\n")[2::2])
 
 
 def scan_all(redis: Redis, *rest: bytes) -> set[bytes]:

@@ -24,6 +24,7 @@ from ringleader.cli.serve import serve
 from ringleader.cli.simulate import simulate
 from ringleader.cli.status import status
 from ringleader.cli.up import up
+from ringleader.cli.wal import wal
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -87,3 +88,4 @@ app.add_command(up)
 app.add_command(serve)
 app.add_command(status)
 app.add_command(bench)
+app.add_command(wal)

@@ -26,10 +26,11 @@ def encode_batch(now_ms: int, commands: Sequence[Sequence[bytes]]) -> bytes:
     """The payload of one log entry.
 
     Args:
-        now_ms: the leader's clock, in ms since 1970, 0 ... `CLOCK_MS_MAX`.
+        now_ms: the leader's clock, in ms since 1970; a clock that is out of its mind counts as 0,
+            or as `CLOCK_MS_MAX`.
         commands: each with all its arguments, the name first; none at all: time passes.
     """
-    return _encode((now_ms, commands))
+    return _encode((max(0, min(now_ms, CLOCK_MS_MAX)), commands))
 
 
 def decode_batch(payload: bytes) -> tuple[int, list[list[bytes]]]:

@@ -104,7 +104,9 @@ def nodes(session: Session, args: list[bytes], waiter: Waiting) -> Reply:
             (
                 topology.by_name[shard.leader]
                 for shard in topology.shards
-                if node.name in shard.replicas and shard.leader in topology.by_name
+                if node.name in shard.replicas
+                and shard.leader is not None
+                and shard.leader in topology.by_name
             ),
             None,
         )

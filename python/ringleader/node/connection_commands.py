@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SYNTAX: Final = "ERR syntax error"
 NOT_INTEGER: Final = "ERR value is not an integer or out of range"
-_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}\Z")
+_INTEGER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z")
 _PRINTABLE: Final = re.compile(rb"[!-~]*\Z")
 _WRONGPASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
 _HELLO_NOAUTH: Final = (

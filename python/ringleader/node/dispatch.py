@@ -7,7 +7,7 @@ it has to be taken apart first (MGET over several shards, EXEC).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from ringleader.node.commands import COMMANDS, Command
 from ringleader.node.replies import CommandError, Reply
@@ -97,7 +97,7 @@ class Local:
 
 #: A data command, or None; with how many arguments it goes straight to the shard of its one key,
 #: or -1; what answers it otherwise, or None: the shard of its keys.
-Entry: TypeAlias = tuple[Command | None, int, Local | None]
+Entry: TypeAlias = tuple[Any, int, Local | None]
 
 
 def wrong_arity(name: bytes) -> CommandError:

@@ -145,10 +145,8 @@ def _scanned(number: int, count: int, reply: Reply) -> Reply:
     if reply.__class__ is not list:
         return reply
     cursor, keys = int(reply[0]), reply[1]
-    if cursor:
-        following = cursor * count + number
-    else:
-        following = number + 1 if number + 1 < count else 0
+    # The shard's cursor is 0 when it has been walked through.
+    following = cursor * count + number if cursor else (number + 1) % count
     return [b"%d" % following, keys]
 
 

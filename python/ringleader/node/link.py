@@ -41,7 +41,8 @@ class Link(asyncio.BufferedProtocol):
         quiet: ticks of `Peers` since something came.
         was_ready: whether it ever was.
         ended: whether `Peers` has drawn the conclusions of its end.
-        slow: whether it was closed for a reason that will still be there in a moment.
+        slow: whether it was closed for a reason that will still be there in a moment, so that
+            dialling again at once is of no use.
     """
 
     def __init__(self, peers: Peers, codec: Codec, dialled: Peer | None) -> None:
@@ -71,6 +72,9 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        if self.done.done():  # given up while it was being made
+            self.transport.abort()
+            return
         self.transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -80,14 +84,15 @@ class Link(asyncio.BufferedProtocol):
         self.peers.on_link(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.done.done():
+            return
         self._closing = True
         self._forget_held()
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
         self.peers.on_link_lost(self, error)
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set_result(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._frames.room()

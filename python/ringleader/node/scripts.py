@@ -1,8 +1,8 @@
 """EVAL, EVALSHA and SCRIPT, for the three scripts of redis-py's `Lock` and no others.
 
-A script in Lua would have to be replicated and bounded in time; what clients need of scripts most is
-a lock that is released only by its owner.  So the scripts of `redis.lock.Lock` are known by their
-SHA1, and stand for commands of the replicated state machine; they need not be loaded first.
+A script in Lua would have to be replicated and bounded in time; what clients need of scripts most
+is a lock that is released only by its owner.  So the scripts of `redis.lock.Lock` are known by
+their SHA1, and stand for commands of the replicated state machine; they need not be loaded first.
 """
 
 from __future__ import annotations

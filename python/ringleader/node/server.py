@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import traceback
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast, final
 
@@ -248,7 +249,9 @@ class Connection(asyncio.Protocol):
         """A fault of ours must not reach the event loop, nor other connections."""
         logger = self._server.logger
         if logger is not None:
-            logger.error("client connection failed", error=repr(error), exc_info=error)
+            # As text: what a client sent must not get into the log.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("client connection failed", error=repr(error), where=where)
         self._server.service.failed_connections += 1
         self.abort()
 
@@ -285,9 +288,9 @@ class Connection(asyncio.Protocol):
         else:
             self._partial_count = -1
             idle_s = session.service.clock_s() - session.last_s
-            if settings.idle_s_max and idle_s > settings.idle_s_max:
-                if not session.unanswered_count:
-                    self._time_out(session, transport, b"")
+            is_idle = settings.idle_s_max and idle_s > settings.idle_s_max
+            if is_idle and not session.unanswered_count:
+                self._time_out(session, transport, b"")
 
     def _time_out(self, session: Session, transport: asyncio.Transport, farewell: bytes) -> None:
         self._server.service.timed_out_connections += 1

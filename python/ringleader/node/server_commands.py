@@ -111,7 +111,7 @@ def command_getkeys(session: Session, args: list[bytes], waiter: Waiting) -> Rep
     entry = session.service.table.get(given[0].upper())
     if entry is None:
         raise CommandError("ERR Invalid command specified")
-    data, _, local = entry
+    data = entry[0]
     name = given[0].upper()
     if name in (b"EVAL", b"EVALSHA") and len(given) >= 3:
         keys = eval_keys(given)

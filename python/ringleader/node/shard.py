@@ -24,6 +24,7 @@ to all drivers before a lease is trusted, however long the process was stopped.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -90,7 +91,7 @@ class _Unmetered:
 class _Batch:
     """Commands on their way through the log."""
 
-    __slots__ = ("begun_s", "commands", "last", "shard", "waiters")
+    __slots__ = ("begun_s", "commands", "ended", "last", "shard", "waiters")
 
     def __init__(
         self,
@@ -105,14 +106,17 @@ class _Batch:
         self.waiters = waiters
         self.last = last
         self.begun_s = begun_s
+        self.ended = False
 
     def done(self, outcome: Outcome) -> None:
         shard = self.shard
         shard.inflight -= 1
         if not shard.inflight:
             shard.store.answering = False
-        if self.last > shard.settled:
-            shard.settled = self.last
+        self.ended = True
+        batches = shard._batches
+        while batches and batches[0].ended:
+            shard.settled = batches.popleft().last
         count = len(self.commands)
         if outcome.kind == "applied":
             took_s = shard.clock.now_s() - self.begun_s
@@ -142,7 +146,7 @@ class Shard:
 
     State:
         sequence    of the last command that was queued; it counts from 1.
-        settled     of the last command whose batch has ended, in whatever way.
+        settled     of the last command up to which all batches have ended, in whatever way.
         inflight    batches that have not.
         reads, stale_reads      answered at once since `count_reads`.
         fresh_s     everything acknowledged before this time is in the store.
@@ -179,8 +183,10 @@ class Shard:
         store.answering = False  # but while somebody waits for a batch
         self._commands: list[Args] = []
         self._waiters: list[Waiter] = []
-        #: Reads that wait for the next barrier; all lists of such that wait, this one or those under
-        #: way, but for empty ones.
+        #: Batches that have not ended, and those that have, but after one that has not.
+        self._batches: deque[_Batch] = deque()
+        #: Reads that wait for the next barrier; and all lists of reads that wait for one, in order,
+        #: none of them empty.
         self._reads: list[_Read] = []
         self._waiting: list[list[_Read]] = []
         #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
@@ -307,6 +313,7 @@ class Shard:
         last = self.sequence - len(self._commands)
         self._proposed_s = now_s
         batch = _Batch(self, commands, waiters, last, now_s)
+        self._batches.append(batch)
         self.driver.propose((payload,), batch.done)
 
     def _read_all(self, reads: list[_Read], outcome: Outcome) -> None:

@@ -261,12 +261,8 @@ class Store:
         if not hidden:
             return self._read(args)
         view = Store()
-        view.now = view.clock = clock
-        for key in keys:
-            if key in self.data and key not in hidden:
-                view.data[key] = self.data[key]
-                if key in self.expires:
-                    view.expires[key] = self.expires[key]
+        # What else there is to see: of commands on several keys none asks for their expiries.
+        view.data = {key: self.data[key] for key in keys if key in self.data and key not in hidden}
         return view._read(args)
 
     def is_due(self, command: Command, args: list[bytes], wall_ms: int) -> bool:
@@ -448,6 +444,9 @@ class Store:
             if until[key] > self.now:
                 return
             del until[key], self.armed[key]
+            # Nobody notes what happens to it now: an EXEC of before fails even when the key is
+            # watched again.
+            self.mark += 1
 
     # --- snapshots -----------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions on the keys of one slot.
 
 What a MULTI queues travels to the shard as one command, EXEC, and is executed there as one step of
-the replicated state machine: nothing comes between its commands, and after a crash all of them have
-taken effect or none.  WATCH goes through the log as well, and answers a version; EXEC takes it along
-and does nothing when a watched key has been modified since.  So both hold across changes of leaders.
+the replicated state machine: nothing comes between its commands, and after a crash all of them
+have taken effect or none.  WATCH goes through the log as well, and answers a version; EXEC takes it
+along and does nothing when a watched key has been modified since.  So both hold across changes of
+leaders.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Transaction:
         self._session = session
         #: Commands for the shard.
         self._data: list[list[bytes]] = []
-        #: In the order of the client: what the session answers itself, or None for the shard's next.
+        #: In the client's order: what the session answers itself, or None for the shard's next.
         self._order: list[tuple[Local, list[bytes]] | None] = []
         self._slot = -1
         self._bytes = 0

@@ -13,8 +13,8 @@ from ringleader.node.routing import PENDING
 from ringleader.node.shard import BUSY
 from ringleader.shardsim.mirror import FIRST, LAST, Position, plain
 from ringleader.shardsim.watched import NodeTime, Truth, WatchedShard
-from ringleader.sim.linearizability import Operation
 from ringleader.sim.clock import PPM
+from ringleader.sim.linearizability import Operation
 from ringleader.sim.profiles import ClockFaults
 from ringleader.sim.workload import Client, Workload
 
@@ -432,7 +432,8 @@ class ShardWorkload(Workload):
         self.truth = Truth(cluster)
         self.records: list[Record] = []
         self.batch_count = 0
-        self.healed_us = cluster.until_us
+        #: Since when all is well: keys that are due have to expire; None: not yet.
+        self.quiet_us: int | None = None
         self.period_us = 3 * cluster.profile.tick_us
         self.pause_us = max(1, 2 * cluster.profile.tick_us)
         #: (when, index): all up to the index was acknowledged, by true time.
@@ -449,10 +450,6 @@ class ShardWorkload(Workload):
 
     def client(self, number: int, seed: int) -> Client:
         return ShardClient(self, number, seed)
-
-    @property
-    def is_healed(self) -> bool:
-        return self.cluster.clock.now_us >= self.healed_us
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -600,6 +597,8 @@ class ShardWorkload(Workload):
             checker.coverage["reads answered"] += 1
             if not shard.leads:
                 checker.coverage["reads at followers"] += 1
+            elif shard.core.has_lease:
+                checker.coverage["reads under a lease"] += 1
             if plain(record.name, reply) != plain(record.name, state.read(record.args)):
                 record.violate(
                     13, f"is answered {reply!r}, and after {machine.batch} the state is {state}"
@@ -636,6 +635,7 @@ class ShardWorkload(Workload):
     def close(self, applied: Mapping[bytes, tuple[Any, int]]) -> Sequence[Operation]:
         cluster = self.cluster
         # Whatever is still under way must come to its end.
+        self.quiet_us = cluster.clock.now_us
         cluster.clock.run(cluster.clock.now_us + 150 * cluster.profile.tick_us)
         for record in self.records:
             if record.state == WAITING and record.shard.lives:
@@ -689,9 +689,7 @@ class ShardWorkload(Workload):
             else:
                 continue
             for key, call, result in _parts(record, reply):
-                history.append(
-                    Operation(number, key, call, result, record.invoked_us, returned_us)
-                )
+                history.append(Operation(number, key, call, result, record.invoked_us, returned_us))
         return history
 
 
@@ -706,9 +704,7 @@ def _parts(record: Record, reply: Any) -> list[tuple[bytes, Any, Any]]:
     if name == b"WATCH" or reply is NULL_ARRAY:
         return []
     if name == b"MGET":
-        return [
-            (key, (b"GET",), value) for key, value in zip(record.args[1:], reply, strict=True)
-        ]
+        return [(key, (b"GET",), value) for key, value in zip(record.args[1:], reply, strict=True)]
     if name != b"EXEC":
         return [(record.args[1], record.call, plain(name, reply))]
     inside: dict[bytes, list[tuple[Any, Any]]] = {}

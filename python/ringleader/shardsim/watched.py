@@ -313,9 +313,7 @@ class WatchedShard(Shard):
             self.overdue_us = None
         elif self.overdue_us is None or self.overdue_term != self.core.term:
             self.overdue_us, self.overdue_term = now_us, self.core.term
-        elif (
-            self.workload.is_healed
-            and now_us - max(self.overdue_us, self.workload.healed_us)
-            > 4 * self.workload.cluster.election_us
+        elif (quiet_us := self.workload.quiet_us) is not None and (
+            now_us - max(self.overdue_us, quiet_us) > 4 * self.workload.cluster.election_us
         ):
             self.violate(12, f"a key is due since {self.overdue_us / 1e6:.6f} s, and is there")
