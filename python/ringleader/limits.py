@@ -142,6 +142,8 @@ PEER_STRANGERS_MAX: Final = 64
 #: A connection that has not said who it is for so long is closed.
 PEER_HANDSHAKE_SECONDS: Final = 5.0
 PEER_PING_SECONDS: Final = 0.25
+#: After so many pings with nothing back a peer counts as silent.
+PEER_QUIET_TICKS: Final = 3
 #: A connection on which nothing has come for so long is closed.
 PEER_SILENT_SECONDS: Final = 3.0
 #: Between two attempts to reach a peer: at first, at most, and after it refused us (or we it).
@@ -323,6 +325,7 @@ assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
 assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
+assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
