@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: When wall clocks were set, in ms since 1970.
 EPOCH_MS: Final = 1_750_000_000_000
+#: How much time may pass while a batch is made.
+LOOK_MS_MAX: Final = 100
 #: What stands before a store's snapshot: index, chain, bytes of filling.
 _SNAPSHOT: Final = struct.Struct("<QII")
 
@@ -171,8 +173,8 @@ class NodeTime:
         return self.node.clock.now_us / 1e6
 
     def wall_ms(self) -> int:
-        if self.random.random() < 0.05:
-            self.offset_ms += 1
+        if self.random.random() < 0.04:
+            self.offset_ms += self.random.choice((1, 1, 20))
         return self.last_wall_ms
 
     @property
@@ -206,7 +208,7 @@ class WatchedDriver:
         (payload,) = commands
         now, batch = decode_batch(payload)
         wall_ms = watched.time.last_wall_ms
-        if not wall_ms - 100 <= now <= wall_ms:
+        if not wall_ms - LOOK_MS_MAX <= now <= wall_ms:
             watched.violate(16, f"proposes at {wall_ms} by its clock a batch of {now}")
         waiters = done.__self__.waiters if batch else []  # type: ignore[attr-defined]
         records: list[Record] = list(waiters)
