@@ -274,7 +274,7 @@ class Turn:
         self.shard.node.waiting.pop(self, None)  # type: ignore[call-overload]
         last: Position = (0, FIRST)
         for record in self.records:
-            if record.state == DONE and record.position is not None:
+            if record.state == DONE and record.position is not None and record.lag_us is None:
                 if record.position < last:
                     self.shard.violate(
                         16,
