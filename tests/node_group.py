@@ -70,12 +70,11 @@ class Node:
         self.up = True
         self.time = Time()
         self.dirty: list[Shard] = []
+        self.late: list[Shard] = []
         size = 16384 // len(hosts)
         slots = [min(slot // size, len(hosts) - 1) for slot in range(16384)]
         self.router = Router(name, hosts, slots, self, self.time, patience_s=1.0)
-        self.shards = [
-            self._shard(number) for number, names in enumerate(hosts) if name in names
-        ]
+        self.shards = [self._shard(number) for number, names in enumerate(hosts) if name in names]
         self.origin = Origin(0.5)
 
     def _shard(self, number: int) -> Shard:
@@ -129,7 +128,8 @@ class Node:
     def turn(self) -> None:
         dirty, self.dirty[:] = list(self.dirty), []
         for shard in dirty:
-            shard.flush()
+            if shard.flush():
+                self.late.append(shard)
 
 
 class _Transport:
@@ -212,6 +212,8 @@ class NodeGroup:
                 if node.up:
                     node.time.catch_up()
                     node.router.tick()
+                    node.dirty += node.late
+                    node.late.clear()
             for node in self.nodes.values():
                 for other in self.nodes.values():
                     if node.connected(other.name):

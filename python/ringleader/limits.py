@@ -171,21 +171,34 @@ LAYOUT_BYTES_MAX: Final = 4096
 # --- a node's shards ------------------------------------------------------------------------
 #: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
 SHARD_BATCH_COMMANDS_MAX: Final = 4096
-#: Batches of a shard that are under way at a time; what comes meanwhile makes the next ones larger.
-SHARD_BATCHES_MAX: Final = 4
+#: Slots of a shard's Multi-Paxos that may be under way; a change of membership is in force so many
+#: later.  All lives of all nodes must agree on it: never change it.
+PAXOS_WINDOW: Final = 1024
+#: Batches of a shard that are under way at a time.
+SHARD_BATCHES_MAX: Final = 256
+#: While one is under way, the next one gathers commands for so long at most.
+SHARD_GATHER_S: Final = 0.001
 #: Commands that wait for a batch; more are refused.
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
 #: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
 SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
-#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little.
-SHARD_KEEP_ENTRIES: Final = 64
+#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little; fewer
+#: when they are large.
+SHARD_KEEP_ENTRIES: Final = 1024
+SHARD_KEEP_BYTES: Final = 2**21
 #: How often a shard looks for keys to expire, and a node tells the others which shards it leads.
 ATTEND_PERIOD_S: Final = 0.1
 CLAIM_PERIOD_S: Final = 0.25
 #: How often a node looks at the round trips to others, for the timeouts of elections.
 ROUND_TRIP_PERIOD_S: Final = 2.0
+#: A node's wall clock follows the system's by at most this fraction of the time that passes, and
+#: says that it has jumped from so many milliseconds on.
+CLOCK_SLEW: Final = 0.05
+CLOCK_JUMP_MS: Final = 500.0
 #: How long a node that stops tries to hand over its leaderships.
 DRAIN_SECONDS_MAX: Final = 3.0
+#: A question how fresh a replica is, is asked again when there was no answer for so long.
+SHARD_PROBE_S: Final = 0.25
 #: Commands of a node's clients that wait for a leader; more are refused.
 ERRANDS_MAX: Final = 2**17
 
@@ -221,6 +234,12 @@ CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30
 CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: More time for a command that keeps arriving, at this rate or faster.
+CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
+#: How often clients are looked through for those that have run out of time.
+CLIENT_SWEEP_SECONDS: Final = 1.0
+#: Connections that wait to be accepted.
+CLIENT_BACKLOG_MAX: Final = 1024
 #: A TLS handshake.
 CLIENT_TLS_SECONDS: Final = 10
 #: What is under way when a node stops is waited for at most so long.
@@ -249,13 +268,14 @@ WATCH_MS: Final = 60_000
 CLOCK_MS_MAX: Final = 2**48 - 1
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
+#: A pattern of KEYS or SCAN, and how many of them are kept translated.
+PATTERN_BYTES_MAX: Final = 4096
+PATTERNS_KEPT_MAX: Final = 256
 #: Keys that SCAN looks at in one call, whatever COUNT says.
 SCAN_COUNT_MAX: Final = 2**20
 
 # --- a cluster's file and layout ---------------------------------------------------------------
 CLUSTER_NODES_MAX: Final = 127
-#: Each is a consensus group with a cost at every tick.
-SHARDS_MAX: Final = 1024
 CLUSTER_FILE_BYTES_MAX: Final = 2**20
 #: Faults of one file that are told at a time.
 CLUSTER_FILE_FAULTS_MAX: Final = 20
@@ -290,6 +310,7 @@ AVAILABILITY_BITS_MAX: Final = 2**16
 #: Placements that one comparison tries.
 PLACEMENTS_COMPARED_MAX: Final = 20_000
 
+assert SHARD_BATCHES_MAX <= PAXOS_WINDOW
 assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32

@@ -129,7 +129,7 @@ def node(**values: Any) -> Change:
         (put(name=3), ["name: must be a text in quotes, not a number"]),
         (put(shards="4"), ["shards: must be a whole number, not a text"]),
         (put(shards=True), ["shards: must be a whole number, not true or false"]),
-        (put(shards=0), ["shards: 0 is not in 1 ... 1024"]),
+        (put(shards=0), ["shards: 0 is not in 1 ... 4096"]),
         (put(consensus="rafft"), ["consensus: 'rafft' is none of raft, paxos", "'raft'"]),
         (put(replicas=10), ["replicas: ", "there are only 9", "ask for fewer"]),
         (put(replicas=0), ["replicas: 0 is not in"]),

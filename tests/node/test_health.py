@@ -279,8 +279,9 @@ def test_lines_are_json_without_secrets() -> None:
     log.debug("not this")
     log.warning("that", Password="hush", peer={"auth_token": "hush"}, long="x" * 5000, raw=b"\xff")
     logging.getLogger("asyncio").error("from %s", "a library")
+    secret = "hush"  # of a frame
     try:
-        raise ValueError("why")
+        raise ValueError("why" + secret[4:])
     except ValueError:
         log.exception("it failed")
     text = out.getvalue()

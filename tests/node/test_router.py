@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from node_group import NAMES, NodeGroup
 
+from ringleader.errors import StorageError
 from ringleader.limits import SHARD_QUEUE_COMMANDS_MAX
 from ringleader.node.replies import ReplyError
 from ringleader.node.routing import Origin
@@ -204,15 +205,17 @@ def test_a_leader_that_was_stopped_knows_that_its_lease_is_over(group: NodeGroup
     assert read == [b"new"]
 
 
-def test_a_disk_that_failed(group: NodeGroup) -> None:
-    from ringleader.errors import StorageError
-
+def test_a_replica_whose_disk_failed_leaves_its_commands_to_the_others(group: NodeGroup) -> None:
     node = group["a"]
     node.shards[0].driver.failed = StorageError("no space")
-    node.router.failed = "this node's disk failed"
     written = node.ask("SET", "k", "v")
     group.settle()
-    assert code(written) == "MISCONF"
+    assert written == []
+    assert node.router.shards == [None]
+    group.tick(90)
+    assert written == ["OK"]
+    assert b"k" not in node.shards[0].store.data
+    assert group["b"].shards[0].store.data[b"k"] == b"v"
 
 
 def test_no_memory_left(group: NodeGroup) -> None:
@@ -288,7 +291,7 @@ def test_stale_reads_are_local_and_within_their_bound(group: NodeGroup) -> None:
     group["b"].shards[0].attend()
     assert code(late) == "STALE"
     group.cuts = set()
-    group.tick(250)
+    group.tick(30)
     again = group["b"].ask("GET", "k", origin=origin)
     group.tick(3)
     assert again == [b"2"]

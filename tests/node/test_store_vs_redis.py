@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from redis.lock import Lock
 from store_parts import Redis, Shard, redis_server
 
 from ringleader.node.commands import COMMANDS
@@ -37,7 +38,8 @@ floats = st.one_of(
     st.floats(allow_nan=False).map(lambda x: repr(x).encode()),
     st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda x: str(x).encode()),
     st.sampled_from(
-        b"0.1 0.2 1e3 -1e-5 .5 5. +1 -0 -0.0 1e4932 -1e4932 1e-4940 1e-4951 1e5000 1e-6000 inf -INF "
+        b"0.1 0.2 1e3 -1e-5 .5 5. +1 -0 -0.0 1e4932 -1e4932 1e-4940 1e-4951 1e5000 1e-6000 inf "
+        b"-INF "
         b"nan infinity 0x10 0x1.8p1 0x.8 0xp1 0x 1e 1e+ 3.0e3 1.17549435e-38 123456789.123456789 "
         b"9007199254740993 18446744073709551615 18446744073709551617 0.3 1e17 1e18 1e19 1e400 "
         b"99999999999999999999999999999999 5e-18 4.9e-18 1e99999999999999999999 0x1p16383 "
@@ -51,7 +53,9 @@ values = st.one_of(numbers, floats, odd, st.binary(max_size=8), st.binary(min_si
 offsets = st.one_of(st.integers(-12, 90).map(lambda number: b"%d" % number), numbers, odd)
 #: Far enough that no test sees them come.
 spans = st.one_of(
-    st.sampled_from([b"100000", b"200000000", b"0", b"-1", b"-5", b"5000000"]), numbers, odd
+    st.sampled_from([b"100000", b"200000000", b"0", b"-1", b"-5", b"5000000"]),
+    numbers.filter(lambda number: not 0 < int(number) < 100_000),
+    odd,
 )
 moments = st.one_of(
     st.sampled_from(
@@ -71,7 +75,9 @@ def option(word: str, *rest: Any) -> st.SearchStrategy[list[bytes]]:
 
 
 def options(*some: Any, max_size: int = 3) -> st.SearchStrategy[list[bytes]]:
-    return st.lists(st.one_of(*some), max_size=max_size).map(lambda lists: sum(lists, []))
+    return st.lists(st.one_of(*some), max_size=max_size).map(
+        lambda lists: [arg for some in lists for arg in some]
+    )
 
 
 times = [
@@ -123,11 +129,11 @@ ARGUMENTS: dict[str, list[Any]] = {
     "MSET": [st.lists(keys | values, min_size=1, max_size=5)],
     "MSETNX": [st.lists(keys | values, min_size=1, max_size=5)],
     "PERSIST": [keys],
-    "PEXPIRE": [keys, spans.map(lambda span: span + b"000" if len(span) > 4 else span),
+    "PEXPIRE": [keys, spans,
                 expire_options],
     "PEXPIREAT": [keys, moments, expire_options],
     "PEXPIRETIME": [keys],
-    "PSETEX": [keys, spans.map(lambda span: span + b"000" if len(span) > 4 else span), values],
+    "PSETEX": [keys, spans, values],
     "PTTL": [keys],
     "SET": [keys, values, set_options],
     "SETEX": [keys, spans, values],
@@ -171,7 +177,9 @@ def comparable(args: list[bytes], reply: bytes) -> Any:
     if name in (b"TTL", b"EXPIRETIME") and reply[:1] == b":":
         number = int(reply[1:])
         return number if number < 0 else "some time"
-    if name == b"KEYS" or (name in (b"HGETALL", b"HKEYS", b"HVALS") and len(reply) > 500):
+    if name == b"DBSIZE":
+        return None  # Redis counts keys whose time has come until it finds them
+    if name == b"KEYS":
         return sorted(reply.split(b"\r\n"))
     return reply
 
@@ -199,9 +207,10 @@ def redis(redis_path: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture(params=[2, 3])
-def protocol(request: pytest.FixtureRequest, redis: Redis) -> Iterator[int]:
-    redis(b"HELLO", b"%d" % request.param)
-    yield request.param
+def protocol(request: pytest.FixtureRequest, redis: Redis) -> int:
+    protocol: int = request.param
+    redis(b"HELLO", b"%d" % protocol)
+    return protocol
 
 
 def compare(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
@@ -224,14 +233,14 @@ def compare(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(sequence=st.lists(any_arity, min_size=1, max_size=25))
 @example(sequence=[[b"SET", b"a", b"x", b"NX", b"GET"], [b"SET", b"a", b"y", b"NX", b"GET"]])
 def test_random_commands(redis: Redis, protocol: int, sequence: list[list[bytes]]) -> None:
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
 @given(pairs=st.lists(st.tuples(floats, floats), min_size=1, max_size=20))
 def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -> None:
     sequence: list[list[bytes]] = []
@@ -241,7 +250,7 @@ def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -
     compare(redis, protocol, sequence)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=250, deadline=None, suppress_health_check=CHECKS)
 @given(
     names=st.lists(st.text("ab[]^-\\", max_size=4).map(str.encode), max_size=8),
     some=st.lists(st.text("ab[]^-*?\\", max_size=8).map(str.encode), min_size=1, max_size=8),
@@ -249,6 +258,47 @@ def test_floats(redis: Redis, protocol: int, pairs: list[tuple[bytes, bytes]]) -
 def test_patterns(redis: Redis, protocol: int, names: list[bytes], some: list[bytes]) -> None:
     sequence = [[b"SET", name, b""] for name in names]
     compare(redis, protocol, sequence + [[b"KEYS", pattern] for pattern in some])
+
+
+lock_spans = st.sampled_from([b"100000", b"200000", b"0", b"-1", b"-200000", b"x", b"1.5"])
+lock_steps = st.one_of(
+    st.tuples(st.just(b"SET"), keys, st.sampled_from([b"t", b"u"])).map(list),
+    st.tuples(
+        st.just(b"SET"), keys, st.sampled_from([b"t", b"u"]), st.just(b"PX"), st.just(b"100000")
+    ).map(list),
+    st.tuples(st.just(b"HSET"), keys, st.just(b"t"), st.just(b"t")).map(list),
+    st.tuples(st.just(b"LOCK.RELEASE"), keys, st.just(b"t")).map(list),
+    st.tuples(
+        st.just(b"LOCK.EXTEND"), keys, st.just(b"t"), lock_spans, st.sampled_from([b"0", b"1"])
+    ).map(list),
+    st.tuples(st.just(b"LOCK.REACQUIRE"), keys, st.just(b"t"), lock_spans).map(list),
+    st.tuples(st.just(b"PTTL"), keys).map(list),
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=CHECKS)
+@given(sequence=st.lists(lock_steps, min_size=1, max_size=15))
+def test_locks_are_the_scripts(redis: Redis, sequence: list[list[bytes]]) -> None:
+    """The three commands do what the Lua of redis-py does."""
+    scripts = {
+        b"LOCK.RELEASE": Lock.LUA_RELEASE_SCRIPT,
+        b"LOCK.EXTEND": Lock.LUA_EXTEND_SCRIPT,
+        b"LOCK.REACQUIRE": Lock.LUA_REACQUIRE_SCRIPT,
+    }
+    redis(b"FLUSHALL")
+    shard = Shard(int(time.time() * 1000))
+    for args in sequence:
+        own = encoded(shard(*args), 2)
+        script = scripts.get(args[0])
+        their = redis(*(args if script is None else [b"EVAL", script.encode(), b"1", *args[1:]]))
+        if own[:1] == b"-":
+            assert their[:1] == b"-", (sequence, their)
+        elif args[0] == b"PTTL":
+            assert comparable(args, own) == comparable(args, their), sequence
+            assert near(args, own, their), (sequence, own, their)
+        else:
+            assert own == their, sequence
+    assert sorted(shard.store.data) == sorted(redis(b"KEYS", b"*").split(b"\r\n")[2::2])
 
 
 def scan_all(redis: Redis, *rest: bytes) -> set[bytes]:

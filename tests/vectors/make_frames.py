@@ -43,11 +43,13 @@ RAFT: list[tuple[int, str, dict[str, Any]]] = [
         {"term": 6, "prev_index": 9, "prev_term": 5, "commit": 9, "round": 71, "block": None},
     ),
     (
-        *(4, "AppendReply"),
+        4,
+        "AppendReply",
         {"term": 6, "match": 9, "round": 71, "refused": False, "hint_index": 0, "hint_term": 0},
     ),
     (
-        *(4, "AppendReply"),
+        4,
+        "AppendReply",
         {
             "term": 6,
             "match": 2**40,
@@ -58,7 +60,8 @@ RAFT: list[tuple[int, str, dict[str, Any]]] = [
         },
     ),
     (
-        *(5, "InstallSnapshot"),
+        5,
+        "InstallSnapshot",
         {
             "term": 6,
             "index": 9,
@@ -89,7 +92,8 @@ PAXOS: list[tuple[int, str, dict[str, Any]]] = [
         {"term": BALLOT, "commit": 7, "attempt": 1, "probe": True, "asked_in": BALLOT - 1},
     ),
     (
-        *(34, "Promise"),
+        34,
+        "Promise",
         {
             "term": BALLOT,
             "attempt": 1,
@@ -101,7 +105,8 @@ PAXOS: list[tuple[int, str, dict[str, Any]]] = [
         },
     ),
     (
-        *(34, "Promise"),
+        34,
+        "Promise",
         {
             "term": BALLOT,
             "attempt": 1,
@@ -119,7 +124,8 @@ PAXOS: list[tuple[int, str, dict[str, Any]]] = [
     (38, "Fetch", {"term": BALLOT, "first": 8, "index": 0, "checksum": 0, "offset": 0}),
     (39, "Learn", {"term": BALLOT, "commit": 9, "block": BLOCK}),
     (
-        *(40, "SnapshotPart"),
+        40,
+        "SnapshotPart",
         {
             "term": BALLOT,
             "index": 9,

@@ -95,13 +95,18 @@ class Writer:
             raise MisuseError("the writer belongs to the process before the fork")
         if not 0 <= lane < len(self._lanes):
             raise ValueError(f"lane {lane} of {len(self._lanes)}")
-        if not 0 <= flush < 2 * DIRECT or flush & 3 == 3 or offset < 0 or not 0 <= token < 2**64:
+        if (
+            not 0 <= flush < 2 * DIRECT
+            or flush & 3 == 3
+            or not 0 <= offset < 2**63
+            or not 0 <= token < 2**64
+        ):
             raise ValueError("a job that is not possible")
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         if flush & DIRECT:
             if offset % BLOCK_BYTES:
                 raise ValueError(f"offset {offset} is no multiple of {BLOCK_BYTES}")
-            views = [_aligned(views)] if views else []
+            views = [_aligned(views)] if any(views) else []
         chosen = self._lanes[lane]
         with self._lock:
             self._pending += 1
@@ -161,7 +166,8 @@ class Writer:
             except OSError as error:
                 number = error.errno or errno.EIO
             taken = time.perf_counter_ns() - started
-            views.clear()
+            for view in views:
+                view.release()
             with self._lock:
                 self._done.append((token, number, taken))
                 is_first = len(self._done) == 1

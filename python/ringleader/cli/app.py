@@ -13,6 +13,7 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.availability import availability
+from ringleader.cli.bench import bench
 from ringleader.cli.compare import compare
 from ringleader.cli.compare_consensus import consensus
 from ringleader.cli.demo import demo
@@ -23,6 +24,7 @@ from ringleader.cli.serve import serve
 from ringleader.cli.simulate import simulate
 from ringleader.cli.status import status
 from ringleader.cli.up import up
+from ringleader.cli.wal import wal
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -85,3 +87,5 @@ app.add_command(simulate)
 app.add_command(up)
 app.add_command(serve)
 app.add_command(status)
+app.add_command(bench)
+app.add_command(wal)

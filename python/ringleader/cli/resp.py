@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 
 Command = tuple[bytes, ...]
 
-_packed: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+packed: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class RespError(Exception):
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
         self._waiting.extend(futures)
-        self._transport.write(b"".join(map(_packed, commands)))
+        self._transport.write(b"".join(map(packed, commands)))
         return futures
 
     def close(self) -> None:
@@ -77,8 +77,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

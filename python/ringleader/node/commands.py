@@ -135,10 +135,14 @@ INTERNAL: Final = _table(
     ("LOCK.EXTEND", 5, "write fast internal", 1, 1, 1, internal.lock_extend),
     ("LOCK.REACQUIRE", 4, "write fast internal", 1, 1, 1, internal.lock_reacquire),
     ("LOCK.RELEASE", 3, "write fast internal", 1, 1, 1, internal.lock_release),
+    ("SLOT.COUNT", 2, "read internal", 0, 0, 0, internal.slot_count),
+    ("SLOT.KEYS", 3, "read internal", 0, 0, 0, internal.slot_keys),
     ("WATCH", -2, "write fast internal", 1, -1, 1, internal.watch),
 )
 
 _ALL: Final = COMMANDS | INTERNAL
+#: All of them, by their two most usual spellings.
+KNOWN: Final = _ALL | {name.lower(): command for name, command in _ALL.items()}
 _spellings: dict[bytes, Command] = dict(COMMANDS)
 
 
@@ -154,8 +158,7 @@ def lookup(name: bytes) -> Command | None:
 
 def find(name: bytes) -> Command | None:
     """As `lookup`, of all commands, the internal ones among them."""
-    command = _ALL.get(name)
-    return command if command is not None else _ALL.get(name.upper())
+    return _ALL.get(name.upper())
 
 
 def has_arity(command: Command, args: list[bytes]) -> bool:
@@ -181,20 +184,15 @@ def check_sizes(command: Command, args: list[bytes]) -> None:
     Raises:
         CommandError: with what is too long.
     """
-    total = 0
-    for arg in args:
-        size = len(arg)
-        total += size
-        if size > STORE_VALUE_BYTES_MAX:
-            raise CommandError(strings.TOO_LONG)
+    total = sum(map(len, args))
+    if total <= STORE_KEY_BYTES_MAX:
+        return
+    if max(map(len, args)) > STORE_VALUE_BYTES_MAX:
+        raise CommandError(strings.TOO_LONG)
     if total > COMMAND_BYTES_MAX:
         raise CommandError(f"ERR command exceeds maximum allowed size ({COMMAND_BYTES_MAX} bytes)")
-    if total > STORE_KEY_BYTES_MAX:
-        for key in keys_of(command, args):
-            if len(key) > STORE_KEY_BYTES_MAX:
-                raise CommandError(
-                    f"ERR key exceeds maximum allowed size ({STORE_KEY_BYTES_MAX} bytes)"
-                )
+    if any(len(key) > STORE_KEY_BYTES_MAX for key in keys_of(command, args)):
+        raise CommandError(f"ERR key exceeds maximum allowed size ({STORE_KEY_BYTES_MAX} bytes)")
 
 
 def keys_of(command: Command, args: list[bytes]) -> list[bytes]:

@@ -7,7 +7,7 @@ it has to be taken apart first (MGET over several shards, EXEC).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from ringleader.node.commands import COMMANDS, Command
 from ringleader.node.replies import CommandError, Reply
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ringleader.node.session import Session
 
 Run: TypeAlias = "Callable[[Session, list[bytes], Waiting], Reply]"
+Translate: TypeAlias = "Callable[[list[bytes]], tuple[Command, list[bytes]]]"
 
 
 @final
@@ -32,10 +33,12 @@ class Local:
             "open": allowed before authentication.
             "immediate": within a transaction it is run at once, not queued.
             "alone": not allowed within a transaction.
-        command: the data command that it is made of, where its keys are; or None.
+        command: the data command that does its work on one shard, or None.
+        translate: makes the data command and its arguments of those given, or None.
     """
 
     __slots__ = (
+        "_translate",
         "arity",
         "command",
         "flags",
@@ -48,13 +51,20 @@ class Local:
     )
 
     def __init__(
-        self, name: str, arity: int, run: Run, flags: str = "", command: Command | None = None
+        self,
+        name: str,
+        arity: int,
+        run: Run,
+        flags: str = "",
+        command: Command | None = None,
+        translate: Translate | None = None,
     ) -> None:
         kinds = set(flags.split())
         self.name = name.encode()
         self.arity = arity
         self.run = run
         self.command = command
+        self._translate = translate
         self.is_barrier = "barrier" in kinds
         self.is_open = "open" in kinds
         self.is_immediate = "immediate" in kinds
@@ -74,10 +84,20 @@ class Local:
         if count != self.arity if self.arity > 0 else count < -self.arity:
             raise wrong_arity(args[0])
 
+    def translated(self, args: list[bytes]) -> tuple[Command, list[bytes]] | None:
+        """What a shard is to execute for it within a transaction; None: nothing.
+
+        Raises:
+            CommandError: the arguments are wrong.
+        """
+        if self._translate is not None:
+            return self._translate(args)
+        return None if self.command is None else (self.command, args)
+
 
 #: A data command, or None; with how many arguments it goes straight to the shard of its one key,
 #: or -1; what answers it otherwise, or None: the shard of its keys.
-Entry: TypeAlias = tuple[Command | None, int, Local | None]
+Entry: TypeAlias = tuple[Any, int, Local | None]
 
 
 def wrong_arity(name: bytes) -> CommandError:
@@ -120,9 +140,7 @@ class Subcommands:
         lines: what HELP answers.
     """
 
-    def __init__(
-        self, name: str, table: dict[str, tuple[int, Run]], lines: Iterable[str]
-    ) -> None:
+    def __init__(self, name: str, table: dict[str, tuple[int, Run]], lines: Iterable[str]) -> None:
         self.name = name
         self.table: Final = {key.encode(): value for key, value in table.items()}
         self._help = [

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
 
-from ringleader.limits import COMMAND_SPELLINGS_MAX
-
-_PATTERNS_KEPT: Final = min(256, COMMAND_SPELLINGS_MAX)
+from ringleader.limits import PATTERN_BYTES_MAX, PATTERNS_KEPT_MAX
+from ringleader.node.replies import CommandError
 
 
-@lru_cache(_PATTERNS_KEPT)
+@lru_cache(PATTERNS_KEPT_MAX)
 def matcher(pattern: bytes) -> Callable[[bytes], object]:
     """A function that gives something true for keys that match the whole of `pattern`.
 
     Each "*" takes as little as lets the text up to the next "*" follow, and never tries again: what
     matches at all matches so.  The cost is O(key * pattern).
+
+    Raises:
+        CommandError: the pattern is longer than `PATTERN_BYTES_MAX`.
     """
+    if len(pattern) > PATTERN_BYTES_MAX:
+        raise CommandError(f"ERR pattern exceeds maximum allowed size ({PATTERN_BYTES_MAX} bytes)")
     runs = _runs(pattern)
     source = [runs[0]]
     if len(runs) > 1:

@@ -1,10 +1,12 @@
-"""Commands that nodes send each other and clients cannot: transactions, and redis-py's locks.
+"""Commands that nodes send each other and clients cannot.
 
     WATCH key [key ...]             a version, to be given to EXEC
     EXEC watches commands           a list of replies, or NULL_ARRAY: a watched key was modified
     LOCK.RELEASE key token          1 or 0, as the three scripts of redis.lock.Lock
     LOCK.EXTEND key token ms replace
     LOCK.REACQUIRE key token ms
+    SLOT.COUNT slot                 how many keys the slot has, for CLUSTER COUNTKEYSINSLOT
+    SLOT.KEYS slot count            so many of them, for CLUSTER GETKEYSINSLOT
 
 An optimistic transaction survives a change of leaders, because its marks are replicated: WATCH
 arms keys, and a command that modifies an armed key, or its expiry, gives it a new mark.  A key that
@@ -13,12 +15,13 @@ has a mark later than the version, or is armed no more, fails the EXEC.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from ringleader.errors import FormatError
 from ringleader.limits import WATCH_MS, WATCHED_KEYS_MAX
+from ringleader.node.batches import Commands
 from ringleader.node.generic import pttl
 from ringleader.node.replies import NULL_ARRAY, CommandError, Reply
 from ringleader.node.strings import integer
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     from ringleader.node.store import Store
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_watches = msgspec.msgpack.Decoder(list[tuple[bytes, int]]).decode
-_decode_commands = msgspec.msgpack.Decoder(list[list[bytes]]).decode
+_Watches = Annotated[list[tuple[bytes, int]], msgspec.Meta(max_length=WATCHED_KEYS_MAX)]
+_decode_watches = msgspec.msgpack.Decoder(_Watches).decode
+_decode_commands = msgspec.msgpack.Decoder(Commands).decode
 
 
 def exec_args(
@@ -55,8 +59,6 @@ def exec_parts(args: Sequence[bytes]) -> tuple[list[tuple[bytes, int]], list[lis
         watches, commands = _decode_watches(args[1]), _decode_commands(args[2])
     except (msgspec.DecodeError, ValueError, IndexError, RecursionError) as error:
         raise FormatError(f"no transaction: {error}") from None
-    if not all(commands):
-        raise FormatError("a command without a name in a transaction")
     return watches, commands
 
 
@@ -65,6 +67,9 @@ def watch(store: Store, args: list[bytes]) -> Reply:
     fresh = {key for key in args[1:] if key not in armed}
     if len(armed) + len(fresh) > WATCHED_KEYS_MAX:
         raise CommandError(f"ERR too many keys are watched, {WATCHED_KEYS_MAX} at most")
+    if fresh:
+        # Nobody saw what became of them before: a version of then is void.
+        store.mark += 1
     for key in args[1:]:
         if key in fresh:
             armed[key] = store.mark
@@ -115,6 +120,17 @@ def lock_reacquire(store: Store, args: list[bytes]) -> Reply:
         return 0
     store.expire_at(args[1], store.now + integer(args[3]))
     return 1
+
+
+# --- slots -------------------------------------------------------------------------------------
+
+
+def slot_count(store: Store, args: list[bytes]) -> Reply:
+    return len(store.keys_in_slot(integer(args[1])))
+
+
+def slot_keys(store: Store, args: list[bytes]) -> Reply:
+    return store.keys_in_slot(integer(args[1]))[: max(integer(args[2]), 0)]
 
 
 RUN_ALL_ONLY: Final = frozenset((b"WATCH", b"EXEC"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-#: Timers of event loops may be early by half their resolution, a millisecond.
+#: What is due so soon is due: timers of uvloop count whole milliseconds (and so does its clock,
+#: which is why times are taken from `time.monotonic`).
 _EARLY_SECONDS = 0.0005
 #: Above so many bytes that the socket has not taken, the link counts as paused.
 _HIGH_WATER_BYTES = 2**20
@@ -39,7 +41,8 @@ class Link(asyncio.BufferedProtocol):
         quiet: ticks of `Peers` since something came.
         was_ready: whether it ever was.
         ended: whether `Peers` has drawn the conclusions of its end.
-        slow: whether it was closed for a reason that will still be there in a moment.
+        slow: whether it was closed for a reason that will still be there in a moment, so that
+            dialling again at once is of no use.
     """
 
     def __init__(self, peers: Peers, codec: Codec, dialled: Peer | None) -> None:
@@ -52,7 +55,7 @@ class Link(asyncio.BufferedProtocol):
         self.slow = False
         self.paused = False
         self.quiet = 0
-        #: When a ping of this number left, in seconds of the loop's clock; oldest first.
+        #: When a ping of this number left, in seconds of `time.monotonic`; oldest first.
         self.pings: dict[int, float] = {}
         self.loop = peers.loop
         self.done: asyncio.Future[None] = self.loop.create_future()
@@ -69,6 +72,9 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        if self.done.done():  # given up while it was being made
+            self.transport.abort()
+            return
         self.transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -78,14 +84,15 @@ class Link(asyncio.BufferedProtocol):
         self.peers.on_link(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.done.done():
+            return
         self._closing = True
         self._forget_held()
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
         self.peers.on_link_lost(self, error)
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set_result(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._frames.room()
@@ -141,10 +148,10 @@ class Link(asyncio.BufferedProtocol):
             return
         if delay_seconds > 0 or self._held:
             size = sum(map(len, pieces))
-            self._held.append((self.loop.time() + delay_seconds, pieces, size))
+            self._held.append((time.monotonic() + delay_seconds, pieces, size))
             self._held_bytes += size
             if self._timer is None:
-                self._timer = self.loop.call_at(self._held[0][0], self._release)
+                self._timer = self.loop.call_later(delay_seconds, self._release)
         else:
             self._write(pieces)
 
@@ -156,16 +163,16 @@ class Link(asyncio.BufferedProtocol):
 
     def _release(self) -> None:
         self._timer = None
-        due = self.loop.time() + _EARLY_SECONDS
+        now = time.monotonic()
         pieces: list[bytes] = []
-        while self._held and self._held[0][0] <= due:
+        while self._held and self._held[0][0] <= now + _EARLY_SECONDS:
             _, some, size = self._held.popleft()
             pieces += some
             self._held_bytes -= size
         if pieces and not self._closing:
             self._write(pieces)
         if self._held:
-            self._timer = self.loop.call_at(self._held[0][0], self._release)
+            self._timer = self.loop.call_later(self._held[0][0] - now, self._release)
 
     def _forget_held(self) -> None:
         self._held.clear()

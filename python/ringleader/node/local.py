@@ -27,6 +27,7 @@ from typing import IO
 
 from ringleader import limits
 from ringleader.errors import ClusterFileError, LocalClusterError
+from ringleader.node import child
 from ringleader.node.config import ClusterConfig
 from ringleader.node.tables import toml
 from ringleader.placement import Replicas
@@ -294,6 +295,7 @@ class LocalCluster:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                env=child.environment(),
                 start_new_session=True,
             )
         self._save_pids()

@@ -35,6 +35,10 @@ KINDS = ("write", "read", "stale_read", "other")
 #: What came of them.
 OUTCOMES = ("ok", "error", "refused", "unknown")
 
+#: What a status says of a peer that can go down, and what is no number to be watched.
+_PEER_GAUGES = {"queued_bytes", "waiting_calls"}
+_NO_COUNTERS = {"connected", "rtt_ms", "rtt_max_ms", "skew_ms", "incarnation", "dc"}
+
 #: Bounds of a histogram: 2**0 ... 2**25 us, which is 33 seconds, and infinity.
 BUCKETS = 27
 
@@ -233,17 +237,18 @@ class _Collector:
         rtt = GaugeMetricFamily(
             "ringleader_peer_rtt_seconds", "Round trip to the peer.", labels=["peer", "dc"]
         )
-        counters: dict[str, CounterMetricFamily] = {}
+        counters: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
         for name, peer in sorted(peers.items()):
             dc = self._metrics._dc_of.get(name, "")
             connected.add_metric([name, dc], bool(peer.get("connected")))
             if (rtt_ms := peer.get("rtt_ms")) is not None:
                 rtt.add_metric([name, dc], rtt_ms / 1000)
             for key, value in peer.items():
-                if key in {"connected", "rtt_ms", "skew_ms", "dc"} or not _is_count(value):
+                if key in _NO_COUNTERS or not _is_count(value):
                     continue
                 if key not in counters:
-                    counters[key] = CounterMetricFamily(
+                    made = GaugeMetricFamily if key in _PEER_GAUGES else CounterMetricFamily
+                    counters[key] = made(
                         f"ringleader_peer_{key}",
                         f"{key.replace('_', ' ')}, of one peer.".capitalize(),
                         labels=["peer", "dc"],

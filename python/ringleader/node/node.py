@@ -19,6 +19,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,20 @@ from ringleader.consensus.paxos.config import Config as PaxosConfig
 from ringleader.consensus.paxos.core import MultiPaxos
 from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
-from ringleader.errors import StorageError
+from ringleader.errors import RingleaderError, SettingError, StorageError
 from ringleader.limits import (
+    ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
-    ATTEND_PERIOD_S,
+    PAXOS_WINDOW,
     ROUND_TRIP_PERIOD_S,
+    SHARD_GATHER_S,
+    SHARD_KEEP_BYTES,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
-from ringleader.node import tls, views
+from ringleader.node import rejoin, tls, views
+from ringleader.node.clock import NodeClock
 from ringleader.node.codec import Request, Response
 from ringleader.node.config import ClusterConfig
 from ringleader.node.health import HealthServer, NodeStatus
@@ -47,9 +52,11 @@ from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
 from ringleader.node.metrics import Metrics
 from ringleader.node.peers import Peers
+from ringleader.node.rejoin import Refetch, Rejoining
+from ringleader.node.requests import RequestLimits
 from ringleader.node.router import Router
 from ringleader.node.routing import Topology
-from ringleader.node.server import Server
+from ringleader.node.server import ClientSettings, Server
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store
 from ringleader.storage.directory import Directory
@@ -58,35 +65,6 @@ from ringleader.storage.wal import Wal
 
 _encode_claims = msgspec.msgpack.Encoder().encode
 _decode_claims = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
-#: Runs while the machine sleeps, too, where there is such a clock.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-class NodeClock:
-    """Time, and the ticks of all drivers of a node."""
-
-    def __init__(self, tick_s: float) -> None:
-        self.tick_s = tick_s
-        self.drivers: list[Driver] = []
-        self._start_s = self.now_s()
-        self._ticks = 0
-        self._next_s = self._start_s + tick_s
-
-    def now_s(self) -> float:
-        return time.clock_gettime(_CLOCK)
-
-    def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    def catch_up(self) -> float:
-        now_s = time.clock_gettime(_CLOCK)
-        if now_s >= self._next_s:
-            ticks = int((now_s - self._start_s) / self.tick_s)
-            passed, self._ticks = ticks - self._ticks, ticks
-            self._next_s = self._start_s + (ticks + 1) * self.tick_s
-            for driver in self.drivers:
-                driver.tick(passed)
-        return now_s
 
 
 class _GroupTransport:
@@ -110,14 +88,24 @@ class Node:
         name: of this node in it.
         directory: where its data is; made when it is not there.
         logger: what it has to say.
+        refetch: put the log aside, and fetch everything anew from the other replicas (`rejoin`).
 
     Raises:
+        SettingError: `refetch`, where there are no other replicas to fetch from.
         ConfigError: the cluster has no node of this name.
         StorageError: the directory is used by another process, belongs to another node or cluster,
             or is damaged.
     """
 
-    def __init__(self, config: ClusterConfig, name: str, directory: Path, logger: Logger) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        name: str,
+        directory: Path,
+        logger: Logger,
+        *,
+        refetch: bool = False,
+    ) -> None:
         self.config = config
         self.own = config.node(name)
         self.name = name
@@ -158,30 +146,116 @@ class Node:
             config.limits.patience_ms / 1000,
         )
         self._dirty: list[Shard] = []
+        #: Those that are to be flushed a little later.
+        self._late: set[Shard] = set()
         self._turn_due = False
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
         config.check_identity(directory, name)
+        self.refetch = Refetch(directory)
+        if refetch:
+            self._begin_anew()
         self.disk = Directory(directory / "log")
         self.disk.observe = self._on_sync
         try:
             self.wal = Wal(
                 self.disk,
-                LogIdentity(config.name, name),
+                LogIdentity(config.name, name, incarnation=self.refetch.incarnation),
                 manual=True,
                 on_failure=self._on_storage_failure,
                 on_pressure=self._on_pressure,
             )
-            self.wal.load()
-            self.shards = [self._shard(spec) for spec in self.layout.of(name)]
+            try:
+                self.wal.load()
+            except StorageError as error:
+                raise StorageError(
+                    f"{directory / 'log'}: {error}.  Restore it from a backup, or start this node "
+                    "with --refetch: it gets everything from the other replicas then"
+                ) from error
+            self.shards: list[Shard] = []
+            self._rejoining: list[Rejoining] = []
+            groups = self.wal.groups
+            for spec in self.layout.of(name):
+                if spec.number not in self.refetch.shards:
+                    self._begin(spec, spec.replicas)
+                elif spec.number in groups:
+                    self._begin(spec, ())
+                    self._rejoin(spec, rejoin.JOIN)
+                else:
+                    self._rejoin(spec, rejoin.LEAVE)
         except BaseException:
             self.disk.close()
             raise
-        self.server = Server(config, self.router, self, logger=logger)
+        self.server = Server(
+            ClientSettings(
+                host=self.own.listen,
+                port=self.own.port,
+                password=config.password,
+                tls=tls.client_port(config.tls),
+                readonly_lag_s=config.readonly_bound_ms / 1000,
+                clients_max=config.limits.clients_max,
+                unanswered_max=config.limits.client_pending_max,
+                output_bytes_max=config.limits.client_output_bytes_max,
+                idle_s_max=config.limits.client_idle_s_max,
+                requests=RequestLimits(
+                    config.limits.command_args_max,
+                    config.limits.value_bytes_max,
+                    config.limits.command_bytes_max,
+                ),
+            ),
+            self.router,
+            self,
+            logger=logger,
+        )
 
     # --- assembly -------------------------------------------------------------------------------
 
-    def _shard(self, spec: ShardLayout) -> Shard:
+    def _begin_anew(self) -> None:
+        """Put the log aside: the other replicas have what was in it."""
+        lonely = [spec.number for spec in self.layout.of(self.name) if len(spec.replicas) < 3]
+        if lonely:
+            raise SettingError(
+                f"{self.name} cannot fetch shard {lonely[0]} anew: that takes a quorum of its "
+                "other replicas, and there are too few; restore the directory from a backup"
+            )
+        Directory(self.directory / "log").close()  # nobody uses it
+        kept = self.refetch.begin(spec.number for spec in self.layout.of(self.name))
+        self.logger.warning(
+            "everything is fetched anew from the other replicas",
+            kept=str(kept) if kept is not None else None,
+        )
+
+    def _rejoin(self, spec: ShardLayout, wish: bytes) -> None:
+        self._rejoining.append(
+            Rejoining(
+                spec.number,
+                wish,
+                [name for name in spec.replicas if name != self.name],
+                self.peers.call,
+                self.peers.connected,
+                self._on_left,
+                self._on_joined,
+            )
+        )
+
+    def _on_left(self, number: int) -> None:
+        self._begin(self.layout.shards[number], ())
+        self.logger.info("a shard is begun anew", shard=number)
+
+    def _on_joined(self, number: int) -> None:
+        self.refetch.end(number)
+        self._rejoining = [each for each in self._rejoining if not each.is_done]
+        self.logger.info("a shard was fetched anew", shard=number)
+
+    def _begin(self, spec: ShardLayout, members: Sequence[str]) -> None:
+        """Take part in a shard, as one of `members` until its log says otherwise."""
+        shard = self._shard(spec, members)
+        self.shards.append(shard)
+        self.shards.sort(key=attrgetter("number"))
+        self.clock.drivers.append(shard.driver)
+        self.router.shards[spec.number] = shard
+
+    def _shard(self, spec: ShardLayout, members: Sequence[str]) -> Shard:
         config, number = self.config, spec.number
         storage = self.wal.group(number)
         recovered = storage.load()
@@ -202,12 +276,12 @@ class Node:
         }
         core: Raft | MultiPaxos
         if config.consensus == "raft":
-            core = Raft(self.name, spec.replicas, config=RaftConfig(**settings), **state)
+            core = Raft(self.name, members, config=RaftConfig(**settings), **state)
         else:
             core = MultiPaxos(
                 self.name,
-                spec.replicas,
-                config=PaxosConfig(**settings),
+                members,
+                config=PaxosConfig(**settings, window=PAXOS_WINDOW),
                 aside=recovered.aside,
                 **state,
             )
@@ -222,7 +296,7 @@ class Node:
             keep_entries=SHARD_KEEP_ENTRIES,
             patience_ticks=config.patience_ticks,
         )
-        shard = Shard(
+        return Shard(
             number,
             driver,
             store,
@@ -232,9 +306,6 @@ class Node:
             on_unknown=self.router.unknown,
             meter=self.metrics,
         )
-        self.clock.drivers.append(driver)
-        self.router.shards[number] = shard
-        return shard
 
     async def start(self) -> None:
         """Listen, connect, and begin to take part."""
@@ -245,6 +316,7 @@ class Node:
         self._every(self.config.tick_ms / 1000, self._tick)
         self._every(ATTEND_PERIOD_S, self._attend)
         self._every(CLAIM_PERIOD_S, self._claim)
+        self._every(rejoin.PERIOD_S, self._step_rejoining)
         self._every(ROUND_TRIP_PERIOD_S, self._follow_round_trips)
         self.ready = True
 
@@ -275,20 +347,18 @@ class Node:
     async def _hand_over(self) -> None:
         """Let another node lead each shard that this one leads, if one can."""
         deadline_s = self.loop.time() + DRAIN_SECONDS_MAX
-        asked: set[int] = set()
-        while self.loop.time() < deadline_s:
+        again_s = 2 * self.config.election_ms / 1000
+        due_s: dict[Shard, float] = {}
+        while (now_s := self.loop.time()) < deadline_s:
             led = [shard for shard in self.shards if shard.leads and shard.driver.failed is None]
-            if not led:
+            heirs = {shard: self._heir(shard) for shard in led}
+            if not any(heirs.values()):
                 return
-            for shard in led:
-                heir = self._heir(shard)
-                if heir is None:
-                    asked.discard(shard.number)
-                elif shard.number not in asked:
-                    asked.add(shard.number)
-                    shard.driver.transfer(heir)
-            if not any(self._heir(shard) for shard in led):
-                return
+            for shard, heir in heirs.items():
+                if heir is not None and now_s >= due_s.get(shard, 0.0):
+                    due_s[shard] = now_s + again_s
+                    with contextlib.suppress(RingleaderError):  # it leads no more
+                        shard.driver.transfer(heir)
             self._schedule_turn()
             await asyncio.sleep(self.config.tick_ms / 1000)
 
@@ -312,12 +382,20 @@ class Node:
 
     def _turn(self) -> None:
         self._turn_due = False
+        if self._stopping:
+            return
         if self._dirty:
             dirty, self._dirty = self._dirty, []
             for shard in dirty:
-                shard.flush()
+                if shard.flush() and shard not in self._late:
+                    self._late.add(shard)
+                    self.loop.call_later(SHARD_GATHER_S, self._flush_late, shard)
         self.wal.flush()
         self.peers.flush()
+
+    def _flush_late(self, shard: Shard) -> None:
+        self._late.discard(shard)
+        self._on_dirty(shard)
 
     def _tick(self) -> None:
         self.clock.catch_up()
@@ -340,20 +418,38 @@ class Node:
     def _on_requests(
         self, peer: str, requests: Sequence[Request], respond: Callable[[Response], None]
     ) -> None:
-        self.router.serve(requests, respond)
+        for request in requests:
+            if request.args and request.args[0] in rejoin.REQUESTS:
+                number = request.shard
+                known = 0 <= number < self.router.shard_count
+                shard = self.router.shards[number] if known else None
+                replicas = self.layout.shards[number].replicas if known else ()
+                rejoin.serve(shard, replicas, peer, request, respond)
+        self.router.serve(
+            [each for each in requests if not each.args or each.args[0] not in rejoin.REQUESTS],
+            respond,
+        )
         self._schedule_turn()
 
     # --- now and then ---------------------------------------------------------------------------
 
     def _attend(self) -> None:
+        jumped_ms = self.clock.follow()
+        if jumped_ms:
+            self.logger.warning("the system's clock has jumped", ms=round(jumped_ms))
         used_bytes = 0
         for shard in self.shards:
             shard.attend()
             shard.count_reads()
             used_bytes += shard.store.size
+            if shard.driver.failed is not None:
+                self.router.lose(shard)
             # A snapshot is written when the log has grown as large as what it would take: so
             # writing them costs no more than writing the log.
             shard.driver.snapshot_bytes = max(SHARD_SNAPSHOT_BYTES_MIN, shard.store.size)
+            log = shard.core.log
+            entry_bytes = log.nbytes // (len(log) or 1) + 1
+            shard.driver.keep_entries = min(SHARD_KEEP_ENTRIES, SHARD_KEEP_BYTES // entry_bytes)
         limit_bytes = self.config.limits.memory_bytes_max
         self.router.is_full = 0 < limit_bytes <= used_bytes
 
@@ -372,6 +468,11 @@ class Node:
     def _on_peer(self, peer: str, is_connected: bool) -> None:
         if is_connected:
             self._claim()
+
+    def _step_rejoining(self) -> None:
+        for each in list(self._rejoining):
+            each.step()
+            self._schedule_turn()
 
     def _follow_round_trips(self) -> None:
         """Give elections the time that the way between datacenters takes, as it was measured."""
@@ -400,8 +501,7 @@ class Node:
     def _on_storage_failure(self, error: StorageError) -> None:
         if self.failed is None:
             self.failed = str(error)
-            self.router.failed = f"this node's disk failed, nothing is acknowledged: {error}"
-            self.logger.error("storage failed", error=str(error))
+            self.logger.error("the disk failed: nothing is acknowledged here", error=str(error))
 
     def _on_sync(self, count: int, seconds: float) -> None:
         self.sync_count += 1

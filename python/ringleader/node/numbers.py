@@ -135,7 +135,7 @@ def _whole(digits: bytes, base: int) -> int:
     """The integer of hexadecimal (base 2) or decimal digits, of which int() refuses over 4300."""
     if base == 2:
         return int(digits, 16)
-    if len(digits) < 4000:
+    if len(digits) <= 4000:
         return int(digits)
     half = len(digits) // 2
     tail = len(digits) - half
@@ -181,8 +181,8 @@ def format_long_double(value: tuple[int, int]) -> bytes:
 def _decimal(number: int) -> bytes:
     """str(), which refuses more than 4300 digits, by parts."""
     parts = []
-    while number >= 10**4000:
-        number, rest = divmod(number, 10**4000)
-        parts.append(b"%04000d" % rest)
+    while number.bit_length() > 13_000:
+        number, rest = divmod(number, 10**3900)
+        parts.append(b"%03900d" % rest)
     parts.append(b"%d" % number)
     return b"".join(reversed(parts))

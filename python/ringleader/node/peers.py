@@ -64,6 +64,16 @@ _ALPHA = 0.125
 _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
+_DROPPED = "message dropped"
+#: After so many turns of asyncio's loop a connection that it has accepted is a link.
+_ACCEPT_TURNS = 5
+#: Reasons to refuse a connection that will still be there in a moment.
+_LASTING = frozenset(
+    {
+        *("certificate", "cluster", "consensus", "duplicate", "misdirected", "self", "unknown"),
+        "version",
+    }
+)
 #: The same trouble with the same peer is logged again after so long.
 _REPEAT_SECONDS = 60.0
 #: A request besides its arguments, about.
@@ -108,7 +118,6 @@ class Counters:
     bytes_in: int = 0
     bytes_out: int = 0
     frames_in: int = 0
-    frames_out: int = 0
     messages_in: int = 0
     messages_out: int = 0
     messages_dropped: int = 0
@@ -279,10 +288,10 @@ class Peers:
             self._server = await self.loop.create_server(
                 accept, self._own.listen, self._own.peer_port, **tls
             )
-        self._dialling = [
-            self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
-            for peer in self._peers.values()
-        ]
+        for peer in self._peers.values():
+            task = self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
+            task.add_done_callback(self._on_dial_end)
+            self._dialling.append(task)
         self._ticking = self.loop.call_later(PEER_PING_SECONDS, self._tick)
 
     async def stop(self) -> None:
@@ -298,16 +307,19 @@ class Peers:
         for task in self._dialling:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         bye = c.frame(c.BYE, c.Bye("drain"))
         links = list(self._links)
         for link in links:
             link.close(*([bye] if link.ready and not self._is_cut(link) else []))
         if links:
             await asyncio.wait([link.done for link in links], timeout=_STOP_SECONDS)
-        for link in list(self._links):
+        rest = list(self._links)
+        for link in rest:
             link.abort()
-        while self._links:
-            await asyncio.wait([link.done for link in self._links])
+        if rest:
+            await asyncio.wait([link.done for link in rest], timeout=_STOP_SECONDS)
         if self._server is not None:
             await self._server.wait_closed()
         for peer in self._peers.values():
@@ -325,7 +337,7 @@ class Peers:
         for message in messages:
             peer = self._peers.get(message.to)
             if peer is None:
-                self._complain("", "unknown", "a message for a node that is not in the cluster")
+                self._complain(str(message.to), "unknown", "it is not in the cluster", _DROPPED)
                 continue
             writer = peer.writer
             if writer.bytes >= peer.room and not self._find_room(peer):
@@ -335,7 +347,7 @@ class Peers:
                 writer.add(group, message)
             except FormatError as error:
                 peer.counters.messages_dropped += 1
-                self._complain(peer.name, "message", str(error))
+                self._complain(peer.name, "message", str(error), _DROPPED)
                 continue
             if not peer.is_dirty:
                 peer.is_dirty = True
@@ -345,6 +357,7 @@ class Peers:
         """Queues node data, which travels with the messages; False: dropped, as a message is.
 
         Raises:
+            FormatError: it is too large for any frame.
             NodeNotFound: there is no such peer.
         """
         peer = self._peer(peer_name)
@@ -394,12 +407,10 @@ class Peers:
             if peer.writer.count:
                 counters.messages_out += peer.writer.count
                 pieces = peer.writer.take()
-                counters.frames_out += 1
             if peer.requests:
                 requests, peer.requests = peer.requests, []
                 made, too_large = c.frames(c.REQUESTS, requests)
                 pieces += made
-                counters.frames_out += len(made)
                 counters.requests_out += len(requests) - len(too_large)
                 for request in too_large:
                     self._settle_soon(peer, request.id, "unsent")
@@ -408,8 +419,7 @@ class Peers:
             made, too_large = c.frames(c.RESPONSES, responses)
             if too_large:
                 counters.responses_dropped += len(too_large)
-                self._complain(peer.name, "response", "a response is too large for any frame")
-            counters.frames_out += len(made)
+                self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
             if link is not None:
                 pieces += made
                 counters.responses_out += len(responses) - len(too_large)
@@ -568,6 +578,13 @@ class Peers:
             except TimeoutError:
                 pass
 
+    def _on_dial_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # the peer will not be reached any more: nobody may overlook that
+            self.loop.call_exception_handler(
+                {"message": f"{task.get_name()} ended", "exception": error, "task": task}
+            )
+
     async def _connect(self, peer: Peer) -> Link | None:
         tls: dict[str, Any] = {}
         if self._client_ssl is not None:
@@ -577,17 +594,20 @@ class Peers:
                 "server_hostname": name,
                 "ssl_handshake_timeout": PEER_HANDSHAKE_SECONDS,
             }
+        link = Link(self, self._codec, peer)
         try:
             async with asyncio.timeout(PEER_HANDSHAKE_SECONDS):
-                _, link = await self.loop.create_connection(
-                    partial(Link, self, self._codec, peer),
-                    peer.node.host,
-                    peer.node.peer_port,
-                    **tls,
+                await self.loop.create_connection(
+                    lambda: link, peer.node.host, peer.node.peer_port, **tls
                 )
+        except asyncio.CancelledError:
+            link.abort()
+            link.connection_lost(None)  # which uvloop may not say
+            raise
         except (OSError, TimeoutError) as error:
             peer.counters.failures += 1
-            self._trouble(peer, str(error) or "no connection in time")
+            link.abort()
+            link.connection_lost(OSError(str(error) or "no connection in time"))
             return None
         return link
 
@@ -596,6 +616,8 @@ class Peers:
     def on_link(self, link: Link) -> None:
         """A connection stands; who is at its other end is not known yet."""
         self._links.add(link)
+        if not link.dialled:
+            self._strangers += 1
         if self._is_stopping:
             link.abort()
             return
@@ -604,7 +626,6 @@ class Peers:
             assert link.peer is not None
             link.write([self._hello(link.peer)], link.peer.delay_seconds)
             return
-        self._strangers += 1
         if self._strangers > PEER_STRANGERS_MAX:
             self._refuse(link, "strangers", "too many connections that have not said who they are")
 
@@ -628,6 +649,7 @@ class Peers:
         if peer.out is link:
             peer.out = None
             peer.room = 0
+            peer.counters.messages_dropped += peer.writer.count
             peer.writer.take()
             peer.waiting_bytes = 0
             self._trouble(peer, why)
@@ -735,7 +757,8 @@ class Peers:
             peer.room = self._queue_bytes_max
             peer.counters.connects += 1
             peer.trouble = ""
-            self._log.info("connected", peer=peer.name)
+            clock_ms = hello.wall_ms - self._wall_ms()
+            self._log.info("connected", peer=peer.name, clock_ms=clock_ms)
             self._ping(peer, link)
             self._on_peer(peer.name, True)
             return
@@ -777,7 +800,7 @@ class Peers:
 
     def _refuse(self, link: Link, reason: str, text: str) -> None:
         self.refused[reason] += 1
-        link.slow = True
+        link.slow = reason in _LASTING
         peer = link.peer
         where = peer.name if peer is not None else _address(link)
         self._complain(where, reason, text)
@@ -798,7 +821,7 @@ class Peers:
             why = "is being stopped"
         else:
             why = f"refused us ({reason}): {text}"
-            link.slow = True
+            link.slow = reason in _LASTING
             if link.dialled and peer is not None:
                 self.refused["by peer"] += 1
                 self._complain(peer.name, f"by peer: {reason}", text)
@@ -834,7 +857,7 @@ class Peers:
 
     def _ping(self, peer: Peer, link: Link) -> None:
         number, self._next_ping = self._next_ping, self._next_ping + 1
-        link.pings[number] = self.loop.time()
+        link.pings[number] = time.monotonic()
         if len(link.pings) > _PINGS_MAX:
             del link.pings[next(iter(link.pings))]
         self._write(peer, link, [c.frame(c.PING, c.Ping(number))])
@@ -843,7 +866,7 @@ class Peers:
         sent = link.pings.pop(pong.number, None)
         if sent is None:
             return
-        rtt_ms = (self.loop.time() - sent) * 1000
+        rtt_ms = (time.monotonic() - sent) * 1000
         skew_ms = pong.wall_ms - (self._wall_ms() - rtt_ms / 2)
         peer.round_trips.append((rtt_ms, skew_ms))
         before = peer.smoothed_ms
@@ -902,7 +925,7 @@ class Peers:
             self._log.warning("not connected", peer=peer.name, why=why)
         peer.trouble = why
 
-    def _complain(self, where: str, reason: str, text: str) -> None:
+    def _complain(self, where: str, reason: str, text: str, event: str = "peer refused") -> None:
         """Logs an error, but not the same one again and again."""
         now = self.loop.time()
         key = (where.partition(" port ")[0], reason)
@@ -912,7 +935,7 @@ class Peers:
         if len(self._logged) >= 1000:
             self._logged.clear()
         self._logged[key] = now
-        self._log.error("peer refused", peer=where, reason=reason, why=_clean(text))
+        self._log.error(event, peer=where, reason=reason, why=_clean(text))
 
 
 def _address(link: Link) -> str:

@@ -129,7 +129,10 @@ def _encode_rare(value: Reply, protocol: int, out: list[bytes]) -> None:
     if kind is list or kind is tuple:
         out.append(b"*%d\r\n" % len(value))
         for item in value:
-            encode(item, protocol, out)
+            if item.__class__ is bytes and len(item) < _SHORT:
+                out += (_BULK_HEADS[len(item)], item, _CRLF)
+            else:
+                encode(item, protocol, out)
     elif kind is ReplyError:
         out.append(b"-%b\r\n" % value.text.encode(errors="surrogateescape"))
     elif kind is dict:
@@ -172,9 +175,7 @@ def format_double(value: float) -> bytes:
         return b"inf" if value > 0 else b"-inf"
     if math.isnan(value):
         return b"nan"
-    if value.is_integer() and abs(value) < 2**53:
-        return b"-0" if value == 0 and math.copysign(1, value) < 0 else b"%d" % int(value)
-    return repr(value).encode()
+    return repr(value).removesuffix(".0").encode()
 
 
 # --- between nodes -----------------------------------------------------------------------------
@@ -206,7 +207,9 @@ def _to_wire(value: Reply) -> Any:
     if kind is list or kind is tuple:
         return [item if item.__class__ in _PLAIN else _to_wire(item) for item in value]
     if kind is dict:
-        return {key: _to_wire(item) for key, item in value.items()}
+        return {
+            key: item if item.__class__ in _PLAIN else _to_wire(item) for key, item in value.items()
+        }
     if kind is ReplyError:
         return _Ext(_EXT_ERROR, value.text.encode(errors="surrogateescape"))
     if value is NULL_ARRAY:

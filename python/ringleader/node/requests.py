@@ -43,7 +43,7 @@ _DOLLAR: Final = 0x24
 _large_count = re.compile(rb"\*\d{6}").search
 #: Pushes are reserved for in advance, too.
 _PUSH: Final = b"\n>"
-_NUMBER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}\Z")
+_NUMBER: Final = re.compile(rb"(?:0|-?[1-9][0-9]{0,18})\Z")
 _INCOMPLETE: Final = object()
 _LISTS: Final = {list}
 _BYTES: Final = {bytes}
@@ -56,6 +56,7 @@ def _digits(number: int) -> int:
 #: Bytes that an argument of so many bytes takes, and the head of an array of so many elements.
 _ARGUMENT_BYTES: Final = [size + _digits(size) + 5 for size in range(2048)]
 _HEAD_BYTES: Final = [_digits(count) + 3 for count in range(256)]
+_ARGUMENT_BYTES_COUNT: Final = len(_ARGUMENT_BYTES)
 _argument_bytes = _ARGUMENT_BYTES.__getitem__
 _head_bytes = _HEAD_BYTES.__getitem__
 
@@ -161,6 +162,8 @@ class RequestParser:
         commands: list[list[bytes]]
         try:
             commands = list(iter(self._gets, _INCOMPLETE))
+            if len(commands) == 1 and _is_plain(commands[0], len(data)):
+                return commands
             arguments = list(chain.from_iterable(commands))
         except (hiredis.HiredisError, TypeError):
             self._renew()
@@ -265,6 +268,22 @@ class RequestParser:
         if self._consumed + length > self.limits.command_bytes_max:
             raise ProtocolError("too big command")
         return length
+
+
+def _is_plain(command: list[bytes], size: int) -> bool:
+    """Whether it is a command of few short arguments that takes exactly `size` bytes; if not, one
+    has to look more closely."""
+    if command.__class__ is not list or not 0 < len(command) < 10:
+        return False
+    size -= 4
+    for argument in command:
+        if argument.__class__ is not bytes:
+            return False
+        length = len(argument)
+        if length >= _ARGUMENT_BYTES_COUNT:
+            return False
+        size -= _ARGUMENT_BYTES[length]
+    return size == 0
 
 
 def _number(digits: bytes) -> int | None:

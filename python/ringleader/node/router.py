@@ -158,8 +158,6 @@ class Router:
         self.clock = clock
         self.patience_s = patience_s
         self.shards: list[Shard | None] = [None] * self.shard_count
-        #: Why nothing is served, once storage has failed.
-        self.failed: str | None = None
         #: Whether there is no memory for more data.
         self.is_full = False
         self.uncertain = 0
@@ -234,9 +232,7 @@ class Router:
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
-        self.peers.call(
-            leader, Request(0, number, mode, errand.args, budget_ms), errand.answered
-        )
+        self.peers.call(leader, Request(0, number, mode, errand.args, budget_ms), errand.answered)
 
     def take_order(self) -> int:
         """The next errand's place."""
@@ -245,9 +241,6 @@ class Router:
 
     def park(self, errand: _Errand) -> None:
         """Let an errand wait for a leader."""
-        if self.failed is not None and self.shards[errand.number] is not None:
-            errand.waiter.resolve(ReplyError(f"MISCONF {self.failed}"))
-            return
         self._parked_count += 1
         self._parked.setdefault(errand.number, []).append(errand)
 
@@ -301,6 +294,11 @@ class Router:
         claim = self._claims.get(number)
         return claim[1] if claim is not None else self.replicas[number][0]
 
+    def lose(self, shard: Shard) -> None:
+        """This replica can do nothing any more: its commands are for the others."""
+        if self.shards[shard.number] is shard:
+            self.shards[shard.number] = None
+
     def claimed_term(self, number: int) -> int:
         """The term in which somebody says to lead a shard; 0: nobody has."""
         claim = self._claims.get(number)
@@ -342,6 +340,8 @@ class Router:
 
     def refused(self, shard: Shard, commands: list[Args], waiters: list[Waiter]) -> None:
         """Commands that were certainly not executed."""
+        if shard.driver.failed is not None:
+            self.lose(shard)
         leader = shard.leader
         hint = "" if leader is None or leader == self.name else str(leader)
         for args, waiter in zip(commands, waiters, strict=True):

@@ -50,6 +50,7 @@ class Service:
         lag_max_s: how old READONLY reads may be, unless the client sets another bound.
         clients_max: connections at a time.
         unanswered_max: commands of one connection that may be under way.
+        idle_s_max: a connection that says nothing for so long is closed; 0: never.
         clock_s: seconds since 1970.
 
     Attributes:
@@ -66,6 +67,7 @@ class Service:
         lag_max_s: float = 5.0,
         clients_max: int = CLIENTS_MAX,
         unanswered_max: int = CLIENT_UNANSWERED_MAX,
+        idle_s_max: int = 0,
         port: int = 0,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
@@ -76,14 +78,31 @@ class Service:
         self.lag_max_s = lag_max_s
         self.clients_max = clients_max
         self.unanswered_max = unanswered_max
+        self.idle_s_max = idle_s_max
         self.port = port
         self.clock_s = clock_s
         self.table = TABLE
         self.version = REDIS_VERSION
         self.started_s = clock_s()
         self.sessions: dict[int, Session] = {}
-        self.scripts: set[bytes] = set()
-        self.commands_count = 0
+        self.reset_counts()
+        self._last_id = 0
+
+    def new_id(self) -> int:
+        """A number that no connection of this node has had."""
+        self._last_id += 1
+        return self._last_id
+
+    @property
+    def commands_count(self) -> int:
+        """Commands that clients have sent."""
+        return self.gone_commands_count + sum(
+            session.taken_count for session in self.sessions.values()
+        )
+
+    def reset_counts(self) -> None:
+        """What INFO counts begins at 0 again."""
+        self.gone_commands_count = 0
         self.errors_count = 0
         self.connections_count = 0
         self.rejected_connections = 0
@@ -91,11 +110,6 @@ class Service:
         self.timed_out_connections = 0
         self.protocol_errors = 0
         self.failed_authentications = 0
+        self.failed_connections = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self._last_id = 0
-
-    def new_id(self) -> int:
-        """A number that no connection of this node has had."""
-        self._last_id += 1
-        return self._last_id

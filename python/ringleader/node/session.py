@@ -117,6 +117,7 @@ class Session:
         transaction: what MULTI began, or None.
         watched: keys and their versions.
         watches_under_way: WATCHes that are not answered yet.
+        taken_count: commands that have arrived.
         replying, skips_next: CLIENT REPLY ON; one reply will be left out.
         closing: nothing more is executed; the connection is to be closed when `is_finished`.
         is_awake: `wake` has been called, or need not be.
@@ -128,6 +129,7 @@ class Session:
         "_answered_count",
         "_backlog",
         "_chunks",
+        "_ending",
         "_execute",
         "_large",
         "_out",
@@ -158,6 +160,7 @@ class Session:
         "replying",
         "service",
         "skips_next",
+        "taken_count",
         "touches",
         "transaction",
         "user",
@@ -206,6 +209,8 @@ class Session:
         self.is_full = False
         self.blocked_output = False
         self.closing = False
+        self._ending = False
+        self.taken_count = 0
         self.created_s = self.last_s = service.clock_s()
         self.last_command = b""
         self.name = b""
@@ -225,7 +230,7 @@ class Session:
         was_trusted = parser.trusted
         commands = parser.feed(data)
         taken = held + len(data) - parser.buffered_bytes
-        self.service.commands_count += len(commands)
+        self.taken_count += len(commands)
         self.last_s = self.service.clock_s()
         self._large = parser.large or (self._large and bool(self._backlog))
         if self._backlog or self.blocked_output:
@@ -247,7 +252,7 @@ class Session:
             commands = parser.feed(b"")
             if not commands:
                 break
-            self.service.commands_count += len(commands)
+            self.taken_count += len(commands)
             self._large = parser.large
             self._run(commands)
         if parser.error is not None and not self._backlog and not self.closing:
@@ -338,9 +343,14 @@ class Session:
         return len(self._pending) + len(self._backlog)
 
     def finish(self) -> None:
-        """Execute nothing more, answer what is under way, then be finished."""
+        """Begin nothing more, answer what is under way, then be finished (QUIT)."""
         self.closing = True
         self._backlog.clear()
+
+    def end(self) -> None:
+        """No more input will come: execute and answer all there is, then be finished."""
+        self._ending = True
+        self._settle()
 
     # --- the hot loop ---------------------------------------------------------------------------
 
@@ -504,10 +514,8 @@ class Session:
         """Execute a data command on the shard of its keys.
 
         Raises:
-            CommandError: they are in several shards; or an argument is too long.
+            CommandError: they are in several shards, or an argument is too long.
         """
-        if self._large:
-            check_sizes(command, args)
         shards = self._shards
         if command.first_key and command.first_key == command.last_key:
             shard = shards[slot_of(args[command.first_key])]
@@ -516,12 +524,16 @@ class Session:
             if len(numbers) != 1:
                 raise CommandError(CROSSSLOT)
             shard = numbers.pop()
-        return self._execute(self.origin, command, args, shard, waiter)
+        return self.execute(command, args, shard, waiter)
 
-    def execute(
-        self, command: Command, args: list[bytes], shard: int, waiter: Waiting
-    ) -> Reply:
-        """Execute a data command on a shard that the caller knows."""
+    def execute(self, command: Command, args: list[bytes], shard: int, waiter: Waiting) -> Reply:
+        """Execute a data command on a shard that the caller knows.
+
+        Raises:
+            CommandError: an argument is too long.
+        """
+        if self._large:
+            check_sizes(command, args)
         return self._execute(self.origin, command, args, shard, waiter)
 
     # --- state ----------------------------------------------------------------------------------
@@ -553,7 +565,32 @@ class Session:
         self.evictable = self.touches = True
         self.settle_plain()
 
+    def speak(self) -> None:
+        """CLIENT REPLY ON."""
+        self.replying = True
+        self.skips_next = False
+        self.settle_plain()
+
+    def mute(self) -> Reply:
+        """CLIENT REPLY OFF: no reply to this command, nor to any later one."""
+        self.replying = False
+        self.settle_plain()
+        return SILENCE
+
+    def skip_next(self) -> Reply:
+        """CLIENT REPLY SKIP: no reply to this command, nor to the next."""
+        self.skips_next = self.replying
+        self.settle_plain()
+        return SILENCE
+
+    def cut_off(self) -> None:
+        """End the connection from outside (CLIENT KILL): what is under way is not answered."""
+        self.close()
+        self.wake(self)
+
     def _settle(self) -> None:
+        if self._ending and not self._backlog:
+            self.closing = True
         pending_count = len(self._pending)
         limit = self.service.unanswered_max
         if self.is_full:

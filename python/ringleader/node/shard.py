@@ -35,6 +35,8 @@ from ringleader.limits import (
     BATCH_BYTES,
     SHARD_BATCH_COMMANDS_MAX,
     SHARD_BATCHES_MAX,
+    SHARD_GATHER_S,
+    SHARD_PROBE_S,
     SHARD_QUEUE_COMMANDS_MAX,
 )
 from ringleader.node.commands import Command
@@ -174,6 +176,7 @@ class Shard:
         self.sequence = 0
         self.settled = 0
         self.inflight = 0
+        self._proposed_s = 0.0
         self.reads = 0
         self.stale_reads = 0
         self.fresh_s = -1e18
@@ -188,7 +191,8 @@ class Shard:
         self._waiting: list[list[_Read]] = []
         #: Stale reads that wait for a probe: (args, waiter, lag_max_s, since when).
         self._stale: list[tuple[Args, Waiter, float, float]] = []
-        self._probing = False
+        #: Not before this time is another probe sent, unless the last one is answered.
+        self._probe_due_s = 0.0
         self._expiring = False
 
     # --- what it is ----------------------------------------------------------------------------
@@ -267,15 +271,29 @@ class Shard:
         self.reads += 1
         return store.read(args)
 
-    def flush(self) -> None:
-        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end."""
-        while self._commands and self.inflight < SHARD_BATCHES_MAX:
-            self._propose()
+    def flush(self) -> bool:
+        """Propose what is queued, and ask for what reads wait for.  Called at a turn's end.
+
+        While a batch is under way, the next one gathers commands until that one ends, or for
+        `SHARD_GATHER_S`: what a batch costs is shared by more of them, and over long ways batches
+        follow each other closely all the same.
+
+        Returns:
+            Whether something is left, to be flushed again after that time.
+        """
         if self._reads:
             reads, self._reads = self._reads, []
             self.driver.read(lambda outcome: self._read_all(reads, outcome))
+        now_s = self.clock.now_s()
+        while self._commands:
+            if self.inflight and (
+                self.inflight >= SHARD_BATCHES_MAX or now_s < self._proposed_s + SHARD_GATHER_S
+            ):
+                return True
+            self._propose(now_s)
+        return False
 
-    def _propose(self) -> None:
+    def _propose(self, now_s: float) -> None:
         count = min(len(self._commands), SHARD_BATCH_COMMANDS_MAX)
         if count == len(self._commands):
             commands, self._commands = self._commands, []
@@ -293,7 +311,8 @@ class Shard:
         self.inflight += 1
         self.store.answering = True
         last = self.sequence - len(self._commands)
-        batch = _Batch(self, commands, waiters, last, self.clock.now_s())
+        self._proposed_s = now_s
+        batch = _Batch(self, commands, waiters, last, now_s)
         self._batches.append(batch)
         self.driver.propose((payload,), batch.done)
 
@@ -330,7 +349,7 @@ class Shard:
         now_s = self.clock.now_s()
         age_s = now_s - self.fresh_s
         if age_s + age_s > lag_max_s:
-            self._probe()
+            self._probe(now_s)
         if age_s <= lag_max_s and self.driver.failed is None:
             self.stale_reads += 1
             return self._read_here(args)
@@ -345,18 +364,18 @@ class Shard:
             return self.store.read(args, hide_due_ms=self.clock.wall_ms())
         return self.store.read(args)
 
-    def _probe(self) -> None:
+    def _probe(self, now_s: float) -> None:
         """Learn how fresh the store is."""
-        if self._probing:
+        if now_s < self._probe_due_s:
             return
-        self._probing = True
+        self._probe_due_s = now_s + SHARD_PROBE_S
         asked_s = self.clock.catch_up()
         self.driver.read(lambda outcome: self._probed(asked_s, outcome))
 
     def _probed(self, asked_s: float, outcome: Outcome) -> None:
-        self._probing = False
         if outcome.kind == "applied" and asked_s > self.fresh_s:
             self.fresh_s = asked_s
+            self._probe_due_s = 0.0
         if not self._stale:
             return
         waiting, self._stale = self._stale, []

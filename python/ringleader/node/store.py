@@ -18,7 +18,6 @@ whose items count only while they agree with that dict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, final
 
@@ -27,8 +26,8 @@ import msgspec
 from ringleader.errors import FormatError, VersionError
 from ringleader.hashing import redis_slot_column
 from ringleader.kernels import hashing
-from ringleader.limits import BATCH_COMMANDS_MAX, CLOCK_MS_MAX
-from ringleader.node.commands import Command, find, has_arity, keys_of
+from ringleader.node.batches import BAD_BATCH, Now, decode_batch, decoded, encode_batch
+from ringleader.node.commands import KNOWN, Command, find, keys_of
 from ringleader.node.internal import RUN_ALL_ONLY
 from ringleader.node.replies import CommandError, Reply, ReplyError
 from ringleader.node.scan import ScanIndex
@@ -39,48 +38,19 @@ if TYPE_CHECKING:
 
     from ringleader.consensus.ready import SnapshotSource
 
+__all__ = ["Store", "Value", "decode_batch", "encode_batch"]
+
 Value: TypeAlias = "bytes | dict[bytes, bytes]"
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 _WRONG_TYPE_REPLY: Final = ReplyError(WRONG_TYPE)
 _NEVER: Final = 2**63
+_known = KNOWN.get
 
 # What a key, a hash and a field take besides their bytes, as measured.
 KEY_OVERHEAD_BYTES: Final = 120
 FIELD_OVERHEAD_BYTES: Final = 120
 HASH_OVERHEAD_BYTES: Final = 200
-
-# --- batches -----------------------------------------------------------------------------------
-
-_Args = Annotated[list[bytes], msgspec.Meta(min_length=1)]
-_Commands = Annotated[list[_Args], msgspec.Meta(max_length=BATCH_COMMANDS_MAX)]
-_Now = Annotated[int, msgspec.Meta(ge=0, le=CLOCK_MS_MAX)]
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_batch = msgspec.msgpack.Decoder(tuple[_Now, _Commands]).decode
-
-
-def encode_batch(now_ms: int, commands: Sequence[Sequence[bytes]]) -> bytes:
-    """The payload of one log entry.
-
-    Args:
-        now_ms: the leader's clock, in ms since 1970, 0 ... `CLOCK_MS_MAX`.
-        commands: each with all its arguments, the name first; none at all: time passes.
-    """
-    return _encode((now_ms, commands))
-
-
-def decode_batch(payload: bytes) -> tuple[int, list[list[bytes]]]:
-    """What `encode_batch` made a payload of.
-
-    Raises:
-        FormatError: it is no batch, or exceeds `ringleader.limits`.
-    """
-    try:
-        return _decode_batch(payload)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise FormatError(f"no batch of commands: {error}") from None
-
 
 # --- snapshots ---------------------------------------------------------------------------------
 
@@ -91,7 +61,7 @@ _HEAD_BYTES: Final = len(SNAPSHOT_MAGIC) + 1 + 4
 
 
 class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    now: _Now
+    now: Now
     applied: Annotated[int, msgspec.Meta(ge=0)]
     mark: Annotated[int, msgspec.Meta(ge=0)]
     data: dict[bytes, bytes | dict[bytes, bytes]]
@@ -100,6 +70,7 @@ class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     armed_until: dict[bytes, int]
 
 
+_encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(_State).decode
 
 
@@ -113,7 +84,7 @@ class Store:
     data        the keys.  Invariant: no empty dict.
     expires     when keys expire, in ms.  Invariant: its keys are in `data`, its values > now.
     size        bytes that keys and values take, about.
-    mark        how many modifications of watched keys there have been.
+    mark        how many modifications of watched keys there have been, and first watchers.
     armed       watched keys, and the mark of their last modification.  Invariant: <= mark.
     armed_until when they are watched no more, in ms, in this order.
     answering   whether `apply` answers: a replica that nobody waits for skips reads.
@@ -168,8 +139,8 @@ class Store:
     def _apply_entry(self, index: int, payload: bytes) -> list[Reply] | None:
         self.applied = index
         try:
-            now, commands = _decode_batch(payload)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+            now, commands = decoded(payload)
+        except BAD_BATCH:
             self.faults += 1
             return [ReplyError("ERR the log entry is no batch of commands")]
         if now > self.now:
@@ -186,8 +157,8 @@ class Store:
         grown = 0
         for args in commands:
             # Most commands there are: SET key value.
-            if len(args) == 3 and args[0] == b"SET":
-                _, key, value = args
+            if len(args) == 3 and ((name := args[0]) == b"SET" or name == b"set"):
+                key, value = args[1], args[2]
                 old = read(key)
                 if old is None:
                     grown += len(key) + len(value) + KEY_OVERHEAD_BYTES
@@ -215,12 +186,13 @@ class Store:
         return replies if self.answering else None
 
     def _run(self, args: list[bytes]) -> Reply:
-        command = find(args[0])
+        command = _known(args[0]) or find(args[0])
         if command is None:
             return ReplyError("ERR unknown command")
-        if not has_arity(command, args):
+        arity = command.arity
+        if len(args) != arity and (arity > 0 or len(args) < -arity):
             return wrong_arity(args).reply
-        if not command.is_write and not self.answering:
+        if not self.answering and not command.is_write:
             return None
         try:
             return command.run(self, args)
@@ -256,14 +228,16 @@ class Store:
         if len(args) == 2 and (name == b"GET" or name == b"get"):
             value = self.data.get(args[1])
             return value if value.__class__ is not dict else _WRONG_TYPE_REPLY
-        self.clock = self.now if hide_due_ms is None else max(self.now, hide_due_ms)
+        now = self.now
+        self.clock = hide_due_ms if hide_due_ms is not None and hide_due_ms > now else now
         return self._read(args)
 
     def _read(self, args: list[bytes]) -> Reply:
-        command = find(args[0])
+        command = _known(args[0]) or find(args[0])
         if command is None or command.is_write:
             return ReplyError("ERR this command does not only read")
-        if not has_arity(command, args):
+        arity = command.arity
+        if len(args) != arity and (arity > 0 or len(args) < -arity):
             return wrong_arity(args).reply
         try:
             return command.run(self, args)
@@ -274,7 +248,9 @@ class Store:
         """`read` where some key may be due."""
         self.clock = clock
         command = find(args[0])
-        keys = keys_of(command, args) if command is not None else []
+        if command is None or command.is_write:
+            return self._read(args)
+        keys = keys_of(command, args)
         if not keys:
             self.hide_ms = clock
             try:
@@ -285,26 +261,24 @@ class Store:
         if not hidden:
             return self._read(args)
         view = Store()
-        view.now = view.clock = clock
-        for key in keys:
-            if key in self.data and key not in hidden:
-                view.data[key] = self.data[key]
-                if key in self.expires:
-                    view.expires[key] = self.expires[key]
+        # What else there is to see: of commands on several keys none asks for their expiries.
+        view.data = {key: self.data[key] for key in keys if key in self.data and key not in hidden}
         return view._read(args)
 
     def is_due(self, command: Command, args: list[bytes], wall_ms: int) -> bool:
         """Whether a key that the command reads has an expiry <= wall_ms, and so must be removed
         through the log before the leader answers; for a command on all keys, whether any has.
         """
-        if not self.expires:
+        heap = self._heap
+        if not heap or heap[0][0] > wall_ms:
             return False
-        moment = self.next_due_ms
-        if moment is None or moment > wall_ms:
-            return False
-        if not command.first_key:
-            return True
         expires = self.expires
+        first = command.first_key
+        if not first:
+            moment = self.next_due_ms
+            return moment is not None and moment <= wall_ms
+        if first == command.last_key:
+            return expires.get(args[first], _NEVER) <= wall_ms
         return any(expires.get(key, _NEVER) <= wall_ms for key in keys_of(command, args))
 
     @property
@@ -328,17 +302,13 @@ class Store:
             return 0
         return sum(moment <= self.hide_ms for moment in self.expires.values())
 
-    def count_keys_in_slot(self, slot: int) -> int:
-        """Keys of a slot; O(keys)."""
-        return int((redis_slot_column(list(self.data)) == slot).sum()) if self.data else 0
-
-    def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
-        """At most `count` keys of a slot; O(keys)."""
-        if not self.data or count <= 0:
+    def keys_in_slot(self, slot: int) -> list[bytes]:
+        """The keys of a slot that the reader of this moment may see; O(keys)."""
+        if not self.data:
             return []
         keys = list(self.data)
-        places = (redis_slot_column(keys) == slot).nonzero()[0]
-        return [keys[place] for place in places[:count].tolist()]
+        found = [keys[place] for place in (redis_slot_column(keys) == slot).nonzero()[0].tolist()]
+        return [key for key in found if not self.is_hidden(key)]
 
     def scan_index(self) -> ScanIndex:
         """The order of SCAN; O(keys log keys) when it has to be made."""
@@ -436,8 +406,9 @@ class Store:
         if moment <= self.now:
             self.remove(key)
             return
-        self.expires[key] = moment
-        heappush(self._heap, (moment, key))
+        if self.expires.get(key) != moment:
+            self.expires[key] = moment
+            heappush(self._heap, (moment, key))
         if key in self.armed:
             self.touched(key)
 
@@ -490,12 +461,9 @@ class Store:
             self.armed,
             self.armed_until,
         )
-        out = bytearray(SNAPSHOT_MAGIC)
-        out.append(SNAPSHOT_VERSION)
         body = _encode(state)
-        out += hashing.crc32c(body).to_bytes(4, "little")
-        out += body
-        return bytes(out)
+        checksum = hashing.crc32c(body).to_bytes(4, "little")
+        return b"".join((SNAPSHOT_MAGIC, bytes([SNAPSHOT_VERSION]), checksum, body))
 
     def restore(self, source: SnapshotSource) -> None:
         """Replace the state by that of a snapshot.
@@ -518,7 +486,7 @@ class Store:
             raise FormatError("a damaged snapshot: its checksum is wrong")
         try:
             state = _decode_state(body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except BAD_BATCH as error:
             raise FormatError(f"no snapshot of a store: {error}") from None
         _check_state(state)
         self.now = self.clock = state.now

@@ -101,7 +101,7 @@ def set_(store: Store, args: list[bytes]) -> Reply:
         or (condition == b"IFEQ" and old != match)
     ):
         return old if gets else None
-    if keeps:
+    if keeps or moment:
         store.put(key, value)
     else:
         store.set(key, value)
@@ -119,7 +119,7 @@ def setnx(store: Store, args: list[bytes]) -> Reply:
 
 def _set_for(store: Store, args: list[bytes], unit_ms: int) -> Reply:
     moment = expiry(store, args, args[2], False, unit_ms)
-    store.set(args[1], args[3])
+    store.put(args[1], args[3])
     store.expire_at(args[1], moment)
     return OK
 
@@ -207,8 +207,15 @@ def delifeq(store: Store, args: list[bytes]) -> Reply:
 
 
 def _add(store: Store, key: bytes, amount: int) -> Reply:
-    old = store.string(key)
-    total = (integer(old) if old is not None else 0) + amount
+    old = store.data.get(key)
+    if old is None:
+        total = amount
+    else:
+        start = parse_int(old) if old.__class__ is bytes else None
+        if start is None:
+            store.string(key)  # which refuses a hash in words of its own
+            raise CommandError(NOT_INTEGER)
+        total = start + amount
     if not INT64_MIN <= total <= INT64_MAX:
         raise CommandError(OVERFLOW)
     store.put(key, b"%d" % total)

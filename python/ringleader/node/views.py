@@ -119,6 +119,7 @@ def info(node: Node) -> dict[str, dict[str, Any]]:
 
 def status(node: Node) -> NodeStatus:
     """All of it, as plain values."""
+    service = node.server.service
     return NodeStatus(
         name=node.name,
         dc=node.dc,
@@ -132,7 +133,16 @@ def status(node: Node) -> NodeStatus:
         consensus=node.config.consensus,
         shards=[_shard_status(shard) for shard in node.shards],
         peers={peer["name"]: peer for peer in node.peers.status()},
-        clients=node.server.status(),
+        clients={
+            "connected": len(service.sessions),
+            "accepted": service.connections_count,
+            "commands": service.commands_count,
+            "refused": {
+                "too many clients": service.rejected_connections,
+                "too slow to read": service.evicted_connections,
+                "timed out": service.timed_out_connections,
+            },
+        },
         wal={
             "batches": node.wal.batch_count,
             "bytes": node.wal.written_bytes,

@@ -400,12 +400,9 @@ class Directory:
 
     def _release(self) -> None:
         """Close all descriptors."""
-        for file in self._files.values():
+        under_way = {file for file, _, _ in self._jobs.values() if file is not None}
+        for file in {*self._files.values(), *under_way}:
             os.close(file.fd)
-        for file, _, _ in self._jobs.values():
-            if file is not None and file.closes and file.fd >= 0:
-                os.close(file.fd)
-                file.fd = -1
         self._files.clear()
         self._jobs.clear()
         if self._making is not None:
@@ -539,13 +536,15 @@ def _last(parts: list[Bytes], count: int) -> bytes:
 
 
 def _allocate(fd: int, count: int) -> None:
-    """Have the file system find room for so many bytes, where it can."""
+    """Have the file system find room for so many bytes.  Where it cannot, or has less, the file
+    grows as it is written, as far as it can."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, 0, count)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOSPC):
                 raise
+            os.ftruncate(fd, 0)
 
 
 def _read_at(fd: int, count: int, offset: int) -> bytes:
@@ -580,8 +579,9 @@ def _lock(path: Path) -> int:
         raise StorageError(
             f"{path}: another process{by} has this directory; two never may: stop that one first"
         ) from None
-    os.truncate(fd, 0)
-    _write_at(fd, b"%d\n" % os.getpid(), 0)
+    with contextlib.suppress(OSError):  # a full disk; the number only serves a message
+        os.truncate(fd, 0)
+        _write_at(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 

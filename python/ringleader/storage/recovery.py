@@ -388,18 +388,24 @@ class Recovery:
         head = self._own(number, found)
         self.version = max(self.version, head.version)
         if not self.shared:
-            self._begin_group(number, self.group(0), head.last_index, head.last_term)
+            self._begin_group(number, 0, head.last_index, head.last_term)
         for group in self.groups.values():
             group.version = self.version
 
-    def _begin_group(self, number: int, group: GroupState, index: int, term: int) -> None:
-        """Segment `number` says that it was begun when the group's log ended with this entry."""
-        if len(self.segments) == 1:
-            group.log = Log(index, term)
-        elif (index, term) != (group.log.last, group.log.last_term):
+    def _begin_group(self, number: int, of: int, index: int, term: int) -> None:
+        """Segment `number` says that it was begun when the log of group `of` ended with this entry.
+
+        Every segment says that of every group that has been heard of; only a crash can have cut off
+        what the first segment that is left said, and then the next one repeats it.
+        """
+        if of not in self.groups:
+            self.group(of).log = Log(index, term)
+            return
+        log = self.groups[of].log
+        if (index, term) != (log.last, log.last_term):
             raise StorageError(
                 f"{layout.log_name(number)}: it was begun after entry {index} of term {term}, but "
-                f"the segments before it end with {group.log.last} of {group.log.last_term}"
+                f"the segments before it end with {log.last} of {log.last_term}"
             )
 
     def _replay(self, number: int, found: Record) -> None:
@@ -411,10 +417,8 @@ class Recovery:
         if kind != record.GROUP:
             self.group(found.group).replay(number, found)
         elif self.shared:
-            if len(self.segments) == 1 and found.group in self.groups:
-                raise FormatError("a group begins twice in one segment")
-            group = self.group(found.group)
-            self._begin_group(number, group, *layout.unpack_group(bytes(found.payload)))
+            index, term = layout.unpack_group(bytes(found.payload))
+            self._begin_group(number, found.group, index, term)
         else:
             raise FormatError("a group's record, though the log is one group's")
 

@@ -2,6 +2,8 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from ringleader.consensus.message cimport MessageBase
+
 cdef int64_t _OWNER, _OWNER_BITS, _BALLOT_MAX, _JUMP_MAX, _RANDOM_MODULUS
 cdef Py_ssize_t _VALUE_BYTES_MAX
 cdef int _IDLE, _PREPARE, _ACCEPT, _WAIT, _DONE
@@ -10,9 +12,7 @@ cdef ProposerState _NO_BALLOT
 cdef Step _NO_STEP
 
 
-cdef class DecreeMessage:
-    cdef public object sender
-    cdef public object to
+cdef class DecreeMessage(MessageBase):
     cdef public int64_t ballot
     cpdef problem(self)
 
@@ -27,14 +27,17 @@ cdef class DecreePromise(DecreeMessage):
     cpdef problem(self)
 
 
-cdef class DecreeAccept(DecreeMessage):
+cdef class DecreeProposal(DecreeMessage):
     cdef public object value
     cpdef problem(self)
 
 
-cdef class DecreeAccepted(DecreeMessage):
-    cdef public object value
-    cpdef problem(self)
+cdef class DecreeAccept(DecreeProposal):
+    pass
+
+
+cdef class DecreeAccepted(DecreeProposal):
+    pass
 
 
 cdef class DecreeNack(DecreeMessage):

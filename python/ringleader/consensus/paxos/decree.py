@@ -42,6 +42,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ringleader.consensus.membership import NodeId, check_id
+from ringleader.consensus.message import MessageBase
 from ringleader.consensus.paxos.ballot import (
     NUMBER_BITS,
     ROUND_MAX,
@@ -85,15 +86,13 @@ PHASES = ("idle", "prepare", "accept", "wait", "done")
 # --- messages ------------------------------------------------------------------------------------
 
 
-class DecreeMessage:
-    """What every message has: who sent it, to whom, and the ballot that it is about."""
+class DecreeMessage(MessageBase):
+    """What every message has besides: the ballot that it is about."""
 
-    __slots__ = ("ballot", "sender", "to")
+    __slots__ = ("ballot",)
 
-    FIELDS: tuple[str, ...] = ("sender", "to", "ballot")
+    FIELDS = (*MessageBase.FIELDS, "ballot")
 
-    sender: NodeId
-    to: NodeId
     ballot: int
 
     def __init__(self, sender: NodeId, to: NodeId, ballot: int) -> None:
@@ -106,21 +105,6 @@ class DecreeMessage:
         if not _OWNER < self.ballot <= _BALLOT_MAX:
             return "impossible ballot"
         return None
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
-        return f"{type(self).__name__}({fields})"
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and all(
-            getattr(self, name) == getattr(other, name) for name in self.FIELDS
-        )
-
-    def __hash__(self) -> int:
-        return hash((type(self).__name__, *(getattr(self, name) for name in self.FIELDS)))
-
-    def __reduce__(self) -> tuple[type[DecreeMessage], tuple[object, ...]]:
-        return type(self), tuple(getattr(self, name) for name in self.FIELDS)
 
 
 class DecreePrepare(DecreeMessage):
@@ -162,36 +146,32 @@ class DecreePromise(DecreeMessage):
         return DecreeMessage.problem(self)
 
 
-class DecreeAccept(DecreeMessage):
+class DecreeProposal(DecreeMessage):
+    """What both messages of phase 2 are about: the proposal `value` numbered `ballot`."""
+
+    __slots__ = ("value",)
+    FIELDS = ("sender", "to", "ballot", "value")
+
+    def __init__(self, sender: NodeId, to: NodeId, ballot: int, value: bytes) -> None:
+        self.sender = sender
+        self.to = to
+        self.ballot = ballot
+        self.value = value
+
+    def problem(self) -> str | None:
+        return DecreeMessage.problem(self) if is_value(self.value) else "not a value"
+
+
+class DecreeAccept(DecreeProposal):
     """§2.2, phase 2(a): an accept request for the proposal `value` numbered `ballot`."""
 
-    __slots__ = ("value",)
-    FIELDS = ("sender", "to", "ballot", "value")
-
-    def __init__(self, sender: NodeId, to: NodeId, ballot: int, value: bytes) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-        self.value = value
-
-    def problem(self) -> str | None:
-        return DecreeMessage.problem(self) if is_value(self.value) else "not a value"
+    __slots__ = ()
 
 
-class DecreeAccepted(DecreeMessage):
+class DecreeAccepted(DecreeProposal):
     """§2.2, phase 2(b): the sender has accepted the proposal `value` numbered `ballot`."""
 
-    __slots__ = ("value",)
-    FIELDS = ("sender", "to", "ballot", "value")
-
-    def __init__(self, sender: NodeId, to: NodeId, ballot: int, value: bytes) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-        self.value = value
-
-    def problem(self) -> str | None:
-        return DecreeMessage.problem(self) if is_value(self.value) else "not a value"
+    __slots__ = ()
 
 
 class DecreeNack(DecreeMessage):
