@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.ready import BytesSource, SnapshotSource
+from ringleader.limits import SHARD_GATHER_S
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store, decode_batch
 from ringleader.shardsim.mirror import Mirror, State
@@ -288,7 +289,12 @@ class WatchedShard(Shard):
     def _turn(self, _: None) -> None:
         self.flush_due = False
         if self.lives:
-            self.node.run(lambda _: self.flush(), None)
+            self.workload.do(self.node, self._flush)
+
+    def _flush(self, _: None) -> None:
+        if self.flush() and self.lives and not self.flush_due:
+            self.flush_due = True
+            self.workload.cluster.clock.after(round(SHARD_GATHER_S * 1e6), self._turn)
 
     @staticmethod
     def _refused(shard: Any, commands: list[list[bytes]], waiters: list[Any]) -> None:
