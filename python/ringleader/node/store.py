@@ -467,9 +467,6 @@ class Store:
             if until[key] > self.now:
                 return
             del until[key], self.armed[key]
-            # Nobody notes what happens to it now: an EXEC of before fails even when the key is
-            # watched again.
-            self.mark += 1
 
     # --- snapshots -----------------------------------------------------------------------------
 
