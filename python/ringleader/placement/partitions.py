@@ -60,6 +60,7 @@ from ringleader.placement.located import (
     checked_int,
     checked_names,
     found_position,
+    heading,
     position_of,
 )
 from ringleader.placement.node import Node, as_node, sorted_nodes
@@ -300,11 +301,8 @@ class Partitions(PlacerLocator):
         )
 
     def __repr__(self) -> str:
-        names = [repr(name) for name in self.names]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
         return (
-            f"<{type(self).__name__} of {len(self)} nodes [{', '.join(names)}], "
+            f"<{heading(self, self.names)}, "
             f"2**{self.power} partitions x {self.replicas:g} replicas, version {self.version}"
             f"{', changes staged' if self.has_changes else ''}, hash={self.hash!r}, "
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}>"

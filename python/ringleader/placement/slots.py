@@ -35,6 +35,7 @@ from ringleader.placement.located import (
     check_owners_only,
     checked_names,
     found_position,
+    heading,
     joined,
     position_of,
 )
@@ -257,11 +258,7 @@ class RedisSlots(PlacerLocator):
         return nodes == others and np.array_equal(owners, theirs)
 
     def __repr__(self) -> str:
-        table = self.table
-        names = [repr(name) for name in table.names]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
-        return f"<{type(self).__name__} of {len(table.nodes)} nodes [{', '.join(names)}]>"
+        return f"<{heading(self, self.table.names)}>"
 
     # --- changes --------------------------------------------------------------------------------
 
