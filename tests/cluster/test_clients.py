@@ -17,7 +17,7 @@ import pytest
 import redis
 import redis.asyncio
 from cluster.processes import Cluster
-from redis.cluster import RedisCluster
+from redis.cluster import LoadBalancingStrategy, RedisCluster
 from redis.exceptions import LockError, LockNotOwnedError, ResponseError, WatchError
 
 NODES = ["eu-1", "eu-2", "eu-3"]
@@ -186,7 +186,11 @@ class TestRedisCluster:
 
     def test_replicas_are_read(self, cluster: Cluster, prefix: str) -> None:
         node = cluster.nodes["eu-1"]
-        connected = RedisCluster(host=node.host, port=node.port, read_from_replicas=True)
+        connected = RedisCluster(
+            host=node.host,
+            port=node.port,
+            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
+        )
         with closing(connected) as client:
             client.set(prefix, "v")
             until = time.monotonic() + 20

@@ -263,8 +263,7 @@ def test_blocks_leave_as_they_are() -> None:
         writer.add(group, message)
     pieces = writer.take()
     assert len(pieces) == 4
-    if hasattr(block, "__pyx_vtable__"):  # the compiled one
-        assert all(piece is bytes(block) for piece in pieces[1:])
+    assert all(piece is bytes(block) for piece in pieces[1:])
 
 
 def test_what_was_read_shares_nothing_with_the_buffer() -> None:
@@ -521,6 +520,12 @@ def test_the_example_that_those_differ_from_is_good() -> None:
     )
 
 
+def test_elements_of_a_later_version_are_passed_over() -> None:
+    assert read(sealed(c.PING, pack(1, "more"))) == (c.PING, c.Ping(1))
+    data = sealed(c.REQUESTS, msgspec.msgpack.encode([[1, 2, "read", [b"GET"], 5, "more"]]))
+    assert read(data) == (c.REQUESTS, [c.Request(1, 2, "read", [b"GET"], 5)])
+
+
 def test_a_newer_version_is_told_apart() -> None:
     for data in (sealed(c.PING, b"whatever", version=2), sealed(99, b"", b"x", version=255)):
         with pytest.raises(VersionError, match="upgrade"):
@@ -589,6 +594,15 @@ def test_golden_frames(vector: dict[str, Any]) -> None:
     assert [piece.hex() for piece in pieces] == vector["data"]
     assert [[group, plain_of(message)] for group, message in messages] == vector["messages"]
     assert written(wire, [*messages, *pieces]) == data
+
+
+def test_the_example_in_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    section = text[text.index("## Frame between nodes") :].split("\n## ")[0]
+    example = re.search(r"```text\n(.*?)```", section, re.DOTALL)
+    assert example is not None
+    message = paxos_messages.Accepted("eu-2", "eu-1", 7 << 32 | 1, 5, 9, 4, 3)
+    assert bytes.fromhex(example[1]) == written(paxos_wire, [(7, message)])
 
 
 def plain_of(message: Message) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def node(**values: Any) -> Change:
         (put(name=3), ["name: must be a text in quotes, not a number"]),
         (put(shards="4"), ["shards: must be a whole number, not a text"]),
         (put(shards=True), ["shards: must be a whole number, not true or false"]),
-        (put(shards=0), ["shards: 0 is not in 1 ... 1024"]),
+        (put(shards=0), ["shards: 0 is not in 1 ... 4096"]),
         (put(consensus="rafft"), ["consensus: 'rafft' is none of raft, paxos", "'raft'"]),
         (put(replicas=10), ["replicas: ", "there are only 9", "ask for fewer"]),
         (put(replicas=0), ["replicas: 0 is not in"]),
@@ -346,6 +346,24 @@ def test_other_warnings() -> None:
     text = "\n".join(ClusterConfig.parse(given).warnings())
     assert "password: none" in text
     assert "tls.peers: off" in text
+
+
+def test_readable_secrets_are_warned_of(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    secret.chmod(0o600)
+    path = str(tmp_path / "cluster.toml")
+    config = ClusterConfig.parse(cluster("eu", password_file="secret"), path=path)
+    assert config.warnings() == []
+    secret.chmod(0o640)
+    assert f"others than its owner may read {secret}" in config.warnings()[0]
+
+
+def test_delays_between_machines_are_warned_of() -> None:
+    wan = {"eu": {"us": 80, "ap": 180}, "us": {"ap": 150}}
+    given = cluster(wan=wan)
+    given["nodes"][0]["host"] = "10.0.0.1"
+    assert any(text.startswith("wan: delays") for text in ClusterConfig.parse(given).warnings())
 
 
 # --- identity -----------------------------------------------------------------------------------

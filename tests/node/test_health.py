@@ -47,6 +47,7 @@ def status(**changes: Any) -> NodeStatus:
             "ap-1": {"connected": False, "rtt_ms": None, "connects": 1, "messages_dropped": 9},
         },
         "clients": {"connected": 3, "accepted": 12, "refused": {"too many": 2}},
+        "refused": {"peer: other cluster": 5},
         "wal": {"batches": 4, "bytes": 400, "syncs": 3, "sync_seconds": 0.25},
     }
     return made | changes  # type: ignore[return-value]
@@ -207,6 +208,7 @@ def test_what_is_counted_is_on_the_page() -> None:
         ("ringleader_command_seconds_bucket", {"kind": "write", "le": "0.002048"}, 0),
         ("ringleader_command_seconds_bucket", {"kind": "write", "le": "0.004096"}, 40),
         ("ringleader_refused_total", {"reason": "wrong arity"}, 1),
+        ("ringleader_refused_total", {"reason": "peer: other cluster"}, 5),
         ("ringleader_shards", {}, 2),
         ("ringleader_shards_led", {}, 1),
         ("ringleader_shard_term", {"shard": "0"}, 3),
@@ -279,8 +281,9 @@ def test_lines_are_json_without_secrets() -> None:
     log.debug("not this")
     log.warning("that", Password="hush", peer={"auth_token": "hush"}, long="x" * 5000, raw=b"\xff")
     logging.getLogger("asyncio").error("from %s", "a library")
+    secret = "hush"  # of a frame
     try:
-        raise ValueError("why")
+        raise ValueError("why" + secret[4:])
     except ValueError:
         log.exception("it failed")
     text = out.getvalue()

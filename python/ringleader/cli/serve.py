@@ -22,8 +22,16 @@ from ringleader.cli.extras import needed
     "--dir", "directory", metavar="DIR", help="Of the data.  [default: data_dir/NAME of the file]"
 )
 @click.option("--check", is_flag=True, help="Only say what is wrong with the file, or is advised.")
+@click.option(
+    "--refetch",
+    is_flag=True,
+    help="The log is lost or damaged: put it aside, and fetch all shards anew from their other "
+    "replicas, as a new member of each.",
+)
 @click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
-def serve(file: str, name: str, directory: str | None, check: bool, until_eof: bool) -> None:
+def serve(
+    file: str, name: str, directory: str | None, check: bool, refetch: bool, until_eof: bool
+) -> None:
     """Run one node of a cluster.
 
     SIGTERM and SIGINT stop it cleanly: it hands its shards over, answers what is under way and
@@ -36,9 +44,8 @@ def serve(file: str, name: str, directory: str | None, check: bool, until_eof: b
     config = ClusterConfig.load(file)
     node = config.node(name)
     data = Path(directory) if directory is not None else config.directory(name)
-    advice = config.warnings()
     if check:
-        for words in advice:
+        for words in config.warnings():
             click.echo(f"warning: {words}")
         own = len(config.layout.of(name))
         click.echo(
@@ -51,7 +58,7 @@ def serve(file: str, name: str, directory: str | None, check: bool, until_eof: b
         from ringleader.node.serve import run
     if until_eof:
         threading.Thread(target=_stop_at_eof, name="until eof", daemon=True).start()
-    sys.exit(run(config, name, data))
+    sys.exit(run(config, name, data, refetch=refetch))
 
 
 def _stop_at_eof() -> None:

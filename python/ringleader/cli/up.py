@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 REFRESH_SECONDS = 1.0
 #: Keys that are read, never written, to see how long it takes: they lie in different shards.
-PROBES = tuple(f"ringleader:probe:{number}".encode() for number in range(8))
-PROBE_SECONDS = 2.0
+PROBES = tuple(f"ringleader:probe:{number}".encode() for number in range(5))
+PROBE_SECONDS = 3.0
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
@@ -55,7 +55,7 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--replicas", metavar="N|DC=N,...", help="Of each shard: 3, or eu=2,us=1.  [default: 3]"
 )
-@click.option("--shards", type=click.IntRange(1, 1024), metavar="N", help="[default: 6]")
+@click.option("--shards", type=click.IntRange(1, 4096), metavar="N", help="[default: 6]")
 @click.option("--consensus", type=click.Choice(("raft", "paxos")), help="[default: raft]")
 @click.option(
     "--leaders", type=_Names(), metavar="DC,...", help="Where they should stand, preferred first."
@@ -276,7 +276,8 @@ class Probes:
         self.times = dict(zip(dcs, found, strict=True))
 
     async def _of(self, dc: str) -> tuple[float | None, float | None]:
-        return await self._measured(dc, True), await self._measured(dc, False)
+        stale, strong = await asyncio.gather(self._measured(dc, True), self._measured(dc, False))
+        return stale, strong
 
     async def _measured(self, dc: str, stale: bool) -> float | None:
         from ringleader.cli.resp import Connection, RespError
@@ -311,7 +312,10 @@ class Probes:
             if node.dc == dc:
                 try:
                     made = await Connection.open(
-                        node.host, node.port, password=self._config.password
+                        node.host,
+                        node.port,
+                        password=self._config.password,
+                        ca=self._config.tls.ca if self._config.tls.clients else None,
                     )
                 except OSError as error:
                     last = error

@@ -65,6 +65,8 @@ FAR_ELECTION_MS = 500
 #: An election timeout takes so many round trips of a quorum, and so much more.
 ELECTION_ROUND_TRIPS = 3
 ELECTION_SLACK_MS = 100
+#: Round trips vary: a timeout that is short by less needs no warning.
+TIMING_TOLERANCE = 0.8
 #: What the cores assume of clocks: `CoreConfig.clock_drift`.
 CLOCK_DRIFT = 0.1
 
@@ -86,7 +88,7 @@ class Limits:
             read from it until some are answered.
         command_bytes_max: one command with all its arguments.
         command_args_max: arguments of one command.
-        key_bytes_max, value_bytes_max: of one key, one value.
+        value_bytes_max: one value, or another argument of a command.
         patience_ms: how long a node tries to have a command done.
         uncommitted_bytes_max: commands of one shard that wait to be committed; more are refused.
         peer_queue_bytes_max: what waits for a slow peer; then messages to it are dropped.
@@ -100,7 +102,6 @@ class Limits:
     client_pending_max: int = 10_000
     command_bytes_max: int = 64 * 2**20
     command_args_max: int = 2**20
-    key_bytes_max: int = 2**16
     value_bytes_max: int = 16 * 2**20
     patience_ms: int = 5_000
     uncommitted_bytes_max: int = 256 * 2**20
@@ -116,7 +117,6 @@ _LIMIT_RANGES: dict[str, tuple[int, int]] = {
     "client_pending_max": (1, 10**7),
     "command_bytes_max": (2**10, limits.PAYLOAD_BYTES_MAX // 2),
     "command_args_max": (16, 2**24),
-    "key_bytes_max": (1, 2**26),
     "value_bytes_max": (1, limits.PAYLOAD_BYTES_MAX // 2),
     "patience_ms": (10, 10**6),
     "uncommitted_bytes_max": (2**20, 2**40),
@@ -305,6 +305,10 @@ class ClusterConfig:
 
     def identity(self) -> Identity:
         """What must never change under existing data."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> Identity:
         return Identity(
             cluster=self.name,
             consensus=self.consensus,
@@ -375,7 +379,7 @@ class ClusterConfig:
 
     def _timing_warning(self, longest: float, who: str) -> str | None:
         advisable = advisable_election_ms(longest, self.tick_ms)
-        if self.election_ms >= advisable:
+        if self.election_ms >= advisable * TIMING_TOLERANCE:
             return None
         if self.lease_ms <= longest + self.heartbeat_ms:
             effect = (
@@ -426,6 +430,14 @@ class ClusterConfig:
                 "tls.peers: off: nodes trust whoever reaches their peer ports; keep these ports "
                 "in a private network, or turn it on"
             )
+        if open_hosts and self.wan:
+            found.append(
+                "wan: delays what nodes say to each other, to try things out on one machine; "
+                "between machines say [round_trips]"
+            )
+        for key, name in (("password_file", self.password_file), ("tls.key", self.tls.key)):
+            if name and _others_may_read(path := Path(self.path).absolute().parent / name):
+                found.append(f"{key}: others than its owner may read {path}: chmod 600")
         return found
 
     def _dc_of(self, name: str) -> str:
@@ -743,11 +755,12 @@ def _limits(table: Table) -> Limits:
         }
     )
     table.done()
-    if made.value_bytes_max + made.key_bytes_max > made.command_bytes_max:
+    needed = made.value_bytes_max + limits.STORE_KEY_BYTES_MAX
+    if needed > made.command_bytes_max:
         table.fault(
             "command_bytes_max",
-            f"{made.command_bytes_max} is less than a key and a value may have together "
-            f"({made.value_bytes_max + made.key_bytes_max}): raise it, or lower value_bytes_max",
+            f"{made.command_bytes_max} is less than a key and a value may have together, "
+            f"{needed}: raise it, or lower value_bytes_max",
         )
     return made
 
@@ -878,6 +891,14 @@ def _lease_ms(election_ms: int, tick_ms: int) -> int:
 
 def _there(dcs: Collection[str]) -> str:
     return f"the datacenters are {listed(dcs)}"
+
+
+def _others_may_read(path: Path) -> bool:
+    """Whether it is there, and the file system says so."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & 0o044)
+    except OSError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ FORMAT = 1
 _NOBODYS = {f"{FILE_NAME}.new", "lost+found"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """What all nodes of a cluster must agree on for as long as it has data.
 
@@ -39,12 +40,12 @@ class Identity:
     shards: int
     sets: tuple[tuple[str, ...], ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """64 hex digits, the same on all nodes of one cluster, and on no other."""
         return hashlib.sha256(_canonical(self._fields())).hexdigest()
 
-    @property
+    @cached_property
     def cluster_id(self) -> bytes:
         """16 bytes of the digest: what peers show each other."""
         return bytes.fromhex(self.digest)[:16]

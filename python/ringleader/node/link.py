@@ -41,7 +41,8 @@ class Link(asyncio.BufferedProtocol):
         quiet: ticks of `Peers` since something came.
         was_ready: whether it ever was.
         ended: whether `Peers` has drawn the conclusions of its end.
-        slow: whether it was closed for a reason that will still be there in a moment.
+        slow: whether it was closed for a reason that will still be there in a moment, so that
+            dialling again at once is of no use.
     """
 
     def __init__(self, peers: Peers, codec: Codec, dialled: Peer | None) -> None:
@@ -65,12 +66,17 @@ class Link(asyncio.BufferedProtocol):
         #: What is held back: when it is due, its pieces, their bytes.
         self._held: deque[tuple[float, list[bytes], int]] = deque()
         self._held_bytes = 0
+        #: Bytes that were ever written.
+        self.written_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what asyncio calls -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        if self.done.done():  # given up while it was being made
+            self.transport.abort()
+            return
         self.transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -80,14 +86,15 @@ class Link(asyncio.BufferedProtocol):
         self.peers.on_link(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.done.done():
+            return
         self._closing = True
         self._forget_held()
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
         self.peers.on_link_lost(self, error)
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set_result(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._frames.room()
@@ -141,8 +148,9 @@ class Link(asyncio.BufferedProtocol):
         """Sends the pieces behind everything written before, `delay_seconds` from now."""
         if self._closing:
             return
+        size = sum(map(len, pieces))
+        self.written_bytes += size
         if delay_seconds > 0 or self._held:
-            size = sum(map(len, pieces))
             self._held.append((time.monotonic() + delay_seconds, pieces, size))
             self._held_bytes += size
             if self._timer is None:

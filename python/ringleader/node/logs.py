@@ -58,7 +58,10 @@ def configure(
         ]
     else:
         render = [
-            structlog.processors.dict_tracebacks,
+            # Without the locals of frames, among which are clients' values and passwords.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
         ]
     structlog.configure(

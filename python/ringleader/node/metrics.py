@@ -35,6 +35,10 @@ KINDS = ("write", "read", "stale_read", "other")
 #: What came of them.
 OUTCOMES = ("ok", "error", "refused", "unknown")
 
+#: What a status says of a peer that can go down, and what is no number to be watched.
+_PEER_GAUGES = {"queued_bytes", "waiting_calls"}
+_NO_COUNTERS = {"connected", "rtt_ms", "rtt_max_ms", "skew_ms", "incarnation", "dc"}
+
 #: Bounds of a histogram: 2**0 ... 2**25 us, which is 33 seconds, and infinity.
 BUCKETS = 27
 
@@ -134,7 +138,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         status = self._metrics._status()
         yield from self._node(status)
-        yield from self._commands()
+        yield from self._commands(status)
         yield from self._shards(status)
         yield from self._peers(status)
         yield from self._clients(status)
@@ -154,7 +158,7 @@ class _Collector:
         )
         yield _gauge("memory_bytes", "Resident memory of the process.", _resident_bytes())
 
-    def _commands(self) -> Iterator[Metric]:
+    def _commands(self, status: NodeStatus) -> Iterator[Metric]:
         metrics = self._metrics
         outcomes = CounterMetricFamily(
             "ringleader_commands", "Commands of clients.", labels=["kind", "outcome"]
@@ -164,7 +168,8 @@ class _Collector:
         yield outcomes
         seconds = HistogramMetricFamily(
             "ringleader_command_seconds",
-            "From a command's arrival to its reply, on the node that a client asked.",
+            "Of commands that go through the log: from a batch's proposal to its replies, at the "
+            "leader.",
             labels=["kind"],
         )
         for kind, each in metrics._latencies.items():
@@ -173,7 +178,8 @@ class _Collector:
         refused = CounterMetricFamily(
             "ringleader_refused", "Input from outside that was no good.", labels=["reason"]
         )
-        for reason, count in sorted(metrics._refused.items()):
+        reasons = metrics._refused + Counter(status.get("refused", {}))
+        for reason, count in sorted(reasons.most_common(REASONS_MAX)):
             refused.add_metric([reason], count)
         yield refused
 
@@ -233,17 +239,18 @@ class _Collector:
         rtt = GaugeMetricFamily(
             "ringleader_peer_rtt_seconds", "Round trip to the peer.", labels=["peer", "dc"]
         )
-        counters: dict[str, CounterMetricFamily] = {}
+        counters: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
         for name, peer in sorted(peers.items()):
             dc = self._metrics._dc_of.get(name, "")
             connected.add_metric([name, dc], bool(peer.get("connected")))
             if (rtt_ms := peer.get("rtt_ms")) is not None:
                 rtt.add_metric([name, dc], rtt_ms / 1000)
             for key, value in peer.items():
-                if key in {"connected", "rtt_ms", "skew_ms", "dc"} or not _is_count(value):
+                if key in _NO_COUNTERS or not _is_count(value):
                     continue
                 if key not in counters:
-                    counters[key] = CounterMetricFamily(
+                    made = GaugeMetricFamily if key in _PEER_GAUGES else CounterMetricFamily
+                    counters[key] = made(
                         f"ringleader_peer_{key}",
                         f"{key.replace('_', ' ')}, of one peer.".capitalize(),
                         labels=["peer", "dc"],
@@ -278,9 +285,7 @@ class _Collector:
         ):
             if _is_count(value := wal.get(key)):
                 yield CounterMetricFamily(f"ringleader_wal_{key}", words, value=value)
-        yield _gauge(
-            "wal_disk_bytes", "Room that its segments take on disk.", wal.get("disk_bytes", 0)
-        )
+        yield _gauge("wal_segments", "Files of the write-ahead log.", wal.get("segments", 0))
         syncs = HistogramMetricFamily(
             "ringleader_wal_sync_duration_seconds", "Of each sync of the write-ahead log."
         )

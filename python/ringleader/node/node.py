@@ -19,6 +19,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,19 @@ from ringleader.consensus.paxos.config import Config as PaxosConfig
 from ringleader.consensus.paxos.core import MultiPaxos
 from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
-from ringleader.errors import RingleaderError, StorageError
+from ringleader.errors import RingleaderError, SettingError, StorageError
 from ringleader.limits import (
     ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
     DRAIN_SECONDS_MAX,
+    PAXOS_WINDOW,
     ROUND_TRIP_PERIOD_S,
     SHARD_GATHER_S,
     SHARD_KEEP_BYTES,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
 )
-from ringleader.node import tls, views
+from ringleader.node import rejoin, tls, views
 from ringleader.node.clock import NodeClock
 from ringleader.node.codec import Request, Response
 from ringleader.node.config import ClusterConfig
@@ -50,6 +52,7 @@ from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
 from ringleader.node.metrics import Metrics
 from ringleader.node.peers import Peers
+from ringleader.node.rejoin import Refetch, Rejoining
 from ringleader.node.requests import RequestLimits
 from ringleader.node.router import Router
 from ringleader.node.routing import Topology
@@ -85,14 +88,24 @@ class Node:
         name: of this node in it.
         directory: where its data is; made when it is not there.
         logger: what it has to say.
+        refetch: put the log aside, and fetch everything anew from the other replicas (`rejoin`).
 
     Raises:
+        SettingError: `refetch`, where there are no other replicas to fetch from.
         ConfigError: the cluster has no node of this name.
         StorageError: the directory is used by another process, belongs to another node or cluster,
             or is damaged.
     """
 
-    def __init__(self, config: ClusterConfig, name: str, directory: Path, logger: Logger) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        name: str,
+        directory: Path,
+        logger: Logger,
+        *,
+        refetch: bool = False,
+    ) -> None:
         self.config = config
         self.own = config.node(name)
         self.name = name
@@ -139,18 +152,37 @@ class Node:
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
         config.check_identity(directory, name)
+        self.refetch = Refetch(directory)
+        if refetch:
+            self._begin_anew()
         self.disk = Directory(directory / "log")
         self.disk.observe = self._on_sync
         try:
             self.wal = Wal(
                 self.disk,
-                LogIdentity(config.name, name),
+                LogIdentity(config.name, name, incarnation=self.refetch.incarnation),
                 manual=True,
                 on_failure=self._on_storage_failure,
                 on_pressure=self._on_pressure,
             )
-            self.wal.load()
-            self.shards = [self._shard(spec) for spec in self.layout.of(name)]
+            try:
+                self.wal.load()
+            except StorageError as error:
+                raise StorageError(
+                    f"{directory / 'log'}: {error}.  Restore it from a backup, or start this node "
+                    "with --refetch: it gets everything from the other replicas then"
+                ) from error
+            self.shards: list[Shard] = []
+            self._rejoining: list[Rejoining] = []
+            groups = self.wal.groups
+            for spec in self.layout.of(name):
+                if spec.number not in self.refetch.shards:
+                    self._begin(spec, spec.replicas)
+                elif spec.number in groups:
+                    self._begin(spec, ())
+                    self._rejoin(spec, rejoin.JOIN)
+                else:
+                    self._rejoin(spec, rejoin.LEAVE)
         except BaseException:
             self.disk.close()
             raise
@@ -178,7 +210,52 @@ class Node:
 
     # --- assembly -------------------------------------------------------------------------------
 
-    def _shard(self, spec: ShardLayout) -> Shard:
+    def _begin_anew(self) -> None:
+        """Put the log aside: the other replicas have what was in it."""
+        lonely = [spec.number for spec in self.layout.of(self.name) if len(spec.replicas) < 3]
+        if lonely:
+            raise SettingError(
+                f"{self.name} cannot fetch shard {lonely[0]} anew: that takes a quorum of its "
+                "other replicas, and there are too few; restore the directory from a backup"
+            )
+        Directory(self.directory / "log").close()  # nobody uses it
+        kept = self.refetch.begin(spec.number for spec in self.layout.of(self.name))
+        self.logger.warning(
+            "everything is fetched anew from the other replicas",
+            kept=str(kept) if kept is not None else None,
+        )
+
+    def _rejoin(self, spec: ShardLayout, wish: bytes) -> None:
+        self._rejoining.append(
+            Rejoining(
+                spec.number,
+                wish,
+                [name for name in spec.replicas if name != self.name],
+                self.peers.call,
+                self.peers.connected,
+                self._on_left,
+                self._on_joined,
+            )
+        )
+
+    def _on_left(self, number: int) -> None:
+        self._begin(self.layout.shards[number], ())
+        self.logger.info("a shard is begun anew", shard=number)
+
+    def _on_joined(self, number: int) -> None:
+        self.refetch.end(number)
+        self._rejoining = [each for each in self._rejoining if not each.is_done]
+        self.logger.info("a shard was fetched anew", shard=number)
+
+    def _begin(self, spec: ShardLayout, members: Sequence[str]) -> None:
+        """Take part in a shard, as one of `members` until its log says otherwise."""
+        shard = self._shard(spec, members)
+        self.shards.append(shard)
+        self.shards.sort(key=attrgetter("number"))
+        self.clock.drivers.append(shard.driver)
+        self.router.shards[spec.number] = shard
+
+    def _shard(self, spec: ShardLayout, members: Sequence[str]) -> Shard:
         config, number = self.config, spec.number
         storage = self.wal.group(number)
         recovered = storage.load()
@@ -199,12 +276,12 @@ class Node:
         }
         core: Raft | MultiPaxos
         if config.consensus == "raft":
-            core = Raft(self.name, spec.replicas, config=RaftConfig(**settings), **state)
+            core = Raft(self.name, members, config=RaftConfig(**settings), **state)
         else:
             core = MultiPaxos(
                 self.name,
-                spec.replicas,
-                config=PaxosConfig(**settings),
+                members,
+                config=PaxosConfig(**settings, window=PAXOS_WINDOW),
                 aside=recovered.aside,
                 **state,
             )
@@ -219,7 +296,7 @@ class Node:
             keep_entries=SHARD_KEEP_ENTRIES,
             patience_ticks=config.patience_ticks,
         )
-        shard = Shard(
+        return Shard(
             number,
             driver,
             store,
@@ -229,9 +306,6 @@ class Node:
             on_unknown=self.router.unknown,
             meter=self.metrics,
         )
-        self.clock.drivers.append(driver)
-        self.router.shards[number] = shard
-        return shard
 
     async def start(self) -> None:
         """Listen, connect, and begin to take part."""
@@ -242,6 +316,7 @@ class Node:
         self._every(self.config.tick_ms / 1000, self._tick)
         self._every(ATTEND_PERIOD_S, self._attend)
         self._every(CLAIM_PERIOD_S, self._claim)
+        self._every(rejoin.PERIOD_S, self._step_rejoining)
         self._every(ROUND_TRIP_PERIOD_S, self._follow_round_trips)
         self.ready = True
 
@@ -343,7 +418,17 @@ class Node:
     def _on_requests(
         self, peer: str, requests: Sequence[Request], respond: Callable[[Response], None]
     ) -> None:
-        self.router.serve(requests, respond)
+        for request in requests:
+            if request.args and request.args[0] in rejoin.REQUESTS:
+                number = request.shard
+                known = 0 <= number < self.router.shard_count
+                shard = self.router.shards[number] if known else None
+                replicas = self.layout.shards[number].replicas if known else ()
+                rejoin.serve(shard, replicas, peer, request, respond)
+        self.router.serve(
+            [each for each in requests if not each.args or each.args[0] not in rejoin.REQUESTS],
+            respond,
+        )
         self._schedule_turn()
 
     # --- now and then ---------------------------------------------------------------------------
@@ -383,6 +468,11 @@ class Node:
     def _on_peer(self, peer: str, is_connected: bool) -> None:
         if is_connected:
             self._claim()
+
+    def _step_rejoining(self) -> None:
+        for each in list(self._rejoining):
+            each.step()
+            self._schedule_turn()
 
     def _follow_round_trips(self) -> None:
         """Give elections the time that the way between datacenters takes, as it was measured."""

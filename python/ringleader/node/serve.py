@@ -23,13 +23,16 @@ else:
 GC_THRESHOLD = 50_000
 
 
-def run(config: ClusterConfig, name: str, directory: Path | None = None) -> int:
+def run(
+    config: ClusterConfig, name: str, directory: Path | None = None, *, refetch: bool = False
+) -> int:
     """Serve until SIGTERM or SIGINT; the exit code, 0.
 
     Args:
         config: of the cluster.
         name: of the node.
         directory: where its data is; by default what the cluster file says.
+        refetch: see `Node`.
 
     Raises:
         ClusterFileError, IdentityError, StorageError: it cannot begin.
@@ -37,10 +40,10 @@ def run(config: ClusterConfig, name: str, directory: Path | None = None) -> int:
     """
     where = directory if directory is not None else config.directory(name)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(_serve(config, name, where))
+        return runner.run(_serve(config, name, where, refetch))
 
 
-async def _serve(config: ClusterConfig, name: str, directory: Path) -> int:
+async def _serve(config: ClusterConfig, name: str, directory: Path, refetch: bool) -> int:
     logger = logs.configure(config.log_level, config.log_format, node=name)
     for warning in config.warnings():
         logger.warning("the cluster file", advice=warning)
@@ -48,7 +51,7 @@ async def _serve(config: ClusterConfig, name: str, directory: Path) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    node = Node(config, name, directory, logger)
+    node = Node(config, name, directory, logger, refetch=refetch)
     # What recovery made lives on: it need not be looked at by every collection.
     gc.collect()
     gc.freeze()

@@ -13,7 +13,7 @@ import types
 from typing import Any
 
 
-def run(config: Any, name: str, directory: Any) -> int:
+def run(config: Any, name: str, directory: Any, **options: Any) -> int:
     import asyncio
     import signal
 

@@ -1270,6 +1270,11 @@ class MultiPaxos(CoreBase):
         self._send_wanted = True
         return index
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change of membership is not in force yet."""
+        return self._change_pending()
+
     def _change_pending(self) -> bool:
         if self.memberships[-1][0] > self.commit + 1:
             return True

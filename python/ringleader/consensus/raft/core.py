@@ -923,6 +923,11 @@ class Raft(CoreBase):
             self._quorum_of(after.left())
         return self._append_membership(after)
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change of membership is not done yet."""
+        return bool(self.membership_index > self.commit or self.membership.joint)
+
     def _append_membership(self, membership: Membership) -> int:
         index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
         self._last = index
