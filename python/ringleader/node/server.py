@@ -268,6 +268,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; what is not written is lost."""
+        if self.session is not None:
+            self.session.close()
         if self._transport is not None:
             self._transport.abort()
 
