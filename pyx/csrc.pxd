@@ -684,3 +684,29 @@ cdef extern from "rendezvous.h" nogil:
     rl_pymemcache_node rl_pymemcache_prepare(
         const uint8_t *name, size_t size, uint32_t seed, uint32_t position
     ) noexcept
+
+cdef extern from "writer.h" nogil:
+    enum:
+        RL_WRITER_LANES_MAX
+        RL_WRITER_BLOCK_BYTES
+        RL_FLUSH_NONE
+        RL_FLUSH_DATA
+        RL_FLUSH_FILE
+        RL_FLUSH_DIRECT
+    ctypedef struct rl_job:
+        rl_job *next
+        const rl_span *pieces
+        size_t count
+        uint64_t offset
+        int fd
+        int flush
+        int error
+        uint64_t nanoseconds
+    ctypedef struct rl_writer:
+        pass
+    rl_writer *rl_writer_new(unsigned int lanes, int *error) noexcept
+    int rl_writer_fd(const rl_writer *writer) noexcept
+    int rl_writer_submit(rl_writer *writer, unsigned int lane, rl_job *job) noexcept
+    rl_job *rl_writer_take(rl_writer *writer) noexcept
+    void rl_writer_finish(rl_writer *writer) noexcept
+    void rl_writer_free(rl_writer *writer) noexcept

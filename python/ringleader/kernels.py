@@ -47,6 +47,7 @@ __all__ = [
     "simd",
     "simd_supported",
     "slots",
+    "writer",
 ]
 
 _flag = os.environ.get("RINGLEADER_PURE", "")
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         replicas,
         ring,
         slots,
+        writer,
     )
 
 #: The kernels.  What every process needs is imported at once, the rest when it is asked for.
@@ -98,8 +100,11 @@ KERNELS = (
     "replicas",
     "ring",
     "slots",
+    "writer",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
+#: Those whose C is not written for this system: the twin is used.
+_TWINS = ("writer",) if sys.platform == "win32" else ()
 _loaded: dict[str, ModuleType] = {}
 
 
@@ -107,7 +112,7 @@ def _load(name: str) -> ModuleType:
     kernel = _loaded.get(name)
     if kernel is not None:
         return kernel
-    package = "_reference" if PURE else "_native"
+    package = "_reference" if PURE or name in _TWINS else "_native"
     try:
         kernel = importlib.import_module(f"ringleader.{package}.{name}")
     except ImportError as error:
@@ -149,7 +154,9 @@ COMPILED = (
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
-    "ringleader.consensus.paxos.decree",
+    "ringleader.consensus.paxos.decree.messages",
+    "ringleader.consensus.paxos.decree.state",
+    "ringleader.consensus.paxos.decree.roles",
     "ringleader.consensus.driver",
 )
 

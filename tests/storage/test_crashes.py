@@ -23,9 +23,10 @@ from ringleader.sim.clock import Clock
 from ringleader.sim.disk import SimDisk
 from ringleader.sim.profiles import FAULTS, SYNC_NVME, DiskFaults
 from ringleader.storage.record import LogIdentity
-from ringleader.storage.wal import GroupStorage
+from ringleader.storage.wal import GroupLog, GroupStorage, Wal
 
 IDENTITY = LogIdentity("crash", 1)
+SHARED = LogIdentity("crash", "n1", layout="raft, 4 groups")
 MEMBERS = Membership([1, 2, 3])
 HARSH = replace(FAULTS["disk"].disk, torn_rate=0.8, flip_unsynced_rate=0.3, flip_synced_rate=0.0)
 
@@ -103,12 +104,12 @@ class Model:
 
 
 class Life:
-    """One life of a storage that does random things."""
+    """One life of a group's storage that does random things."""
 
-    def __init__(self, random: Random, disk: SimDisk, model: Model) -> None:
+    def __init__(self, random: Random, storage: GroupLog, model: Model) -> None:
         self.random = random
         self.model = model
-        self.storage = GroupStorage(disk, IDENTITY, segment_bytes=random.choice((200, 600, 10**6)))
+        self.storage = storage
         found = self.storage.load()
         model.check(found)
         self.partial = found.partial
@@ -272,13 +273,17 @@ class Life:
         return Block.pack(model.last, model.last_term, [b"after"])
 
 
+def opened(random: Random, disk: SimDisk) -> GroupStorage:
+    return GroupStorage(disk, IDENTITY, segment_bytes=random.choice((200, 600, 10**6)))
+
+
 def lives(seed: int, faults: DiskFaults, count: int = 6) -> tuple[SimDisk, Model]:
     random = Random(seed)
     clock = Clock()
     disk = SimDisk(clock, Random(seed + 1), sync=SYNC_NVME, faults=faults)
     model = Model()
     for _ in range(count):
-        life = Life(random, disk, model)
+        life = Life(random, opened(random, disk), model)
         for _ in range(random.randint(0, 60)):
             if life.storage.failed is not None:
                 break
@@ -287,6 +292,94 @@ def lives(seed: int, faults: DiskFaults, count: int = 6) -> tuple[SimDisk, Model
         disk.crash(power=random.random() < 0.8)
         clock.run(clock.now_us + random.choice((0, 10**6)))
     return disk, model
+
+
+class Lives:
+    """Lives of a log that several groups share."""
+
+    GROUPS = (0, 3, 4, 70_000)
+
+    def __init__(self, seed: int, faults: DiskFaults) -> None:
+        self.random = Random(seed)
+        self.clock = Clock()
+        self.disk = SimDisk(self.clock, Random(seed + 1), sync=SYNC_NVME, faults=faults)
+        self.models = {number: Model() for number in self.GROUPS}
+        #: Segments at most, and whether one group asks for more of them than may stay.
+        self.longest = 0
+        self.pressed = 0
+
+    def open(self) -> Wal:
+        wal = Wal(
+            self.disk,
+            SHARED,
+            segment_bytes=self.random.choice((500, 1500, 10**6)),
+            segments_max=3,
+            manual=self.random.random() < 0.5,
+        )
+        wal.load()
+        return wal
+
+    def run(self, count: int = 6) -> None:
+        for _ in range(count):
+            self.live()
+            self.disk.crash(power=self.random.random() < 0.8)
+            self.clock.run(self.clock.now_us + self.random.choice((0, 0, 10**6)))
+
+    def live(self) -> None:
+        random, clock = self.random, self.clock
+        wal = self.open()
+        lives = {
+            number: Life(random, wal.group(number), model) for number, model in self.models.items()
+        }
+        wanted: list[int] = []
+        wal.on_pressure = wanted.append
+        busy = random.sample(self.GROUPS, random.randint(1, len(self.GROUPS)))
+        for _ in range(random.randint(0, 100)):
+            if wal.failed is not None:
+                return
+            for _ in range(random.choice((0, 1, 1, 2, 8))):
+                lives[random.choice(busy)].step()
+            wal.flush()
+            for number in wanted:
+                lives[number].save()
+            self.pressed += len(wanted)
+            wanted.clear()
+            clock.run(clock.now_us + random.choice((0, 0, 50, 500)))
+
+    def check(self) -> None:
+        wal = Wal(self.disk, SHARED)
+        wal.load()
+        for number, model in self.models.items():
+            model.check(wal.group(number).load())
+
+
+@pytest.mark.parametrize("seed", range(300 if not kernels.PURE else 3))
+def test_what_any_group_was_acknowledged_survives_every_crash(seed: int) -> None:
+    lives = Lives(seed, HARSH)
+    lives.run()
+    lives.check()
+
+
+@pytest.mark.parametrize("seed", range(40 if not kernels.PURE else 2))
+def test_what_failed_is_never_acknowledged_to_any_group(seed: int) -> None:
+    lives = Lives(seed, replace(HARSH, sync_error_rate=0.02))
+    lives.run(10)
+    lives.check()
+
+
+def test_spoiled_bytes_of_a_shared_log_are_refused_or_harmless() -> None:
+    refused = 0
+    for seed in range(seeds := 150 if not kernels.PURE else 3):
+        lives = Lives(seed, HARSH)
+        lives.run(4)
+        lives.check()
+        if not lives.disk.flip_synced():
+            continue
+        try:
+            lives.check()
+        except StorageError:
+            refused += 1
+    assert refused > seeds // 3
 
 
 @pytest.mark.parametrize("seed", range(300 if not kernels.PURE else 3))
@@ -332,7 +425,7 @@ def test_the_model_itself_sees_a_lost_entry() -> None:
         clock = Clock()
         disk = SimDisk(clock, Random(seed), sync=SYNC_NVME, faults=HARSH)
         model = Model()
-        life = Life(random, disk, model)
+        life = Life(random, opened(random, disk), model)
         life.storage = Early(disk, IDENTITY)
         life.storage.load()
         for _ in range(20):

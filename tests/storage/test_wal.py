@@ -326,9 +326,9 @@ def test_a_newer_version_is_refused() -> None:
     disk, _ = written(*BATCHES)
 
     def newer(data: bytearray) -> None:
-        data[record.HEADER_BYTES] = 3
+        data[record.HEADER_BYTES] = 4
 
-    with pytest.raises(StorageError, match=f"{FIRST}: .*version 3.*upgrade"):
+    with pytest.raises(StorageError, match=f"{FIRST}: .*version 4.*upgrade"):
         recovered({FIRST: resealed(bytes(disk.contents[FIRST]), 0, newer)})
 
 

@@ -12,12 +12,14 @@ from ringleader.consensus.ready import HardState
 from ringleader.errors import FormatError
 from ringleader.storage.record import LogIdentity, pack_id, unpack_id
 
-#: The first version of segments, and the one that has records of blocks set aside.  A segment says
-#: that it is of the second only where such records may be, so that an older reader, which would
-#: take them for a torn write, refuses it instead, and reads all others.
+#: The first version of segments, the one that has records of blocks set aside, and that of a log
+#: which several groups share.  A segment says that it is of a later one only where such records may
+#: be, so that an older reader, which would take them for a torn write, refuses it instead, and
+#: reads all others.
 VERSION_PLAIN = 1
 VERSION_ASIDE = 2
-FORMAT_VERSION = VERSION_ASIDE
+VERSION_SHARED = 3
+FORMAT_VERSION = VERSION_SHARED
 
 _NAME = re.compile(r"([0-9a-f]{16})\.(log|snapshot|part)")
 _SEGMENT = struct.Struct("<HHIQQQ")
@@ -25,6 +27,7 @@ _HARD_STATE = struct.Struct("<QQ")
 _SNAPSHOT = struct.Struct("<QQQQQII")
 _CHUNK = struct.Struct("<QQQQQII")
 _NUMBER = struct.Struct("<Q")
+_GROUP = struct.Struct("<QQ")
 
 _INSTALLED = 1
 
@@ -52,7 +55,9 @@ class NewerVersion(FormatError):
 
 
 class SegmentRecord(NamedTuple):
-    """The first record of each segment: whose it is, and where the log stood when it was begun."""
+    """The first record of each segment: whose it is, and where the log stood when it was begun; of
+    a log that several groups share, 0 and 0: each of them has a record of its own that says it.
+    """
 
     number: int
     last_index: int
@@ -81,6 +86,18 @@ class SegmentRecord(NamedTuple):
             raise FormatError("a segment's first record has unknown flags")
         identity = LogIdentity.from_bytes(data[_SEGMENT.size :])
         return cls(number, last_index, last_term, identity, version)
+
+
+def pack_group(last_index: int, last_term: int) -> bytes:
+    """Where a group's log stood when the segment was begun."""
+    return _GROUP.pack(last_index, last_term)
+
+
+def unpack_group(data: bytes) -> tuple[int, int]:
+    if len(data) != _GROUP.size:
+        raise FormatError("a group's record of a wrong length")
+    last_index, last_term = _GROUP.unpack(data)
+    return last_index, last_term
 
 
 def pack_hard_state(state: HardState) -> bytes:

@@ -11,13 +11,16 @@ A record is a header of 32 bytes, a payload, and zeros up to a multiple of 8 (do
     next one takes nothing that an earlier use of the same bytes left there.
  4. `durable` is the last sequence that was durable when the record was written.
 
+`group` says of which consensus group it is, where several share a log; tag and sequence are the
+whole log's.
+
 The fourth tells damage from a torn write.  A crash may take, cut or spoil whatever was written
 after the last completed sync, and only that.  So a record that does not parse is the log's end,
 *unless* a record behind it says that it was durable: then the disk lost what it had promised to
 keep.
 
 Its limit: the records of the very last sync have no witness behind them until the next batch, the
-next start, or `GroupStorage.mark` writes one.  If the disk spoils exactly these, after it said that
+next start, or `Wal.mark` writes one.  If the disk spoils exactly these, after it said that
 they are durable and before the witness is, recovery cannot tell this from a torn write, and takes
 it for one.
 
@@ -31,11 +34,12 @@ import struct
 from ringleader.consensus.membership import NodeId, check_id
 from ringleader.errors import FormatError, LimitError, MembershipError, SettingError
 from ringleader.hashing import crc32c
-from ringleader.limits import CLUSTER_NAME_BYTES_MAX, RECORD_BYTES_MAX
+from ringleader.limits import CLUSTER_NAME_BYTES_MAX, LAYOUT_BYTES_MAX, RECORD_BYTES_MAX
 from ringleader.storage.files import Bytes
 
-#: crc, payload bytes, kind, 0, 0, tag, sequence, durable
-_HEADER = struct.Struct("<IIBBHIQQ")
+#: crc, payload bytes, kind and group, tag, sequence, durable
+_HEADER = struct.Struct("<IIIIQQ")
+_GROUP_SHIFT = 8
 HEADER_BYTES = _HEADER.size
 _TAG_AT = 12
 ALIGN_BYTES = 8
@@ -48,38 +52,55 @@ CHUNK = 5
 MARK = 6
 ASIDE = 7
 FORGET = 8
-_KINDS = frozenset((SEGMENT, HARD_STATE, BLOCK, SNAPSHOT, CHUNK, MARK, ASIDE, FORGET))
+GROUP = 9
+_KINDS = frozenset((SEGMENT, HARD_STATE, BLOCK, SNAPSHOT, CHUNK, MARK, ASIDE, FORGET, GROUP))
 
 
 class LogIdentity:
     """Whose log it is: an immutable value.
 
     Args:
-        cluster: the cluster's name.
+        cluster: the cluster's name; no NUL is in it.
         node: the node's id.
-        group: the consensus group's number in the cluster.
+        group: the consensus group's number in the cluster; 0 of a log that all groups share.
         incarnation: counts the lives of the node under this id: a node that lost its disk and comes
             back empty must be given a new one, so that no forgotten disk of it is ever believed.
+        layout: what else a node must agree on with its log, in words that an operator understands:
+            by what consensus, and into how many groups, the data is divided.
     """
 
-    __slots__ = ("cluster", "group", "incarnation", "node", "tag")
+    __slots__ = ("cluster", "group", "incarnation", "layout", "node", "tag")
 
-    def __init__(self, cluster: str, node: NodeId, group: int = 0, incarnation: int = 0) -> None:
-        if len(cluster.encode()) > CLUSTER_NAME_BYTES_MAX:
-            raise SettingError(f"a cluster's name has at most {CLUSTER_NAME_BYTES_MAX} bytes")
+    def __init__(
+        self,
+        cluster: str,
+        node: NodeId,
+        group: int = 0,
+        incarnation: int = 0,
+        layout: str = "",
+    ) -> None:
+        if len(cluster.encode()) > CLUSTER_NAME_BYTES_MAX or "\0" in cluster:
+            raise SettingError(
+                f"a cluster's name has at most {CLUSTER_NAME_BYTES_MAX} bytes, and no NUL"
+            )
+        if len(layout.encode()) > LAYOUT_BYTES_MAX:
+            raise SettingError(f"a layout has at most {LAYOUT_BYTES_MAX} bytes")
         if not (0 <= group < 2**63 and 0 <= incarnation < 2**63):
             raise SettingError(f"group {group}, incarnation {incarnation}: not in 0 ... 2**63-1")
         self.cluster = cluster
         self.node = check_id(node)
         self.group = group
         self.incarnation = incarnation
+        self.layout = layout
         #: Stands in every record; never 0.
         self.tag = crc32c(self.to_bytes()) or 1
 
     def to_bytes(self) -> bytes:
-        """Group and incarnation (u64), the node (`pack_id`), then the cluster's name in UTF-8."""
+        """Group and incarnation (u64), the node (`pack_id`), the cluster's name in UTF-8, and if
+        there is a layout, a NUL and that."""
         head = struct.pack("<QQ", self.group, self.incarnation)
-        return head + pack_id(self.node) + self.cluster.encode()
+        tail = b"\0" + self.layout.encode() if self.layout else b""
+        return head + pack_id(self.node) + self.cluster.encode() + tail
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LogIdentity:
@@ -95,7 +116,8 @@ class LogIdentity:
         try:
             if node is None:
                 raise FormatError("an identity without a node")
-            return cls(data[at:].decode(), node, group, incarnation)
+            cluster, _, layout = data[at:].decode().partition("\0")
+            return cls(cluster, node, group, incarnation, layout)
         except (UnicodeDecodeError, SettingError) as error:
             raise FormatError(f"an impossible identity: {error}") from error
 
@@ -106,9 +128,10 @@ class LogIdentity:
         return hash(self.to_bytes())
 
     def __repr__(self) -> str:
+        layout = f", layout={self.layout!r}" if self.layout else ""
         return (
             f"LogIdentity({self.cluster!r}, {self.node!r}, group={self.group}, "
-            f"incarnation={self.incarnation})"
+            f"incarnation={self.incarnation}{layout})"
         )
 
 
@@ -150,12 +173,20 @@ def unpack_id(data: bytes, at: int) -> tuple[NodeId | None, int]:
 class Record:
     """One record as it was read.  `payload` is a view of what it was parsed from."""
 
-    __slots__ = ("durable", "end", "kind", "payload", "sequence", "tag")
+    __slots__ = ("durable", "end", "group", "kind", "payload", "sequence", "tag")
 
     def __init__(
-        self, kind: int, tag: int, sequence: int, durable: int, payload: memoryview, end: int
+        self,
+        kind: int,
+        group: int,
+        tag: int,
+        sequence: int,
+        durable: int,
+        payload: memoryview,
+        end: int,
     ) -> None:
         self.kind = kind
+        self.group = group
         self.tag = tag
         self.sequence = sequence
         self.durable = durable
@@ -165,7 +196,13 @@ class Record:
 
 
 def encode(
-    parts: list[Bytes], kind: int, payload: Bytes, tag: int, sequence: int, durable: int
+    parts: list[Bytes],
+    kind: int,
+    payload: Bytes,
+    tag: int,
+    sequence: int,
+    durable: int,
+    group: int = 0,
 ) -> int:
     """Add a record's pieces to `parts`; the payload is not copied.  Returns the record's bytes.
 
@@ -177,7 +214,7 @@ def encode(
     count = len(payload)
     if count > RECORD_BYTES_MAX:
         raise LimitError(f"a record of {count} bytes; limits.RECORD_BYTES_MAX is less")
-    head = _HEADER.pack(0, count, kind, 0, 0, tag, sequence, durable)
+    head = _HEADER.pack(0, count, kind | group << _GROUP_SHIFT, tag, sequence, durable)
     padding = bytes(-count % ALIGN_BYTES)
     crc = crc32c(padding, crc32c(payload, crc32c(head[4:])))
     parts.append(crc.to_bytes(4, "little") + head[4:])
@@ -191,14 +228,16 @@ def parse(data: memoryview, at: int) -> Record | None:
     """The record at byte `at`, whoever's it is; None if there is none that is whole."""
     if at + HEADER_BYTES > len(data):
         return None
-    crc, count, kind, zero, zeros, tag, sequence, durable = _HEADER.unpack_from(data, at)
+    crc, count, word, tag, sequence, durable = _HEADER.unpack_from(data, at)
+    kind = word & 0xFF
     body = at + HEADER_BYTES
     end = body + count + -count % ALIGN_BYTES
-    if kind not in _KINDS or zero or zeros or count > RECORD_BYTES_MAX or end > len(data):
+    if kind not in _KINDS or count > RECORD_BYTES_MAX or end > len(data):
         return None
     if crc32c(data[at + 4 : end]) != crc or durable >= sequence:
         return None
-    return Record(kind, tag, sequence, durable, data[body : body + count], end)
+    payload = data[body : body + count]
+    return Record(kind, word >> _GROUP_SHIFT, tag, sequence, durable, payload, end)
 
 
 def find_witness(data: memoryview, start: int, tag: int, sequence: int) -> Record | None:

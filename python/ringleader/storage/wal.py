@@ -1,20 +1,24 @@
-"""One group's durable state: a log of records in segments, and snapshot files beside it.
+"""A node's durable state: one log of records in segments, which all its groups share, and snapshot
+files beside it.
 
-Everything that is handed over goes into one queue.  Whatever waits there when the disk is free
-becomes one batch: one append to the segment, one sync, and then, in the order of the queue, the
-callbacks (group commit).  A `Ready` that installs a snapshot is a batch of its own, because its
-file must be durable under its name before a record may name it.
+Everything that is handed over goes into its group's queue.  Whatever waits there when the disk is
+free becomes one batch: the groups' records one behind the other, one append to the segment, one
+sync, and then, in the order of the queues, the callbacks (group commit).  A `Ready` that installs a
+snapshot waits until its file is durable under its name, for only then may a record name it; its
+group's queue waits with it, the others go on.
 
-A segment begins with everything that is in force (hard state, snapshot, what stands aside, what has
-arrived of the next snapshot), so that a segment whose entries are all forgotten or overwritten can
-simply be deleted.
+A segment begins with everything that is in force (of each group: where its log ends, hard state,
+snapshot, what stands aside, what has arrived of the next snapshot), so that a segment whose entries
+are all forgotten or overwritten can simply be deleted.  Segments go from the oldest on: a group
+that has been quiet for long holds all that came after its last entries.  It is asked for a snapshot
+then (`Wal.on_pressure`), and the log forgets all that this snapshot covers.
 
 Of a `Ready` the records are written in its order, but for one: what stood aside before is forgotten
 by the last of them.  The entries that are written into the log instead are durable then; a crash
 between the records leaves some of them in both places, and none in neither.
 
-After an error of the disk nothing is known, so nothing is acknowledged any more: `failed` holds the
-error, and only a new life, which begins with `load()`, can tell what is durable.
+After an error of the disk nothing is known, so nothing is acknowledged any more, of no group:
+`failed` holds the error, and only a new life, which begins with `load()`, can tell what is durable.
 """
 
 from __future__ import annotations
@@ -25,18 +29,27 @@ from collections.abc import Callable
 from ringleader.consensus.driver import Recovered
 from ringleader.consensus.log import Block
 from ringleader.consensus.ready import HardState, Ready, Snapshot, SnapshotChunk, SnapshotSource
-from ringleader.errors import MisuseError, StorageError
-from ringleader.limits import SEGMENT_BYTES, SNAPSHOT_PIECE_BYTES
+from ringleader.errors import LimitError, MisuseError, StorageError
+from ringleader.limits import (
+    SEGMENT_BYTES,
+    SNAPSHOT_PIECE_BYTES,
+    SNAPSHOTS_SAVED_MAX,
+    WAL_GROUP_MAX,
+    WAL_SEGMENT_BYTES,
+    WAL_SEGMENTS_MAX,
+)
 from ringleader.storage import layout, record
 from ringleader.storage.files import Bytes, Disk
 from ringleader.storage.layout import ChunkRecord, SegmentRecord, SnapshotRecord
 from ringleader.storage.record import LogIdentity
-from ringleader.storage.recovery import Recovery
+from ringleader.storage.recovery import GroupState, Recovery
 from ringleader.storage.snapshot import Received, SnapshotFile
+
+_NO_STATE = HardState()
 
 
 class _Item:
-    """One thing in the queue: a `Ready`, or an own snapshot whose file is there."""
+    """One thing in a group's queue: a `Ready`, or an own snapshot whose file is there."""
 
     __slots__ = ("chunks", "done", "ready", "saved", "snapshot")
 
@@ -56,17 +69,24 @@ class _Item:
         self.saved = saved
 
 
-class GroupStorage:
-    """The `consensus.driver.Storage` of one group on a disk of its own (or a directory of one).
+class Wal:
+    """The log that the groups of one node share, on a disk (a directory) of its own.
 
     Args:
         disk: where its files are; nothing else may be there.
-        identity: whose log it is.  A log of another identity is refused by `load()`.
-        segment_bytes: a segment that has grown over this, and over twice what stood aside when it
+        identity: whose log it is; its group is 0.  A log of another identity is refused by
+            `load()`.
+        segment_bytes: a segment that has grown over this, and over twice what was in force when it
             was begun, is followed by another.
+        segments_max: groups whose entries stand in older segments than the last so many are
+            reported to `on_pressure`.
+        manual: a batch begins when `flush()` is called; otherwise as soon as something waits.  In
+            either case, what waits when a batch is durable is the next one.
         on_failure: called once when the disk has failed, after `failed` is set.
+        on_pressure: called with the number of a group whose old entries keep old segments alive,
+            each time a segment is begun: have it take a snapshot.
 
-    Call `load()` first, once.
+    Call `load()` first, once; then `group(number)` for each group.
     """
 
     def __init__(
@@ -74,14 +94,27 @@ class GroupStorage:
         disk: Disk,
         identity: LogIdentity,
         *,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int = WAL_SEGMENT_BYTES,
+        segments_max: int = WAL_SEGMENTS_MAX,
+        manual: bool = False,
         on_failure: Callable[[StorageError], None] | None = None,
+        on_pressure: Callable[[int], None] | None = None,
+        shared: bool = True,
     ) -> None:
+        if shared and identity.group:
+            raise MisuseError("a log that groups share belongs to no group: leave it out")
         self.disk = disk
         self.identity = identity
         self.failed: StorageError | None = None
         self.on_failure = on_failure
+        self.on_pressure = on_pressure
+        #: Since the start: batches that were durable, and bytes of their records.
+        self.batch_count = 0
+        self.written_bytes = 0
+        self._shared = shared
+        self._manual = manual
         self._segment_bytes_max = segment_bytes
+        self._segments_max = segments_max
         self._loaded = False
 
         # The log as it is written.  Invariant: durable <= sequence, and everything after
@@ -91,134 +124,135 @@ class GroupStorage:
         #: Whether nothing on record says yet that the last records are durable.
         self._unmarked = False
         self._segments: list[int] = []
-        self._live: list[tuple[int, int]] = []
         #: Of this life's segments, the last of the records that each began with.
         self._checkpoints: dict[int, int] = {}
         #: The segment that is written to.
         self._segment_name = ""
         self._segment_bytes = 0
         self._segment_bytes_full = segment_bytes
-        self._version = layout.VERSION_PLAIN
-
-        # What is in force after all that was encoded.
-        self._hard_state = HardState()
-        self._last_index = 0
-        self._last_term = 0
-        self._snapshot: SnapshotRecord | None = None
-        self._chunk: ChunkRecord | None = None
-        self._received: Received | None = None
-        self._aside: dict[int, Block] = {}
-        self._next_aside = 1
+        self._version = layout.VERSION_SHARED if shared else layout.VERSION_PLAIN
         self._next_file = 1
 
-        # What is durable of it.
-        self._snapshot_file: SnapshotFile | None = None
-
-        self._queue: deque[_Item] = deque()
+        self._groups: dict[int, GroupLog] = {}
+        #: Those that have something to write, in the order in which they came.
+        self._waiting: dict[GroupLog, None] = {}
+        #: A batch is at the disk, or its callbacks are being called.
         self._busy = False
-        self._batch: list[_Item] = []
-        self._waiting = 0
+        self._batch: list[tuple[GroupLog, _Item]] = []
+        self._syncs = 0
+        #: The groups that install a snapshot whose file is not durable yet.
+        self._installing = 0
+        self._marking = False
+        #: Own snapshots whose files are being written, and those that wait for that.
+        self._saving = 0
+        self._unsaved: deque[_Saving] = deque()
         #: Files that nothing needs once the batch is durable.
         self._garbage: list[str] = []
+        #: Whether segments may have become needless, or wait for a witness.
+        self._untidy = True
 
-    # --- the interface of the driver ---------------------------------------------------------
+    # --- what a node calls -------------------------------------------------------------------
 
-    def load(self) -> Recovered:
-        """What is durable; see `ringleader.storage.recovery`.  It is settled, then put on record as
-        durable by the first records of a new segment, before this returns.
+    def load(self) -> None:
+        """Read what is durable; see `ringleader.storage.recovery`.  It is settled, then put on
+        record as durable by the first records of a new segment, before this returns.
 
         Raises:
             StorageError: it is damaged where no crash can have damaged it, belongs to another log,
                 or was written by a newer version.
         """
         if self._loaded:
-            raise MisuseError("load() was called already: make a new GroupStorage for a new life")
-        recovery = Recovery(self.disk, self.identity)
-        recovered = recovery.run()
+            raise MisuseError("load() was called already: make a new log for a new life")
+        recovery = Recovery(self.disk, self.identity, shared=self._shared)
+        recovery.run()
         self._sequence = self._durable = recovery.sequence
         self._segments = recovery.segments
-        self._live = recovery.live
-        self._hard_state = recovered.hard_state
-        self._last_index = recovered.log.last
-        self._last_term = recovered.log.last_term
-        self._snapshot = recovery.snapshot
-        self._snapshot_file = recovery.snapshot_file
-        self._chunk = recovery.chunk
-        self._received = recovery.received
-        self._aside = dict(recovery.aside)
-        self._next_aside = recovery.next_aside
         self._version = recovery.version
         self._next_file = recovery.next_file
+        for number, state in recovery.groups.items():
+            self._group(number)._adopt(state)
         parts: list[Bytes] = []
-        self._begin_segment(parts)
+        self._begin_segment(parts, False)
         self._append(parts)
         self.disk.settle()
         self._durable = self._sequence
         self._unmarked = False
         self._loaded = True
-        return recovered
 
-    def write(self, ready: Ready, done: Callable[[Ready], None]) -> None:
-        """See `consensus.driver.Storage`."""
-        self._enqueue(_Item(ready, done))
+    @property
+    def groups(self) -> list[int]:
+        """The numbers of all groups that the log knows, in ascending order."""
+        return sorted(self._groups)
 
-    def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
-        """See `consensus.driver.Storage`.  The file is written while other writes go on."""
-        if not 0 < keep_from <= snapshot.index + 1:
-            raise MisuseError(
-                f"keep_from {keep_from}: a snapshot at {snapshot.index} covers no more than itself"
-            )
+    def group(self, number: int) -> GroupLog:
+        """A group's storage, always the same object; of a group that the log does not know yet, an
+        empty one.
+
+        Raises:
+            LimitError: the number is not in 0 ... `limits.WAL_GROUP_MAX`.
+        """
         self._check_usable()
-        if self.failed is None:
-            _Saving(self, snapshot, keep_from, done).begin()
+        return self._group(number)
 
-    def open_snapshot(self) -> SnapshotSource:
-        """See `consensus.driver.Storage`."""
-        if self._snapshot_file is None:
-            raise StorageError("there is no snapshot yet")
-        return self._snapshot_file
+    def flush(self) -> None:
+        """Begin a batch with all that waits, if the disk is free."""
+        self._check_usable()
+        self._pump()
 
     def mark(self) -> None:
         """Put on record that everything written is durable, if that is not on record yet.
 
         Until then, damage to the very last batch looks like a torn write
-        (`storage.record`).  Whoever has a clock calls this when the group has been quiet for a
+        (`storage.record`).  Whoever has a clock calls this when the log has been quiet for a
         while.
         """
         self._check_usable()
-        if not self._busy and not self._queue and self._unmarked:
-            self._enqueue(_Item(None, None))
+        if self.failed is None and self.idle and self._unmarked:
+            self._marking = True
+            self._pump()
 
     @property
     def idle(self) -> bool:
         """Whether all that was handed over is durable."""
-        return not self._busy and not self._queue
+        return not (self._busy or self._waiting or self._installing)
 
-    # --- the queue ---------------------------------------------------------------------------
+    @property
+    def segment_count(self) -> int:
+        return len(self._segments)
+
+    # --- the queues --------------------------------------------------------------------------
+
+    def _group(self, number: int) -> GroupLog:
+        group = self._groups.get(number)
+        if group is None:
+            if not 0 <= number <= WAL_GROUP_MAX:
+                raise LimitError(f"group {number} of a log: not in 0 ... {WAL_GROUP_MAX}")
+            group = self._groups[number] = GroupLog(self, number)
+        return group
 
     def _check_usable(self) -> None:
         if not self._loaded:
             raise MisuseError("call load() before anything is written")
 
-    def _enqueue(self, item: _Item) -> None:
-        self._check_usable()
-        if self.failed is None:
-            self._queue.append(item)
+    def _wake(self, group: GroupLog) -> None:
+        """A group has something to write."""
+        self._waiting[group] = None
+        if not self._manual:
             self._pump()
 
     def _pump(self) -> None:
         """Begin the next batch, if the disk is free."""
-        while self._queue and not self._busy:
+        while (self._waiting or self._marking) and not self._busy and self.failed is None:
             self._busy = True
-            queue = self._queue
-            batch = self._batch = [queue.popleft()]
             try:
-                if _installs(batch[0]):
-                    self._install(batch[0])
-                else:
-                    while queue and not _installs(queue[0]):
-                        batch.append(queue.popleft())
+                waiting, self._waiting = self._waiting, {}
+                batch = self._batch
+                for group in waiting:
+                    group._take(batch)
+                if batch or self._marking:
                     self._write()
+                else:
+                    self._busy = False
             except StorageError as error:
                 self._fail(error)
             except MisuseError as error:
@@ -228,7 +262,10 @@ class GroupStorage:
     def _fail(self, error: StorageError) -> None:
         if self.failed is None:
             self.failed = error
-            self._queue.clear()
+            for group in self._groups.values():
+                group._queue.clear()
+            self._waiting.clear()
+            self._unsaved.clear()
             self._batch = []
             if self.on_failure is not None:
                 self.on_failure(error)
@@ -239,8 +276,8 @@ class GroupStorage:
         if error is not None:
             self._fail(error)
             return
-        self._waiting -= 1
-        if self._waiting == 0:
+        self._syncs -= 1
+        if self._syncs == 0:
             self._finish()
             self._pump()
 
@@ -248,87 +285,100 @@ class GroupStorage:
         """The batch is durable: what it made needless goes, and its callbacks are called."""
         witnessed, self._durable = self._durable, self._sequence
         batch, self._batch = self._batch, []
+        self.batch_count += 1
         try:
-            for item in batch:
+            for group, item in batch:
                 if item.snapshot is not None:
                     name = layout.snapshot_name(item.snapshot.file)
-                    self._snapshot_file = SnapshotFile(self.disk, name, self.identity.tag)
-            self._tidy(witnessed)
+                    group._snapshot_file = SnapshotFile(self.disk, name, self.identity.tag)
+            if self._untidy:
+                self._tidy(witnessed)
         except StorageError as error:
             self._fail(error)
             return
-        for item in batch:
-            if item.done is not None:
-                assert item.ready is not None
-                item.done(item.ready)
-            elif item.saved is not None:
-                item.saved()
+        self._call_back(batch)
         self._busy = False
 
+    def _call_back(self, batch: list[tuple[GroupLog, _Item]]) -> None:
+        """What one callback raises is raised when all have been called: they are different
+        groups'."""
+        raised: BaseException | None = None
+        for group, item in batch:
+            try:
+                if item.done is not None:
+                    assert item.ready is not None
+                    item.done(item.ready)
+                elif item.saved is not None:
+                    item.saved()
+            except BaseException as error:
+                raised = raised or error
+            group._pending -= 1
+        if raised is not None:
+            self._busy = False
+            raise raised
+
     def _tidy(self, witnessed: int) -> None:
-        needed = self._live[0][0] if self._live else self._segments[-1]
-        # A segment goes when the next one's beginning, which repeats what it said, has a witness.
         segments = self._segments
+        needed = min(
+            (group._live[0][0] for group in self._groups.values() if group._live),
+            default=segments[-1],
+        )
+        # A segment goes when the next one's beginning, which repeats what it said, has a witness.
         while segments[0] < needed and self._checkpoints.get(segments[1], 0) <= witnessed:
             self._checkpoints.pop(segments[0], None)
             self.disk.delete(layout.log_name(segments.pop(0)))
         for name in self._garbage:
             self.disk.delete(name)
         self._garbage.clear()
+        self._untidy = segments[0] < needed
 
     # --- a batch -----------------------------------------------------------------------------
 
     def _write(self) -> None:
         """Append the batch's records to the segment, and sync all that it touched."""
-        parts: list[Bytes] = []
-        chunked: list[SnapshotChunk] = []
-        is_new = False
-        for item in self._batch:
+        batch = self._batch
+        has_records = self._marking
+        has_aside = False
+        for _, item in batch:
             ready = item.ready
-            if ready is not None and not ready.writes:
-                continue
-            if not parts:
-                is_new = self._begin_segment(parts)
-            if ready is None:
-                if item.snapshot is None:
-                    self._encode(parts, record.MARK, b"")
-                elif not self._encode_own(parts, item.snapshot):
-                    item.snapshot = None
-                continue
-            if ready.hard_state is not None:
-                self._encode_hard_state(parts, ready.hard_state)
-            forgets = self._next_aside if ready.clears_aside else 0
-            for block in ready.aside or ():
-                self._encode_aside(parts, block)
-            if item.snapshot is not None:
-                self._encode_installed(parts, item.snapshot)
-            if item.chunks:
-                chunked += item.chunks
-                self._receive(item.chunks)
-                assert self._chunk is not None
-                self._encode(parts, record.CHUNK, self._chunk.to_bytes())
-            if ready.block is not None:
-                self._encode_block(parts, ready.block)
-            self._encode_forget(parts, forgets)
+            if ready is None or ready.writes:
+                has_records = True
+                has_aside = has_aside or (ready is not None and bool(ready.aside))
+        if not has_records:
+            self._finish_empty()
+            return
+        parts: list[Bytes] = []
+        is_new = self._begin_segment(parts, has_aside)
+        if self._marking:
+            self._marking = False
+            self._encode(parts, record.MARK, 0, b"")
+        received: dict[str, bool] = {}
+        for group, item in batch:
+            group._encode_item(parts, item, received)
         if not parts:
-            self._finish()
+            self._finish_empty()
             return
         self._append(parts)
-        part = layout.part_name(self._chunk.file) if chunked and self._chunk is not None else ""
-        has_names = is_new or any(chunk.offset == 0 for chunk in chunked)
-        self._waiting = 1 + bool(part) + has_names
-        if part:
-            self.disk.sync(part, self._synced)
+        has_names = is_new or any(received.values())
+        self._syncs = 1 + len(received) + has_names
+        for name in received:
+            self.disk.sync(name, self._synced)
         self.disk.sync(self._segment_name, self._synced)
         if has_names:
             self.disk.sync_names(self._synced)
+        if is_new:
+            self._press()
 
-    def _begin_segment(self, parts: list[Bytes]) -> bool:
+    def _finish_empty(self) -> None:
+        """A batch that writes nothing is durable as all before it are."""
+        batch, self._batch = self._batch, []
+        self._call_back(batch)
+        self._busy = False
+
+    def _begin_segment(self, parts: list[Bytes], has_aside: bool) -> bool:
         """A new segment, when this life has none yet or the last one is full.  It begins with all
         that is in force."""
-        if self._version < layout.VERSION_ASIDE and any(
-            item.ready is not None and item.ready.aside for item in self._batch
-        ):
+        if has_aside and self._version < layout.VERSION_ASIDE:
             self._version = layout.VERSION_ASIDE
         elif 0 < self._segment_bytes < self._segment_bytes_full:
             return False
@@ -339,40 +389,261 @@ class GroupStorage:
         self._segments.append(number)
         self._segment_name = name
         self._segment_bytes = 0
-        head = SegmentRecord(
-            number, self._last_index, self._last_term, self.identity, self._version
-        )
-        self._encode(parts, record.SEGMENT, head.to_bytes())
-        if self._hard_state != HardState():
-            self._encode(parts, record.HARD_STATE, layout.pack_hard_state(self._hard_state))
-        if self._snapshot is not None:
-            self._snapshot = self._snapshot._replace(installed=False)
-            self._encode(parts, record.SNAPSHOT, self._snapshot.to_bytes())
         standing = 0
-        for aside, block in self._aside.items():
-            standing += block.nbytes
-            self._encode(parts, record.ASIDE, layout.pack_aside(aside, block))
+        if self._shared:
+            head = SegmentRecord(number, 0, 0, self.identity, self._version)
+            self._encode(parts, record.SEGMENT, 0, head.to_bytes())
+            for group in self._groups.values():
+                group._encode_all(parts)
+            standing = sum(map(len, parts))
+        else:
+            group = self._group(0)
+            head = SegmentRecord(
+                number, group._last_index, group._last_term, self.identity, self._version
+            )
+            self._encode(parts, record.SEGMENT, 0, head.to_bytes())
+            group._encode_all(parts)
+            standing = sum(block.nbytes for block in group._aside.values())
         self._segment_bytes_full = max(self._segment_bytes_max, 2 * standing)
-        if self._chunk is not None:
-            self._encode(parts, record.CHUNK, self._chunk.to_bytes())
         self._checkpoints[number] = self._sequence
+        self._untidy = True
         return True
 
     def _append(self, parts: list[Bytes]) -> None:
         data = b"".join(parts)
         self._segment_bytes += len(data)
+        self.written_bytes += len(data)
         self.disk.append(self._segment_name, data)
 
-    def _encode(self, parts: list[Bytes], kind: int, payload: Bytes) -> None:
+    def _encode(self, parts: list[Bytes], kind: int, group: int, payload: Bytes) -> None:
         self._sequence += 1
         self._unmarked = kind != record.MARK
-        record.encode(parts, kind, payload, self.identity.tag, self._sequence, self._durable)
+        record.encode(parts, kind, payload, self.identity.tag, self._sequence, self._durable, group)
+
+    def _is_old(self, segment: int) -> bool:
+        return segment <= self._segments[-1] - self._segments_max
+
+    def _press(self) -> None:
+        """Tell who keeps old segments alive."""
+        if self.on_pressure is None or not self._is_old(self._segments[0]):
+            return
+        for group in [*self._groups.values()]:
+            if group._live and self._is_old(group._live[0][0]):
+                self.on_pressure(group.number)
+
+    def _take_file(self) -> int:
+        number = self._next_file
+        self._next_file += 1
+        return number
+
+    def _then(self, error: StorageError | None, step: Callable[[], None]) -> None:
+        """What follows a sync beside the log."""
+        if self.failed is not None:
+            return
+        try:
+            if error is not None:
+                raise error
+            step()
+        except StorageError as failure:
+            self._fail(failure)
+
+    # --- own snapshots -----------------------------------------------------------------------
+
+    def _save(self, saving: _Saving) -> None:
+        if self._saving < SNAPSHOTS_SAVED_MAX:
+            self._saving += 1
+            saving.begin()
+        else:
+            self._unsaved.append(saving)
+
+    def _saved(self) -> None:
+        """The file of one is there: the next one's turn."""
+        self._saving -= 1
+        if self._unsaved:
+            self._save(self._unsaved.popleft())
+
+
+class GroupLog:
+    """One group's part of a `Wal`: its `consensus.driver.Storage`."""
+
+    def __init__(self, wal: Wal, number: int) -> None:
+        self.wal = wal
+        self.number = number
+        #: What it held when the log was loaded, until it is asked for.
+        self._found: GroupState | None = None
+        self._given = False
+
+        # What is in force after all that was encoded.
+        self._live: list[tuple[int, int]] = []
+        self._hard_state = HardState()
+        self._last_index = 0
+        self._last_term = 0
+        self._snapshot: SnapshotRecord | None = None
+        self._chunk: ChunkRecord | None = None
+        self._received: Received | None = None
+        self._aside: dict[int, Block] = {}
+        self._next_aside = 1
+
+        # What is durable of it.
+        self._snapshot_file: SnapshotFile | None = None
+
+        self._queue: deque[_Item] = deque()
+        #: What is in the queue, or in a batch whose callbacks have not been called.
+        self._pending = 0
+        #: The first in the queue installs a snapshot, and: None: is not being prepared yet; False:
+        #: is being; True: its file is durable.
+        self._prepared: bool | None = None
+
+    # --- the interface of the driver ---------------------------------------------------------
+
+    @property
+    def failed(self) -> StorageError | None:
+        return self.wal.failed
+
+    def load(self) -> Recovered:
+        """What was durable of this group when the log was loaded: once, before anything is
+        written."""
+        self.wal._check_usable()
+        if self._given or self._pending:
+            raise MisuseError("load() was called already: make a new log for a new life")
+        self._given = True
+        found, self._found = self._found, None
+        return found.recovered() if found is not None else Recovered()
+
+    def write(self, ready: Ready, done: Callable[[Ready], None]) -> None:
+        """See `consensus.driver.Storage`."""
+        self.wal._check_usable()
+        if self.wal.failed is None:
+            if not self._pending and not ready.writes:
+                done(ready)
+            else:
+                self._enqueue(_Item(ready, done))
+
+    def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
+        """See `consensus.driver.Storage`.  The file is written while other writes go on.
+
+        More entries than those below `keep_from` are forgotten, up to the snapshot's own, when
+        they keep old segments alive.
+        """
+        if not 0 < keep_from <= snapshot.index + 1:
+            raise MisuseError(
+                f"keep_from {keep_from}: a snapshot at {snapshot.index} covers no more than itself"
+            )
+        self.wal._check_usable()
+        if self.wal.failed is None:
+            self.wal._save(_Saving(self, snapshot, keep_from, done))
+
+    def open_snapshot(self) -> SnapshotSource:
+        """See `consensus.driver.Storage`."""
+        if self._snapshot_file is None:
+            raise StorageError("there is no snapshot yet")
+        return self._snapshot_file
+
+    def mark(self) -> None:
+        """See `Wal.mark`."""
+        self.wal.mark()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was handed over is durable."""
+        return not self._pending
+
+    # --- the queue ---------------------------------------------------------------------------
+
+    def _adopt(self, found: GroupState) -> None:
+        self._found = found
+        self._live = found.live
+        recovered = found.recovered()
+        self._hard_state = recovered.hard_state
+        self._last_index = recovered.log.last
+        self._last_term = recovered.log.last_term
+        self._snapshot = found.snapshot
+        self._snapshot_file = found.snapshot_file
+        self._chunk = found.chunk
+        self._received = found.received
+        self._aside = dict(found.aside)
+        self._next_aside = found.next_aside
+
+    def _enqueue(self, item: _Item) -> None:
+        self._queue.append(item)
+        self._pending += 1
+        if self._prepared is None:
+            self.wal._wake(self)
+
+    def _take(self, batch: list[tuple[GroupLog, _Item]]) -> None:
+        """Add to the batch what may go into it: a `Ready` that installs a snapshot stands alone."""
+        queue = self._queue
+        if _installs(queue[0]):
+            if self._prepared is None:
+                self._prepared = False
+                self.wal._installing += 1
+                self._install(queue[0])
+                return
+            self._prepared = None
+            batch.append((self, queue.popleft()))
+        else:
+            while queue and not _installs(queue[0]):
+                batch.append((self, queue.popleft()))
+        if queue:
+            self.wal._waiting[self] = None
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _encode_all(self, parts: list[Bytes]) -> None:
+        """All that is in force."""
+        wal = self.wal
+        number = self.number
+        if wal._shared:
+            payload = layout.pack_group(self._last_index, self._last_term)
+            wal._encode(parts, record.GROUP, number, payload)
+        if self._hard_state != _NO_STATE:
+            payload = layout.pack_hard_state(self._hard_state)
+            wal._encode(parts, record.HARD_STATE, number, payload)
+        if self._snapshot is not None:
+            self._snapshot = self._snapshot._replace(installed=False)
+            wal._encode(parts, record.SNAPSHOT, number, self._snapshot.to_bytes())
+        for aside, block in self._aside.items():
+            wal._encode(parts, record.ASIDE, number, layout.pack_aside(aside, block))
+        if self._chunk is not None:
+            wal._encode(parts, record.CHUNK, number, self._chunk.to_bytes())
+
+    def _encode_item(self, parts: list[Bytes], item: _Item, received: dict[str, bool]) -> None:
+        """One item's records.  To `received` is added the file that its chunks went to, and whether
+        that is new."""
+        ready = item.ready
+        if ready is None:
+            if item.snapshot is not None and not self._encode_own(parts, item.snapshot):
+                item.snapshot = None
+            return
+        if not ready.writes:
+            return
+        if ready.hard_state is not None:
+            self._encode_hard_state(parts, ready.hard_state)
+        forgets = self._next_aside if ready.clears_aside else 0
+        for block in ready.aside or ():
+            self._encode_aside(parts, block)
+        if item.snapshot is not None:
+            self._encode_installed(parts, item.snapshot)
+        if item.chunks:
+            before = self._chunk
+            self._receive(item.chunks)
+            assert self._chunk is not None
+            if before is not None and before.file != self._chunk.file:
+                received.pop(layout.part_name(before.file), None)
+            name = layout.part_name(self._chunk.file)
+            is_new = any(chunk.offset == 0 for chunk in item.chunks)
+            received[name] = is_new or received.get(name, False)
+            self.wal._encode(parts, record.CHUNK, self.number, self._chunk.to_bytes())
+        if ready.block is not None:
+            self._encode_block(parts, ready.block)
+        if forgets:
+            self._encode_forget(parts, forgets)
 
     def _encode_hard_state(self, parts: list[Bytes], state: HardState) -> None:
         if state.term < self._hard_state.term:
             raise MisuseError(f"term {state.term} goes back from {self._hard_state.term}")
         self._hard_state = state
-        self._encode(parts, record.HARD_STATE, layout.pack_hard_state(state))
+        self.wal._encode(parts, record.HARD_STATE, self.number, layout.pack_hard_state(state))
 
     def _encode_block(self, parts: list[Bytes], block: Block) -> None:
         first = block.first
@@ -382,17 +653,20 @@ class GroupStorage:
                 f"a block from {first} on: the log ends with {self._last_index}, and a snapshot "
                 f"covers {covered}"
             )
+        wal = self.wal
+        if first <= self._last_index:
+            wal._untidy = True
         self._last_index = block.last
         self._last_term = block.last_term
-        layout.live_after(self._live, self._segments[-1], first)
-        self._encode(parts, record.BLOCK, bytes(block))
+        layout.live_after(self._live, wal._segments[-1], first)
+        wal._encode(parts, record.BLOCK, self.number, bytes(block))
 
     def _encode_aside(self, parts: list[Bytes], block: Block) -> None:
         if self._snapshot is not None and block.last <= self._snapshot.of_index:
             return
         number, self._next_aside = self._next_aside, self._next_aside + 1
         self._aside[number] = block
-        self._encode(parts, record.ASIDE, layout.pack_aside(number, block))
+        self.wal._encode(parts, record.ASIDE, self.number, layout.pack_aside(number, block))
 
     def _encode_forget(self, parts: list[Bytes], below: int) -> None:
         """What stands aside under numbers below this one is in the log now, or not needed."""
@@ -400,30 +674,37 @@ class GroupStorage:
         if forgotten:
             for number in forgotten:
                 del self._aside[number]
-            self._encode(parts, record.FORGET, layout.pack_number(below))
+            self.wal._encode(parts, record.FORGET, self.number, layout.pack_number(below))
 
     def _encode_own(self, parts: list[Bytes], snapshot: SnapshotRecord) -> bool:
         """False: a newer one is in force already, and this one's file is not needed."""
+        wal = self.wal
         if self._snapshot is not None and snapshot.of_index <= self._snapshot.of_index:
-            self._garbage.append(layout.snapshot_name(snapshot.file))
+            wal.disk.delete(layout.snapshot_name(snapshot.file))
             return False
+        wal._untidy = True
         if snapshot.of_index > self._last_index:
             raise MisuseError(f"snapshot {snapshot.of_index} is ahead of the log")
+        if wal._shared and self._live and wal._is_old(self._live[0][0]):
+            snapshot = snapshot._replace(keep_from=snapshot.of_index + 1)
         self._replace_snapshot(snapshot)
         layout.live_from(self._live, snapshot.keep_from)
-        self._encode(parts, record.SNAPSHOT, snapshot.to_bytes())
+        if wal._shared and snapshot.keep_from > self._last_index:
+            self._live.clear()
+        wal._encode(parts, record.SNAPSHOT, self.number, snapshot.to_bytes())
         return True
 
     def _encode_installed(self, parts: list[Bytes], snapshot: SnapshotRecord) -> None:
+        self.wal._untidy = True
         self._replace_snapshot(snapshot)
         self._live.clear()
         self._last_index = snapshot.of_index
         self._last_term = snapshot.of_term
-        self._encode(parts, record.SNAPSHOT, snapshot.to_bytes())
+        self.wal._encode(parts, record.SNAPSHOT, self.number, snapshot.to_bytes())
 
     def _replace_snapshot(self, snapshot: SnapshotRecord) -> None:
         if self._snapshot is not None:
-            self._garbage.append(layout.snapshot_name(self._snapshot.file))
+            self.wal._garbage.append(layout.snapshot_name(self._snapshot.file))
         self._snapshot = snapshot
         layout.aside_after(self._aside, snapshot.of_index)
 
@@ -431,14 +712,16 @@ class GroupStorage:
 
     def _receive(self, chunks: list[SnapshotChunk]) -> None:
         """Add chunks to the file that they belong to."""
+        wal = self.wal
         for chunk in chunks:
             name = (chunk.index, chunk.term, chunk.total_bytes, chunk.checksum)
             if chunk.offset == 0:
                 if self._chunk is not None:
-                    self._garbage.append(layout.part_name(self._chunk.file))
-                self._chunk = ChunkRecord(*name, self._take_file(), 0, 0)
+                    wal._untidy = True
+                    wal._garbage.append(layout.part_name(self._chunk.file))
+                self._chunk = ChunkRecord(*name, wal._take_file(), 0, 0)
                 self._received = Received()
-                self.disk.create(layout.part_name(self._chunk.file))
+                wal.disk.create(layout.part_name(self._chunk.file))
             so_far = self._chunk
             received = self._received
             if so_far is None or received is None or so_far[:4] != name:
@@ -446,13 +729,8 @@ class GroupStorage:
             if chunk.offset != so_far.received:
                 raise MisuseError(f"{chunk!r} does not follow byte {so_far.received}")
             received.add(chunk.data)
-            self.disk.append(layout.part_name(so_far.file), chunk.data)
+            wal.disk.append(layout.part_name(so_far.file), chunk.data)
             self._chunk = so_far._replace(received=received.total_bytes, crc=received.checksum)
-
-    def _take_file(self) -> int:
-        number = self._next_file
-        self._next_file += 1
-        return number
 
     def _install(self, item: _Item) -> None:
         """First the file, under its own name and durable; then the records."""
@@ -483,59 +761,90 @@ class GroupStorage:
             snapshot.membership,
         )
         part = layout.part_name(chunk.file)
-        self.disk.append(part, received.footer(self.identity.tag, chunk.of_index, chunk.of_term))
-        self.disk.sync(part, self._install_synced)
+        wal = self.wal
+        wal.disk.append(part, received.footer(wal.identity.tag, chunk.of_index, chunk.of_term))
+        wal.disk.sync(part, self._install_synced)
 
     def _install_synced(self, error: StorageError | None) -> None:
-        if self.failed is not None:
-            return
-        try:
-            if error is not None:
-                raise error
-            assert self._chunk is not None
-            file = self._chunk.file
-            self.disk.rename(layout.part_name(file), layout.snapshot_name(file))
-            self._chunk = self._received = None
-            self.disk.sync_names(self._install_named)
-        except StorageError as failure:
-            self._fail(failure)
+        self.wal._then(error, self._install_rename)
+
+    def _install_rename(self) -> None:
+        assert self._chunk is not None
+        file = self._chunk.file
+        disk = self.wal.disk
+        disk.rename(layout.part_name(file), layout.snapshot_name(file))
+        self._chunk = self._received = None
+        disk.sync_names(self._install_named)
 
     def _install_named(self, error: StorageError | None) -> None:
-        if self.failed is not None:
-            return
-        try:
-            if error is not None:
-                raise error
-            self._write()
-        except StorageError as failure:
-            self._fail(failure)
-        self._pump()
+        self.wal._then(error, self._install_whole)
+
+    def _install_whole(self) -> None:
+        wal = self.wal
+        self._prepared = True
+        wal._installing -= 1
+        wal._waiting[self] = None
+        wal._pump()
+
+
+class GroupStorage(GroupLog):
+    """The `consensus.driver.Storage` of one group on a disk of its own (or a directory of one).
+
+    Args:
+        disk: where its files are; nothing else may be there.
+        identity: whose log it is.  A log of another identity is refused by `load()`.
+        segment_bytes: a segment that has grown over this, and over twice what stood aside when it
+            was begun, is followed by another.
+        on_failure: called once when the disk has failed, after `failed` is set.
+
+    Call `load()` first, once.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        identity: LogIdentity,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        on_failure: Callable[[StorageError], None] | None = None,
+    ) -> None:
+        wal = Wal(disk, identity, segment_bytes=segment_bytes, on_failure=on_failure, shared=False)
+        super().__init__(wal, 0)
+        wal._groups[0] = self
+        self.disk = disk
+        self.identity = identity
+
+    def load(self) -> Recovered:
+        """What is durable; see `Wal.load`."""
+        self.wal.load()
+        return super().load()
 
 
 class _Saving:
     """An own snapshot on its way to the disk: its file is written a piece at a time."""
 
-    __slots__ = ("done", "keep_from", "number", "received", "snapshot", "storage")
+    __slots__ = ("done", "group", "keep_from", "number", "received", "snapshot", "wal")
 
     def __init__(
-        self, storage: GroupStorage, snapshot: Snapshot, keep_from: int, done: Callable[[], None]
+        self, group: GroupLog, snapshot: Snapshot, keep_from: int, done: Callable[[], None]
     ) -> None:
-        self.storage = storage
+        self.group = group
+        self.wal = group.wal
         self.snapshot = snapshot
         self.keep_from = keep_from
         self.done = done
-        self.number = storage._take_file()
+        self.number = self.wal._take_file()
         self.received = Received()
 
     def begin(self) -> None:
-        try:
-            self.storage.disk.create(layout.part_name(self.number))
-            self._go_on()
-        except StorageError as error:
-            self.storage._fail(error)
+        self.wal._then(None, self._begin)
+
+    def _begin(self) -> None:
+        self.wal.disk.create(layout.part_name(self.number))
+        self._go_on()
 
     def _go_on(self) -> None:
-        source, received, disk = self.snapshot.source, self.received, self.storage.disk
+        source, received, disk = self.snapshot.source, self.received, self.wal.disk
         name = layout.part_name(self.number)
         if received.total_bytes < source.total_bytes:
             piece = source.read(received.total_bytes, SNAPSHOT_PIECE_BYTES)
@@ -548,31 +857,21 @@ class _Saving:
             return
         if received.checksum != self.snapshot.checksum:
             raise StorageError(f"{self.snapshot!r}: its bytes do not have its checksum")
-        tag = self.storage.identity.tag
+        tag = self.wal.identity.tag
         disk.append(name, received.footer(tag, self.snapshot.index, self.snapshot.term))
         disk.sync(name, self._whole)
 
     def _synced(self, error: StorageError | None) -> None:
-        self._then(error, self._go_on)
+        self.wal._then(error, self._go_on)
 
     def _whole(self, error: StorageError | None) -> None:
-        self._then(error, self._rename)
+        self.wal._then(error, self._rename)
 
     def _named(self, error: StorageError | None) -> None:
-        self._then(error, self._record)
-
-    def _then(self, error: StorageError | None, step: Callable[[], None]) -> None:
-        if self.storage.failed is not None:
-            return
-        try:
-            if error is not None:
-                raise error
-            step()
-        except StorageError as failure:
-            self.storage._fail(failure)
+        self.wal._then(error, self._record)
 
     def _rename(self) -> None:
-        disk = self.storage.disk
+        disk = self.wal.disk
         disk.rename(layout.part_name(self.number), layout.snapshot_name(self.number))
         disk.sync_names(self._named)
 
@@ -588,7 +887,8 @@ class _Saving:
             False,
             snapshot.membership,
         )
-        self.storage._enqueue(_Item(None, None, entry, self.done))
+        self.group._enqueue(_Item(None, None, entry, self.done))
+        self.wal._saved()
 
 
 def _installs(item: _Item) -> bool:

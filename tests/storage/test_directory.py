@@ -1,0 +1,459 @@
+"""A real directory: what is synced is there, one process has it, and what fails says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from ringleader import kernels
+from ringleader.consensus.log import Block
+from ringleader.consensus.membership import Membership
+from ringleader.consensus.ready import BytesSource, Ready, Snapshot
+from ringleader.errors import MisuseError, StorageError
+from ringleader.hashing import crc32c
+from ringleader.storage import layout
+from ringleader.storage.directory import LOCK_NAME, SPARE_NAME, Directory
+from ringleader.storage.record import LogIdentity
+from ringleader.storage.wal import Wal
+
+IDENTITY = LogIdentity("orchard", "eu-1", layout="raft, 4 groups")
+SMALL = 2**16
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+
+@pytest.fixture(params=[True, False], ids=["direct", "cached"])
+def direct(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def finish(disk: Directory) -> None:
+    """Until nothing is under way."""
+    deadline = time.monotonic() + 30
+    while disk._jobs:
+        disk.wait(1)
+        assert time.monotonic() < deadline
+
+
+def synced(disk: Directory, name: str) -> StorageError | None:
+    said: list[StorageError | None] = []
+    disk.sync(name, said.append)
+    finish(disk)
+    (error,) = said
+    return error
+
+
+def opened(path: Path, segment_bytes: int = SMALL, **settings: bool) -> tuple[Directory, Wal]:
+    disk = Directory(path, segment_bytes=segment_bytes + 4096, **settings)
+    wal = Wal(disk, IDENTITY, segment_bytes=segment_bytes)
+    try:
+        wal.load()
+    except StorageError:
+        disk.close()
+        raise
+    return disk, wal
+
+
+def entries(first: int, *payloads: bytes) -> Ready:
+    ready = Ready(1)
+    ready.block = Block.pack(first, 1, payloads)
+    return ready
+
+
+# --- a disk -----------------------------------------------------------------------------------
+
+
+def test_what_is_appended_is_there(tmp_path: Path, direct: bool) -> None:
+    random = Random(1)
+    with Directory(tmp_path / "a" / "b", segment_bytes=SMALL, direct=direct) as disk:
+        name = layout.log_name(1)
+        disk.create(name)
+        disk.create("x.part")
+        expected = {name: b"", "x.part": b""}
+        for _ in range(60):
+            for file in expected:
+                for _ in range(random.randint(0, 3)):
+                    piece = random.randbytes(random.choice((1, 7, 100, 4096, 10_000)))
+                    disk.append(file, piece)
+                    expected[file] += piece
+                assert synced(disk, file) is None
+                reader = disk.open(file)
+                assert reader.read(0, len(expected[file])) == expected[file]
+                rest = reader.read(len(expected[file]), 2**30)
+                assert rest == bytes(len(rest))
+        # What was not synced yet is read, too.
+        for file in expected:
+            disk.append(file, b"unsynced")
+            assert disk.open(file).read(len(expected[file]), 8) == b"unsynced"
+            disk.append(file, b"and more")
+            assert synced(disk, file) is None
+            assert disk.open(file).read(len(expected[file]), 16) == b"unsyncedand more"
+        assert disk.names() == sorted(expected)
+        disk.rename("x.part", "x.snapshot")
+        held = disk.open("x.snapshot")
+        disk.delete("x.snapshot")
+        assert held.read(0, 5) == expected["x.part"][:5]
+        assert held.read(2**40, 5) == b""
+        assert disk.names() == [name]
+        disk.truncate(name, 10)
+        assert disk.open(name).total_bytes == 10
+        disk.append(name, b"behind")
+        disk.settle()
+        assert disk.open(name).read(0, 99) == expected[name][:10] + b"behind"
+
+
+def test_a_segment_is_made_before_it_is_used(tmp_path: Path, direct: bool) -> None:
+    first, second = layout.log_name(1), layout.log_name(2)
+    with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:
+        assert (tmp_path / SPARE_NAME).stat().st_size == SMALL
+        disk.create(first)
+        assert (tmp_path / first).read_bytes() == bytes(SMALL)
+        assert not (tmp_path / SPARE_NAME).exists()
+        disk.create(second)  # before the next one is there
+        assert (tmp_path / second).stat().st_size == SMALL
+        disk.append(second, b"x" * (SMALL // 2))
+        assert synced(disk, second) is None
+        while disk.wait(5):
+            pass
+        assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+        assert disk.names() == [first, second]
+    # Another length is wanted.
+    with Directory(tmp_path, segment_bytes=2 * SMALL) as disk:
+        assert (tmp_path / SPARE_NAME).stat().st_size == 2 * SMALL
+    with Directory(tmp_path, segment_bytes=0) as disk:
+        disk.create(layout.log_name(3))
+        assert disk.open(layout.log_name(3)).total_bytes == 0
+
+
+def test_a_segment_that_goes_is_the_next_one(tmp_path: Path, direct: bool) -> None:
+    first, second = layout.log_name(1), layout.log_name(2)
+    with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:
+        disk.create(first)
+        disk.append(first, b"x" * 10_000)
+        assert synced(disk, first) is None
+        inode = (tmp_path / first).stat().st_ino
+        disk.delete(first)
+        assert disk.names() == []
+        while disk.wait(5):
+            pass
+        assert (tmp_path / SPARE_NAME).stat().st_ino == inode
+        disk.create(second)
+        assert (tmp_path / second).read_bytes()[:10_001] == bytes(4096) + b"x" * 5904 + b"\0"
+        disk.append(second, b"y" * (SMALL // 2))
+        disk.delete(second)  # there is another one already
+        while disk.wait(5):
+            pass
+        assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+
+
+def test_one_process_has_it(tmp_path: Path) -> None:
+    disk = Directory(tmp_path, segment_bytes=SMALL)
+    with pytest.raises(StorageError, match=rf"{LOCK_NAME}: .*process {os.getpid()}.*stop"):
+        Directory(tmp_path)
+    script = "import sys; from ringleader.storage.directory import Directory as D; D(sys.argv[1])"
+    run = [sys.executable, "-c", script, str(tmp_path)]
+    other = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert other.returncode != 0
+    assert "another process" in other.stderr
+    disk.close()
+    Directory(tmp_path, segment_bytes=SMALL).close()
+
+
+def test_misuse_and_missing_files(tmp_path: Path) -> None:
+    disk = Directory(tmp_path, segment_bytes=SMALL)
+    disk.create("a")
+    with pytest.raises(StorageError, match="there is a file"):
+        disk.create("a")
+    calls = (
+        lambda: disk.append("b", b""),
+        lambda: disk.sync("b", lambda _: None),
+        lambda: disk.open("b"),
+        lambda: disk.rename("b", "c"),
+        lambda: disk.delete("b"),
+    )
+    for call in calls:
+        with pytest.raises(StorageError, match="no such file"):
+            call()  # type: ignore[no-untyped-call]
+    assert disk.failed is None
+    disk.close()
+    disk.close()
+    assert disk.poll() == 0
+    for call in (*calls[:2], disk.fileno, disk.settle):
+        with pytest.raises(MisuseError, match="closed"):
+            call()  # type: ignore[no-untyped-call]
+    with pytest.raises(StorageError, match="cannot be made"):
+        Directory(tmp_path / "a" / "below a file")
+
+
+def test_nothing_is_delivered_after_close(tmp_path: Path) -> None:
+    disk = Directory(tmp_path, segment_bytes=SMALL)
+    disk.create("a")
+    disk.append("a", b"x" * 100)
+    said: list[object] = []
+    disk.sync("a", said.append)
+    disk.close()
+    assert said == []
+    assert (tmp_path / "a").read_bytes() == b"x" * 100
+
+
+def test_an_event_loop_delivers(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with Directory(tmp_path, segment_bytes=SMALL) as disk:
+            loop.add_reader(disk.fileno(), disk.poll)
+            wal = Wal(disk, IDENTITY, manual=True)
+            wal.load()
+            groups = [wal.group(number) for number in range(3)]
+            for index in range(1, 51):
+                done = [loop.create_future() for _ in groups]
+                for group, future in zip(groups, done, strict=True):
+                    group.write(entries(index, b"x"), lambda _, it=future: it.set_result(None))
+                assert wal.idle is False
+                wal.flush()
+                await asyncio.gather(*done)
+            assert wal.batch_count == 50
+            loop.remove_reader(disk.fileno())
+
+    asyncio.run(main())
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+def test_after_a_failed_sync_nothing_is_trusted(tmp_path: Path) -> None:
+    disk, wal = opened(tmp_path)
+    group = wal.group(1)
+    done: list[object] = []
+    group.write(entries(1, b"x"), done.append)
+    finish(disk)
+    assert len(done) == 1
+    (file,) = [file for name, file in disk._files.items() if name.endswith(".log")]
+    real = file.fd
+    file.fd = os.open("/dev/full", os.O_WRONLY)
+    group.write(entries(2, b"y"), done.append)
+    finish(disk)
+    os.close(file.fd)
+    file.fd = real
+    assert len(done) == 1
+    assert wal.failed is disk.failed is not None
+    assert str(file.path) in str(wal.failed)
+    with pytest.raises(StorageError):
+        disk.append("a", b"")
+    group.write(entries(2, b"y"), done.append)
+    assert len(done) == 1
+    disk.close()
+    disk, wal = opened(tmp_path)
+    assert wal.group(1).load().log.last == 1
+    disk.close()
+
+
+def test_a_limit_of_the_system_is_told(tmp_path: Path) -> None:
+    """As a full disk is: which file, why, and what to do."""
+    disk, wal = opened(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    done: list[object] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL + 8192, before[1]))
+        wal.group(1).write(entries(1, b"x" * SMALL * 3), done.append)
+        finish(disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert done == []
+    assert "File too large: raise the limit" in str(wal.failed)
+    disk.close()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "ringleader", str(tmp_path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a file system needs root")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_stops_acknowledging(tiny: Path) -> None:
+    disk, wal = opened(tiny)
+    group = wal.group(0)
+    done: list[object] = []
+    index = 0
+    while wal.failed is None:
+        index += 1
+        group.write(entries(index, b"x" * 20_000), done.append)
+        finish(disk)
+        assert index < 100
+    assert "No space left on device: free some space" in str(wal.failed)
+    assert len(done) == index - 1
+    disk.close()
+    with contextlib.suppress(StorageError):  # what a start cuts off may be room enough for it
+        opened(tiny)[0].close()
+    subprocess.run(["mount", "-o", "remount,size=2m", str(tiny)], check=True)
+    disk, wal = opened(tiny)
+    assert wal.group(0).load().log.last >= len(done)
+    disk.close()
+
+
+# --- a log on it ------------------------------------------------------------------------------
+
+
+def test_segments_end_with_zeros(tmp_path: Path, direct: bool) -> None:
+    disk, wal = opened(tmp_path, direct=direct)
+    for index in range(1, 200):
+        wal.group(index % 3).write(entries((index + 2) // 3, b"%d" % index * 300), lambda _: None)
+        finish(disk)
+    assert wal.segment_count > 2
+    disk.close()
+    for _ in range(2):
+        disk, wal = opened(tmp_path, direct=direct)
+        found = [wal.group(number).load() for number in range(3)]
+        assert sum(it.log.last for it in found) == 199
+        assert bytes(found[1].log[1]) == b"1" * 300
+        disk.close()
+
+
+def test_a_snapshot_on_it(tmp_path: Path) -> None:
+    disk, wal = opened(tmp_path)
+    group = wal.group(5)
+    group.write(entries(1, b"a", b"b", b"c"), lambda _: None)
+    data = os.urandom(2 * 10**6)
+    for index in (2, 3):
+        snapshot = Snapshot(index, 1, Membership([1]), BytesSource(data), crc32c(data))
+        saved: list[int] = []
+        group.save_snapshot(snapshot, index, partial(saved.append, index))
+        finish(disk)
+        assert saved == [index]
+    assert len([name for name in disk.names() if name.endswith(".snapshot")]) == 1
+    disk.close()
+    disk, wal = opened(tmp_path)
+    found = wal.group(5).load()
+    assert found.snapshot is not None
+    assert found.snapshot.source.read(0, len(data)) == data
+    disk.close()
+
+
+WRITER = """
+import os, sys
+from random import Random
+from ringleader.consensus.log import Block
+from ringleader.consensus.membership import Membership
+from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
+from ringleader.hashing import crc32c
+from ringleader.storage.directory import Directory
+from ringleader.storage.record import LogIdentity
+from ringleader.storage.wal import Wal
+
+path, seed = sys.argv[1], int(sys.argv[2])
+random = Random(seed)
+disk = Directory(path, segment_bytes=69_632)
+wal = Wal(
+    disk, LogIdentity("orchard", "eu-1", layout="raft, 4 groups"), segment_bytes=65_536,
+    segments_max=3, manual=True,
+)
+wal.load()
+last, term = {}, {}
+for number in range(4):
+    found = wal.group(number).load()
+    last[number], term[number] = found.log.last, found.hard_state.term
+print("start", flush=True)
+
+def say(text):
+    os.write(1, text.encode())
+
+def done(ready):
+    number, index, to = ready.tag
+    say(f"w {number} {index} {to}\\n")
+
+class Tagged(Ready):
+    tag = None
+
+def save(number):
+    index = acknowledged[number]
+    data = b"%d at %d" % (number, index) * random.choice((1, 10_000))
+    snapshot = Snapshot(index, 1, Membership([1]), BytesSource(data), crc32c(data))
+    wal.group(number).save_snapshot(
+        snapshot, max(1, index - 5), lambda: say(f"s {number} {index} 0\\n")
+    )
+
+acknowledged = dict(last)
+wal.on_pressure = lambda number: save(number) if acknowledged[number] else None
+while True:
+    for number in range(4):
+        if random.random() < 0.1 + 0.3 * number:
+            ready = Tagged(1)
+            first = last[number] + 1
+            count = random.randint(1, 20)
+            ready.block = Block.pack(
+                first, 1, [b"%d/%d " % (number, i) * 20 for i in range(first, first + count)]
+            )
+            last[number] += count
+            term[number] += 1
+            ready.hard_state = HardState(term[number], None, 0)
+            ready.tag = (number, last[number], term[number])
+            wal.group(number).write(ready, done)
+    wal.flush()
+    for number in range(4):
+        acknowledged[number] = last[number]
+    while not wal.idle:
+        disk.wait()
+    if random.random() < 0.02:
+        number = random.randrange(4)
+        if last[number]:
+            save(number)
+"""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    acknowledged = {(kind, number): (0, 0) for kind in "ws" for number in range(4)}
+    for life in range(5 if not kernels.PURE else 2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(100 * seed + life)],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"start\n"
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        said = process.stdout.read()
+        process.stdout.close()
+        process.wait()
+        for line in said.splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                kind, *numbers = line.decode().split()
+                number, index, term = map(int, numbers)
+                acknowledged[kind, number] = (index, term)
+        disk, wal = opened(tmp_path)
+        for number in range(4):
+            found = wal.group(number).load()
+            index, term = acknowledged["w", number]
+            assert found.log.last >= index
+            assert found.hard_state.term >= term
+            for at in range(found.log.first, found.log.last + 1):
+                assert bytes(found.log[at]) == b"%d/%d " % (number, at) * 20
+            index, _ = acknowledged["s", number]
+            if index:
+                assert found.snapshot is not None
+                assert found.snapshot.index >= index
+                at = found.snapshot.index
+                data = found.snapshot.source.read(0, found.snapshot.source.total_bytes)
+                assert data.startswith(b"%d at %d" % (number, at))
+        disk.close()
+    assert max(index for index, _ in acknowledged.values()) > 0
