@@ -132,6 +132,11 @@ REQUEST_ARGS_MAX: Final = 2**20
 PEER_CALLS_MAX: Final = 2**16
 #: Bytes that wait to be taken by one peer; beyond them messages are dropped.
 PEER_QUEUE_BYTES_MAX: Final = 2**26
+#: Bytes of responses that wait to be taken by one peer; beyond them its requests are refused before
+#: anything is done, or its memory and ours would fill with what it cannot pass on.
+PEER_ANSWER_BYTES_MAX: Final = 2**24
+#: Requests that are handed on between two looks at that.
+PEER_REQUESTS_TOGETHER: Final = 16
 #: Accepted connections that have not yet said who they are.
 PEER_STRANGERS_MAX: Final = 64
 #: A connection that has not said who it is for so long is closed.
@@ -249,10 +254,10 @@ CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------
 #: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
 SHARDS_MAX: Final = 4096
-#: A key, a field of a hash.
+#: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
-#: travels in one log entry.
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.
 COMMAND_BYTES_MAX: Final = 2**27
@@ -268,6 +273,8 @@ WATCHED_KEYS_MAX: Final = 2**17
 WATCH_MS: Final = 60_000
 #: Milliseconds since 1970 that a leader's clock may say: the year 10889.
 CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: A pattern of KEYS or SCAN, and how many of them are kept translated.
@@ -316,6 +323,8 @@ assert SHARD_BATCHES_MAX <= PAXOS_WINDOW
 assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
+assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
 assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import shutil
 import socket
 import ssl
 import struct
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -55,6 +57,11 @@ def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
         assert problems == []
 
     return runs
+
+
+#: Not on asyncio's own loop: it leaks a connection that it accepts in the turn in which the server
+#: is closed (an AssertionError in Server._attach, which only its debug mode shows).
+on_uvloop = pytest.mark.parametrize("run", [LOOPS["uvloop"]], ids=["uvloop"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -570,6 +577,48 @@ def test_a_slow_peer_costs_no_more_than_the_limit(run: Callable[[Test], None]) -
     run(test)
 
 
+def test_requests_of_a_peer_that_takes_no_responses_are_refused(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "PEER_ANSWER_BYTES_MAX", 2_000_000)
+
+    async def test() -> None:
+        def large(request: c.Request) -> c.Response:
+            return c.Response(request.id, "done", bytes(100_000))
+
+        def asked(start: int, count: int) -> bytes:
+            some = [c.Request(start + n, 0, "read", [b"GET"], 1000) for n in range(count)]
+            return c.frame(c.REQUESTS, some)
+
+        async with cluster("eu-1", "us-1") as made:
+            made.close("us-1")  # so that responses go back on the connection of the requests
+            eu = await made.start("eu-1", answers=large)
+            counters = eu.counters("us-1")
+            async with ByHand.to(made.addresses["eu-1"]) as us:
+                us.hello()
+                await us.next()
+                us.say(asked(0, 1000))
+                await until(lambda: counters.requests_in == 1000)
+                # All came in one frame; what was executed is what it could be expected to take.
+                executed = len(made.requests["eu-1"])
+                assert counters.requests_refused == 1000 - executed
+                assert 20 <= executed <= 200  # the socket's buffers take some megabytes, too
+                eu.flush()
+                statuses: list[str] = []
+                while len(statuses) < 1000:
+                    frame = await us.next()
+                    assert frame is not None
+                    if frame[0] == c.RESPONSES:
+                        statuses += [response.status for response in frame[1]]
+                assert statuses == ["done"] * executed + ["refused"] * (1000 - executed)
+                # Now it has taken them, and is served again.
+                us.say(asked(1000, 5))
+                await until(lambda: counters.responses_out == 1005)
+                assert counters.requests_refused == 1000 - executed
+
+    run(test)
+
+
 def test_one_turn_cannot_queue_without_bound(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         async with cluster("+eu-1", "+us-1", queue_bytes_max=1_000_000) as made:
@@ -1049,6 +1098,70 @@ def test_a_loop_that_stood_still_closes_nothing(run: Callable[[Test], None], fas
     run(test)
 
 
+@on_uvloop
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens(run: Callable[[Test], None], fast: None, seed: int) -> None:
+    """Nodes stop, start, are cut off and healed: between two nodes everything comes in order and
+    once, each call has one outcome, and in the end all is as it was."""
+    chance = random.Random(seed)
+
+    async def test() -> None:
+        names = ("+eu-1", "+us-1", "+ap-1")
+        wan = {frozenset({"eu", "us"}): 10.0}
+        async with cluster(*names, wan=wan, answers=echo, silent_seconds=0.1) as made:
+            sent = 0
+            outcomes: dict[int, list[c.Response]] = {}
+            for _ in range(150):
+                for name, node in made.nodes.items():
+                    for peer in node.names:
+                        sent += 1
+                        size = chance.choice([1, 1, 1, 100_000])
+                        block = Block.pack(8, 5, [b"x" * size])
+                        node.send(sent, [AppendEntries(name, peer, 5, 7, 5, 7, sent, block)])
+                        outcome = outcomes.setdefault(sent, [])
+                        node.call(peer, request(b"%d" % sent, budget_ms=1000), outcome.append)
+                    node.flush()
+                name = chance.choice([*made.nodes])
+                match chance.randrange(12):
+                    case 0:
+                        await made.nodes[name].stop()
+                        await made.start(name, answers=echo, silent_seconds=0.1)
+                    case 1:
+                        made.nodes[name].cut([chance.choice(["eu", "us", "ap"])])
+                    case 2 | 3:
+                        made.nodes[name].heal()
+                    case 4:
+                        for link in list(made.nodes[name]._links)[:1]:
+                            link.abort()
+                await asyncio.sleep(chance.choice([0, 0, 0.002, 0.02]))
+            for node in made.nodes.values():
+                node.heal()
+            await made.connected()
+            await until(lambda: all(outcomes.values()))
+            await asyncio.sleep(0.05)
+            assert {len(outcome) for outcome in outcomes.values()} == {1}
+            statuses = Counter(outcome[0].status for outcome in outcomes.values())
+            assert statuses["done"] > 50, statuses
+            assert all(
+                outcome[0].reply == b"%d" % number
+                for number, outcome in outcomes.items()
+                if outcome[0].status == "done"
+            )
+            for got in made.messages.values():
+                for peer in {peer for peer, _, _ in got}:
+                    rounds = [message.round for sender, _, message in got if sender == peer]
+                    assert rounds == sorted(set(rounds))
+            before = {name: len(got) for name, got in made.messages.items()}
+            for name, node in made.nodes.items():
+                node.send(1, [reply(name, peer) for peer in node.names])
+                node.flush()
+            await until(
+                lambda: all(len(got) == before[name] + 2 for name, got in made.messages.items())
+            )
+
+    run(test)
+
+
 # --- the end ------------------------------------------------------------------------------------
 
 
@@ -1079,9 +1192,7 @@ def test_stop_amid_work(run: Callable[[Test], None]) -> None:
     run(test)
 
 
-# Not on asyncio's own loop: it leaks a connection that it accepts in the turn in which the server
-# is closed (an AssertionError in Server._attach, which only its debug mode shows).
-@pytest.mark.parametrize("run", [LOOPS["uvloop"]], indirect=True)
+@on_uvloop
 def test_stop_before_anything_is_connected(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         for turns in range(6):

@@ -66,6 +66,8 @@ class Link(asyncio.BufferedProtocol):
         #: What is held back: when it is due, its pieces, their bytes.
         self._held: deque[tuple[float, list[bytes], int]] = deque()
         self._held_bytes = 0
+        #: Bytes that were ever written.
+        self.written_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what asyncio calls -------------------------------------------------------------------
@@ -146,8 +148,9 @@ class Link(asyncio.BufferedProtocol):
         """Sends the pieces behind everything written before, `delay_seconds` from now."""
         if self._closing:
             return
+        size = sum(map(len, pieces))
+        self.written_bytes += size
         if delay_seconds > 0 or self._held:
-            size = sum(map(len, pieces))
             self._held.append((time.monotonic() + delay_seconds, pieces, size))
             self._held_bytes += size
             if self._timer is None:

@@ -196,13 +196,13 @@ class Router:
             return FULL
         if shard is not None and number not in self._parked:
             if shard.core.role_number == LEADER:
-                if command.is_write or origin.pending.get(number, 0) > shard.settled:
+                if command.is_write:
                     sequence = shard.enqueue(args, waiter)
                     if not sequence:
                         return BUSY
                     origin.pending[number] = sequence
                     return PENDING
-                reply = shard.read(command, args, waiter)
+                reply = shard.read(command, args, waiter, origin.pending.get(number, 0))
                 if reply is PENDING:
                     origin.pending[number] = shard.frontier
                 return reply
@@ -223,14 +223,15 @@ class Router:
         shard = self.shards[number]
         command, origin = errand.command, errand.origin
         if shard is not None and shard.leads:
-            if command.is_write or origin.pending.get(number, 0) > shard.settled:
+            if command.is_write:
                 sequence = shard.enqueue(errand.args, errand.waiter)
                 if sequence:
                     origin.pending[number] = sequence
                 else:
                     errand.waiter.resolve(BUSY)
             else:
-                reply = shard.read(command, errand.args, errand.waiter)
+                after = origin.pending.get(number, 0)
+                reply = shard.read(command, errand.args, errand.waiter, after)
                 if reply is PENDING:
                     origin.pending[number] = shard.frontier
                 else:
