@@ -619,6 +619,31 @@ def test_requests_of_a_peer_that_takes_no_responses_are_refused(
     run(test)
 
 
+def test_long_responses_that_come_all_at_once(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "PEER_UNTAKEN_BYTES_MAX", 2_000_000)
+
+    async def test() -> None:
+        async with cluster("+eu-1", "+us-1") as made:
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            answers: list[c.Response] = []
+            for _ in range(100):
+                eu.call("us-1", request(), answers.append)
+            eu.flush()
+            await until(lambda: len(made.requests["us-1"]) == 100)
+            for number, (_, asked, respond) in enumerate(made.requests["us-1"]):
+                respond(c.Response(asked.id, "done", bytes(100_000 if number % 2 else 10)))
+            us.flush()
+            await until(lambda: len(answers) == 100)
+            statuses = Counter((answer.status, len(answer.reply)) for answer in answers)
+            # Whatever is short gets through.
+            assert statuses == {("done", 10): 50, ("done", 100_000): 20, ("unknown", 0): 30}
+            assert us.counters("eu-1").responses_dropped == 30
+
+    run(test)
+
+
 def test_one_turn_cannot_queue_without_bound(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         async with cluster("+eu-1", "+us-1", queue_bytes_max=1_000_000) as made:

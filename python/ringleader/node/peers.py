@@ -41,6 +41,7 @@ from ringleader.limits import (
     PEER_ANSWER_BYTES_MAX,
     PEER_CALLS_MAX,
     PEER_HANDSHAKE_SECONDS,
+    PEER_LONG_REPLY_BYTES,
     PEER_PING_SECONDS,
     PEER_QUEUE_BYTES_MAX,
     PEER_REFUSED_SECONDS,
@@ -49,6 +50,7 @@ from ringleader.limits import (
     PEER_RETRY_SECONDS_MIN,
     PEER_SILENT_SECONDS,
     PEER_STRANGERS_MAX,
+    PEER_UNTAKEN_BYTES_MAX,
 )
 from ringleader.node import codec as c
 from ringleader.node.codec import Request, Response
@@ -499,6 +501,13 @@ class Peers:
         ):
             peer.counters.responses_dropped += 1
             return
+        if (
+            len(response.reply) > PEER_LONG_REPLY_BYTES
+            and peer.answer_bytes() > PEER_UNTAKEN_BYTES_MAX
+        ):
+            # Those that went through the log come all at once, long after they were let in.
+            peer.counters.responses_dropped += 1
+            response = Response(response.id, "unknown")
         peer.responses.append(response)
         peer.response_bytes += len(response.reply) + _REQUEST_BYTES
         self._mark(peer)
