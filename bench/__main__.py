@@ -29,7 +29,7 @@ SUITES = (
     *("policy", "movement", "balance", "partitions", "bounded"),
     *("tables", "placers", "formats"),
     *("threads", "churn", "hashing", "curve"),
-    *("quorum", "log", "raft", "paxos", "groups", "decree", "sim"),
+    *("quorum", "log", "raft", "paxos", "groups", "decree", "sim", "wal"),
     *("frames", "cluster", "wan"),
 )
 

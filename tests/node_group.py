@@ -118,6 +118,9 @@ class Node:
     def connected(self, peer: str) -> bool:
         return self.up and self.group.nodes[peer].up and not self.group.is_cut(self.name, peer)
 
+    def silent(self, peer: str) -> bool:
+        return not self.connected(peer)
+
     def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None:
         self.group.wire.append((self.name, peer, request, done))
 
@@ -163,6 +166,8 @@ class NodeGroup:
         self.cuts: set[frozenset[str]] = set()
         #: Requests to these are executed, and their responses lost.
         self.mute: set[str] = set()
+        #: Requests to these stay on the way: the functions that would be told the outcomes.
+        self.held: dict[str, list[Callable[[Response], None]]] = {}
         self.nodes: dict[str, Node] = {}
         for name in NAMES:
             self.nodes[name] = Node(self, name, hosts)
@@ -204,6 +209,9 @@ class NodeGroup:
     ) -> None:
         if not self.nodes[sender].connected(to):
             done(Response(request.id, "unsent"))
+            return
+        if to in self.held:
+            self.held[to].append(done)
             return
         responses: list[Response] = []
 

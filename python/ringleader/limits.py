@@ -145,6 +145,8 @@ PEER_STRANGERS_MAX: Final = 64
 #: A connection that has not said who it is for so long is closed.
 PEER_HANDSHAKE_SECONDS: Final = 5.0
 PEER_PING_SECONDS: Final = 0.25
+#: After so many pings with nothing back a peer counts as silent.
+PEER_QUIET_TICKS: Final = 3
 #: A connection on which nothing has come for so long is closed.
 PEER_SILENT_SECONDS: Final = 3.0
 #: Between two attempts to reach a peer: at first, at most, and after it refused us (or we it).
@@ -255,10 +257,10 @@ CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------
 #: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
 SHARDS_MAX: Final = 4096
-#: A key, a field of a hash.
+#: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
-#: travels in one log entry.
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.
 COMMAND_BYTES_MAX: Final = 2**27
@@ -274,6 +276,8 @@ WATCHED_KEYS_MAX: Final = 2**17
 WATCH_MS: Final = 60_000
 #: Milliseconds since 1970 that a leader's clock may say: the year 10889.
 CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: A pattern of KEYS or SCAN, and how many of them are kept translated.
@@ -324,6 +328,8 @@ assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
 assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_UNTAKEN_BYTES_MAX
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
+assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0

@@ -348,6 +348,24 @@ def test_other_warnings() -> None:
     assert "tls.peers: off" in text
 
 
+def test_readable_secrets_are_warned_of(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    secret.chmod(0o600)
+    path = str(tmp_path / "cluster.toml")
+    config = ClusterConfig.parse(cluster("eu", password_file="secret"), path=path)
+    assert config.warnings() == []
+    secret.chmod(0o640)
+    assert f"others than its owner may read {secret}" in config.warnings()[0]
+
+
+def test_delays_between_machines_are_warned_of() -> None:
+    wan = {"eu": {"us": 80, "ap": 180}, "us": {"ap": 150}}
+    given = cluster(wan=wan)
+    given["nodes"][0]["host"] = "10.0.0.1"
+    assert any(text.startswith("wan: delays") for text in ClusterConfig.parse(given).warnings())
+
+
 # --- identity -----------------------------------------------------------------------------------
 
 

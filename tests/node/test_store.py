@@ -426,12 +426,17 @@ def test_a_command_that_fails_as_none_should_stops_nobody(
     assert shard.store.faults == 1
 
 
-def test_nobody_waits_for_the_answers_of_a_follower(shard: Shard) -> None:
+def test_nobody_waits_for_the_answers_of_a_follower(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(commands.COMMANDS[b"KEYS"], "run", lambda *args: asked.append(args))
     shard.store.answering = False
     raw = [[b"SET", b"k", b"v"], [b"KEYS", b"*"], [b"INCR", b"n"]]
     assert shard.store.apply([(1, encode_batch(shard.now, raw))]) == [None]
     assert shard.store.data == {b"k": b"v", b"n": b"1"}
     assert shard.store.applied == 1
+    assert not asked
 
 
 def test_times_a_clock_cannot_say() -> None:

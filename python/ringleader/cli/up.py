@@ -312,7 +312,10 @@ class Probes:
             if node.dc == dc:
                 try:
                     made = await Connection.open(
-                        node.host, node.port, password=self._config.password
+                        node.host,
+                        node.port,
+                        password=self._config.password,
+                        ca=self._config.tls.ca if self._config.tls.clients else None,
                     )
                 except OSError as error:
                     last = error

@@ -44,6 +44,7 @@ from ringleader.limits import (
     PEER_LONG_REPLY_BYTES,
     PEER_PING_SECONDS,
     PEER_QUEUE_BYTES_MAX,
+    PEER_QUIET_TICKS,
     PEER_REFUSED_SECONDS,
     PEER_REQUESTS_TOGETHER,
     PEER_RETRY_SECONDS_MAX,
@@ -562,6 +563,13 @@ class Peers:
         """Whether messages and requests can leave for this peer now."""
         peer = self._peers.get(peer_name)
         return peer is not None and peer.out is not None
+
+    def silent(self, peer_name: str) -> bool:
+        """Whether nothing has come from the peer for a while: pings are answered, so that it is
+        cut off, or stands still."""
+        peer = self._peer(peer_name)
+        links = [link for link in (peer.out, peer.incoming) if link is not None]
+        return all(link.quiet >= PEER_QUIET_TICKS for link in links)
 
     def draining(self, peer_name: str) -> bool:
         """Whether it said that it is being stopped, and has not come back."""

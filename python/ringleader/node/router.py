@@ -45,10 +45,15 @@ class Calls(Protocol):
 
     def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None: ...
     def connected(self, peer: str) -> bool: ...
+    def silent(self, peer: str) -> bool: ...
 
 
 class _Errand:
-    """A command that is not executed yet.  `order`: errands of a shard are tried in this order."""
+    """A command that is not executed yet.
+
+    order       errands of a shard are tried in this order
+    peer        who was asked to execute it; "" while nobody is
+    """
 
     __slots__ = (
         "args",
@@ -57,6 +62,7 @@ class _Errand:
         "number",
         "order",
         "origin",
+        "peer",
         "router",
         "waiter",
     )
@@ -78,10 +84,15 @@ class _Errand:
         self.waiter = waiter
         self.order = router.take_order()
         self.deadline_s = router.clock.now_s() + router.patience_s
+        self.peer = ""
 
     def answered(self, response: Response) -> None:
         """The leader's answer, or what is known without one."""
         router = self.router
+        if not self.peer:
+            return  # it was given up before
+        del router.under_way[self.peer][self.order]
+        self.peer = ""
         remote = self.origin.remote
         remote[self.number] -= 1
         if not remote[self.number]:
@@ -167,6 +178,8 @@ class Router:
         self.is_full = False
         self.uncertain = 0
         self.forwarded = 0
+        #: Errands on other nodes: node -> order -> errand.
+        self.under_way: dict[str, dict[int, _Errand]] = {}
         self._parked: dict[int, list[_Errand]] = {}
         self._parked_count = 0
         self._orders = 0
@@ -188,13 +201,13 @@ class Router:
             return FULL
         if shard is not None and number not in self._parked:
             if shard.core.role_number == LEADER:
-                if command.is_write or origin.pending.get(number, 0) > shard.settled:
+                if command.is_write:
                     sequence = shard.enqueue(args, waiter)
                     if not sequence:
                         return BUSY
                     origin.pending[number] = sequence
                     return PENDING
-                reply = shard.read(command, args, waiter)
+                reply = shard.read(command, args, waiter, origin.pending.get(number, 0))
                 if reply is PENDING:
                     origin.pending[number] = shard.frontier
                 return reply
@@ -215,14 +228,15 @@ class Router:
         shard = self.shards[number]
         command, origin = errand.command, errand.origin
         if shard is not None and shard.leads:
-            if command.is_write or origin.pending.get(number, 0) > shard.settled:
+            if command.is_write:
                 sequence = shard.enqueue(errand.args, errand.waiter)
                 if sequence:
                     origin.pending[number] = sequence
                 else:
                     errand.waiter.resolve(BUSY)
             else:
-                reply = shard.read(command, errand.args, errand.waiter)
+                after = origin.pending.get(number, 0)
+                reply = shard.read(command, errand.args, errand.waiter, after)
                 if reply is PENDING:
                     origin.pending[number] = shard.frontier
                 else:
@@ -237,6 +251,8 @@ class Router:
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
+        errand.peer = leader
+        self.under_way.setdefault(leader, {})[errand.order] = errand
         self.peers.call(leader, Request(0, number, mode, errand.args, budget_ms), errand.answered)
 
     def take_order(self) -> int:
@@ -251,10 +267,19 @@ class Router:
 
     def tick(self) -> None:
         """Try again what waits, and give up what has waited too long."""
+        for peer, errands in self.under_way.items():
+            if errands and self.peers.silent(peer):
+                self._give_up(peer, errands)
         if self._parked:
             self._retry()
         if self._waits:
             self._check_waits()
+
+    def _give_up(self, peer: str, errands: dict[int, _Errand]) -> None:
+        """Expect no more answers of a silent node about shards that another one leads by now."""
+        for errand in list(errands.values()):
+            if self.leader_of(errand.number) not in (None, peer):
+                errand.answered(Response(0, "lost"))
 
     def _retry(self) -> None:
         now_s = self.clock.now_s()

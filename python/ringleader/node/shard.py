@@ -215,8 +215,7 @@ class Shard:
 
     @property
     def frontier(self) -> int:
-        """As long as this is above `settled`, the caller of a read that is PENDING has to queue
-        what it gives next, so that it comes after that read."""
+        """What a read that is PENDING now comes to in `sequence`, if it goes through the queue."""
         return self.sequence + sum(map(len, self._waiting))
 
     # --- commands ------------------------------------------------------------------------------
@@ -250,11 +249,19 @@ class Shard:
             reads.clear()
         self._waiting.clear()
 
-    def read(self, command: Command, args: Args, waiter: Waiter) -> Any:
-        """The reply of a linearizable read, or PENDING."""
+    def read(self, command: Command, args: Args, waiter: Waiter, after: int = 0) -> Any:
+        """The reply of a linearizable read, or PENDING: then `after` is to be `frontier` of this
+        moment when the same caller reads again.
+
+        Args:
+            after: the read comes after the caller's last command in the queue, by its number in
+                `sequence`, or after a read of it that may be waiting.
+        """
         store = self.store
         self.clock.catch_up()
-        if not self.driver.reads_now():
+        if self.settled < after <= self.sequence:
+            return PENDING if self.enqueue(args, waiter) else BUSY
+        if (after > self.sequence and self._waiting) or not self.driver.reads_now():
             if not self._reads:
                 self._reads = []
                 self._waiting.append(self._reads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,9 @@ JUMP_MS: Final = 5_000
 #: Now and then it jumps further than a key stays watched.
 FAR_JUMP_MS: Final = 70_000
 FAR_JUMP_RATE: Final = 0.08
+
+#: Mean time between two stops of a process.
+STOP_EVERY_US: Final = 2_000_000
 
 BURST_MAX: Final = 60
 COMMANDS_MAX: Final = 6
@@ -225,7 +228,7 @@ class Turn:
                 return
             if self.given < len(self.commands) and rng.random() < 0.3:
                 delay_us = rng.randrange(client.workload.pause_us)
-                client.clock.after(delay_us, lambda _: shard.node.run(self.give, None))
+                client.clock.after(delay_us, lambda _: client.workload.do(shard.node, self.give))
                 return
         self.look()
 
@@ -252,14 +255,14 @@ class Turn:
         elif not shard.leads and not client.is_stubborn:
             record.refuse()
             return
-        elif found.is_write or connection.get(shard, 0) > shard.settled:
+        elif found.is_write:
             sequence = shard.enqueue(args, record)
             if sequence:
                 connection[shard] = sequence
             reply = PENDING if sequence else BUSY
         else:
             record.lag_us = None
-            reply = shard.read(found, args, record)
+            reply = shard.read(found, args, record, connection.get(shard, 0))
             if reply is PENDING:
                 connection[shard] = shard.frontier
         if reply is not PENDING:
@@ -274,7 +277,7 @@ class Turn:
         self.shard.node.waiting.pop(self, None)  # type: ignore[call-overload]
         last: Position = (0, FIRST)
         for record in self.records:
-            if record.state == DONE and record.position is not None:
+            if record.state == DONE and record.position is not None and record.lag_us is None:
                 if record.position < last:
                     self.shard.violate(
                         16,
@@ -344,7 +347,7 @@ class ShardClient(Client):
         turn.shard = workload.shard(node)
         if turn.shard not in self.connection:
             self.connection = {turn.shard: 0}
-        node.run(turn.give, None)
+        workload.do(node, turn.give)
 
     def again(self) -> None:
         self.waiting = None
@@ -411,6 +414,18 @@ class _Nobody:
 _NOBODY: Any = _Nobody()
 
 
+class Stop:
+    """A node that is stopped, and what waits for it."""
+
+    __slots__ = ("calls", "life", "messages", "node")
+
+    def __init__(self, node: SimNode) -> None:
+        self.node = node
+        self.life = node.life
+        self.calls: list[Callable[[Any], object]] = []
+        self.messages: list[Any] = []
+
+
 class ShardWorkload(Workload):
     """Clients of shards, and all that was asked and answered."""
 
@@ -429,12 +444,14 @@ class ShardWorkload(Workload):
     ) -> None:
         self.random = Random(f"{seed}:shards")
         self.times: dict[NodeId, NodeTime] = {}
+        self.stopped: dict[NodeId, Stop] = {}
         self.truth = Truth(cluster)
         self.records: list[Record] = []
         self.batch_count = 0
         #: Since when all is well: keys that are due have to expire; None: not yet.
         self.quiet_us: int | None = None
-        self.period_us = 3 * cluster.profile.tick_us
+        #: How often shards are attended to.
+        self.period_us = self.random.choice((2, 10, 25)) * cluster.profile.tick_us
         self.pause_us = max(1, 2 * cluster.profile.tick_us)
         #: (when, index): all up to the index was acknowledged, by true time.
         self.acknowledged_at: list[tuple[int, int]] = []
@@ -447,6 +464,10 @@ class ShardWorkload(Workload):
             at_us = 0
             while (at_us := at_us + self.random.randrange(2 * JUMP_EVERY_US)) < cluster.until_us:
                 cluster.clock.after(at_us, self._jump)
+        if cluster.faults.clock.late_rate:
+            at_us = 0
+            while (at_us := at_us + self.random.randrange(2 * STOP_EVERY_US)) < cluster.until_us:
+                cluster.clock.after(at_us, self._stop)
 
     def client(self, number: int, seed: int) -> Client:
         return ShardClient(self, number, seed)
@@ -470,7 +491,7 @@ class ShardWorkload(Workload):
 
     def _look(self, _: None) -> None:
         for node in list(self.cluster.nodes.values()):
-            if node.up:
+            if node.up and node.id not in self.stopped:
                 node.run(self.shard(node).look, None)
         self.cluster.clock.after(self.period_us, self._look)
 
@@ -484,8 +505,47 @@ class ShardWorkload(Workload):
         self.cluster.note("wall clock", node.id, f"jumps by {by_ms} ms")
         self.cluster.checker.coverage["jumps of wall clocks"] += 1
 
+    def do(self, node: SimNode, call: Callable[[Any], object]) -> None:
+        """Let a node do something that a client asks for, now or when it runs again."""
+        stop = self.stopped.get(node.id)
+        if stop is None:
+            node.run(call, None)
+        elif stop.life == node.life:
+            stop.calls.append(call)
+
+    def _stop(self, _: None) -> None:
+        """A process is stopped for a while, most often the leader's: its clocks go on.  Then it
+        reads what clients sent first, then what its peers did; its timer comes last."""
+        random = self.random
+        nodes = [node for node in self.cluster.nodes.values() if node.up]
+        node = self.cluster.leader() if random.random() < 0.7 else None
+        if node is None and nodes:
+            node = nodes[random.randrange(len(nodes))]
+        if node is None or node.id in self.stopped or node.ticker is None:
+            return
+        lasts_us = random.randrange(1, 4 * self.cluster.election_us)
+        stop = self.stopped[node.id] = Stop(node)
+        node.ticker.late_us = lasts_us
+        self.cluster.network.attach(node.id, stop.messages.append)
+        self.cluster.checker.coverage["processes stopped"] += 1
+        self.cluster.note("stops", node.id, f"for {lasts_us / 1e6:.6f} s")
+        self.cluster.clock.after(lasts_us, self._go_on, stop)
+
+    def _go_on(self, stop: Stop) -> None:
+        node = stop.node
+        del self.stopped[node.id]
+        if not node.up or node.life != stop.life:
+            return
+        self.cluster.note("goes on", node.id, "")
+        self.cluster.network.attach(node.id, node.receive)
+        for call in stop.calls:
+            node.run(call, None)
+        for message in stop.messages:
+            if node.up and node.life == stop.life:
+                node.receive(message)
+
     def burst(self, node: SimNode, random: Random) -> None:
-        if not node.up:
+        if not node.up or node.id in self.stopped:
             return
         shard = self.shard(node)
 
@@ -580,8 +640,7 @@ class ShardWorkload(Workload):
                 truth = self.truth.opaque.get(record.position)
             if reply != truth:
                 record.violate(15, f"is answered {reply!r}, and gave {truth!r}")
-            if record.turn is not None:
-                self.cluster.acknowledged(record.turn)  # type: ignore[arg-type]
+            checker.acknowledge(index)
             self.acknowledged_at.append((self.cluster.clock.now_us, index))
             checker.coverage["writes answered" if record.is_write else "reads in order"] += 1
             if record.name == b"EXEC":

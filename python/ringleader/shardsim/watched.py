@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.ready import BytesSource, SnapshotSource
+from ringleader.limits import SHARD_GATHER_S
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store, decode_batch
 from ringleader.shardsim.mirror import Mirror, State
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: When wall clocks were set, in ms since 1970.
 EPOCH_MS: Final = 1_750_000_000_000
+#: How much time may pass while a batch is made.
+LOOK_MS_MAX: Final = 100
 #: What stands before a store's snapshot: index, chain, bytes of filling.
 _SNAPSHOT: Final = struct.Struct("<QII")
 
@@ -171,8 +174,8 @@ class NodeTime:
         return self.node.clock.now_us / 1e6
 
     def wall_ms(self) -> int:
-        if self.random.random() < 0.05:
-            self.offset_ms += 1
+        if self.random.random() < 0.04:
+            self.offset_ms += self.random.choice((1, 1, 20))
         return self.last_wall_ms
 
     @property
@@ -206,7 +209,7 @@ class WatchedDriver:
         (payload,) = commands
         now, batch = decode_batch(payload)
         wall_ms = watched.time.last_wall_ms
-        if not wall_ms - 100 <= now <= wall_ms:
+        if not wall_ms - LOOK_MS_MAX <= now <= wall_ms:
             watched.violate(16, f"proposes at {wall_ms} by its clock a batch of {now}")
         waiters = done.__self__.waiters if batch else []  # type: ignore[attr-defined]
         records: list[Record] = list(waiters)
@@ -286,7 +289,12 @@ class WatchedShard(Shard):
     def _turn(self, _: None) -> None:
         self.flush_due = False
         if self.lives:
-            self.node.run(lambda _: self.flush(), None)
+            self.workload.do(self.node, self._flush)
+
+    def _flush(self, _: None) -> None:
+        if self.flush() and self.lives and not self.flush_due:
+            self.flush_due = True
+            self.workload.cluster.clock.after(round(SHARD_GATHER_S * 1e6), self._turn)
 
     @staticmethod
     def _refused(shard: Any, commands: list[list[bytes]], waiters: list[Any]) -> None:

@@ -9,12 +9,13 @@ What makes a sync fast is that it finds nothing to do but to write the bytes:
 
     zeros       a segment of the log has its whole length, written with zeros, before its first
                 record: the file system's own records of it (size, extents) never change again.  The
-                next segment is made in the background, as the file `spare`, while this one fills.
+                next segment is made in the background, as the file `spare`, while this one fills:
+                out of one that is deleted, of which only the first block is wiped, or else anew.
     direct      where the file system allows it, a segment is written past the page cache
                 (O_DIRECT), in whole blocks; the bytes of the last, partial block are kept, and
                 written again with those that follow.
 
-So a segment ends with zeros, which are no records, and so does what a crash leaves.
+So a segment ends with zeros, which are no records, or with old ones, which are not the next.
 
 One process at a time has the directory: the file `LOCK` is locked while a `Directory` is open.
 """
@@ -41,6 +42,8 @@ _OWN_NAMES = frozenset((LOCK_NAME, SPARE_NAME, _MAKING_NAME))
 _LOG, _BESIDE = 0, 1
 #: Zeros are written in such pieces.
 _PIECE_BYTES = 2**20
+#: The next segment is made when one is full to this part: until then one may have been deleted.
+_SPARE_AT = 4
 #: Of the jobs that write them; others count from 1.
 _SPARE_TOKEN = 0
 _BLOCK_BYTES: int = writer.BLOCK_BYTES
@@ -116,7 +119,10 @@ class _File:
     syncs       those under way.
     """
 
-    __slots__ = ("closes", "direct", "end", "fd", "parts", "path", "syncs", "tail", "written")
+    __slots__ = (
+        *("closes", "direct", "end", "fd", "parts", "path", "syncs", "tail", "wants_spare"),
+        "written",
+    )
 
     def __init__(self, path: Path, fd: int, end: int, direct: bool) -> None:
         self.path = path
@@ -126,6 +132,8 @@ class _File:
         self.parts: list[Bytes] = []
         self.tail = b""
         self.syncs = 0
+        #: It is a segment, and has not asked yet for the one after it.
+        self.wants_spare = False
         #: It is closed when the last of them is done.
         self.closes = False
 
@@ -208,7 +216,6 @@ class Directory:
                     raise FileExistsError
                 os.rename(self.path / SPARE_NAME, path)
                 fd = os.open(path, os.O_RDWR | _BINARY | self._direct)
-                self._make_spare()
             else:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
                 fd = os.open(path, flags | (self._direct if is_log else 0), 0o666)
@@ -220,7 +227,8 @@ class Directory:
             raise self._fail(failure(path, "it cannot be created", error)) from error
         if is_log:
             self._close_logs()
-        self._files[name] = _File(path, fd, 0, is_log and bool(self._direct))
+        file = self._files[name] = _File(path, fd, 0, is_log and bool(self._direct))
+        file.wants_spare = is_log
 
     def append(self, name: str, data: Bytes) -> None:
         """See `storage.files.Disk`."""
@@ -230,6 +238,9 @@ class Directory:
             file = self._open_again(name)
         file.parts.append(data)
         file.end += len(data)
+        if file.wants_spare and file.end > self._segment_bytes // _SPARE_AT:
+            file.wants_spare = False
+            self._want_spare()
 
     def sync(self, name: str, done: Done) -> None:
         """See `storage.files.Disk`."""
@@ -317,7 +328,8 @@ class Directory:
         self._check_usable()
         self._forget(name)
         try:
-            os.unlink(self.path / name)
+            if not (name.endswith(".log") and self._recycle(self.path / name)):
+                os.unlink(self.path / name)
         except FileNotFoundError:
             raise StorageError(f"{self.path / name}: there is no such file") from None
         except OSError as error:
@@ -477,12 +489,29 @@ class Directory:
         with contextlib.suppress(FileNotFoundError):
             if spare.stat().st_size != self._segment_bytes:
                 os.unlink(spare)
-        if self._segment_bytes and not spare.exists():
-            self._make_spare()
-            while self._making is not None:
-                self.wait()
+        self._want_spare()
+        while self._making is not None:
+            self.wait()
 
-    def _make_spare(self) -> None:
+    def _has_spare(self) -> bool:
+        return self._making is not None or (self.path / SPARE_NAME).exists()
+
+    def _recycle(self, path: Path) -> bool:
+        """Make the next segment out of one that nothing needs, if there is none."""
+        if not self._segment_bytes or self._has_spare():
+            return False
+        if os.stat(path).st_size != self._segment_bytes:
+            return False
+        os.rename(path, self.path / _MAKING_NAME)
+        fd = self._making = os.open(self.path / _MAKING_NAME, os.O_RDWR | _BINARY)
+        self._missing = 1
+        # Without its first record it is no segment any more.
+        self._writer.submit(_SPARE_TOKEN, fd, 0, [bytes(_BLOCK_BYTES)], writer.FILE, _BESIDE)
+        return True
+
+    def _want_spare(self) -> None:
+        if not self._segment_bytes or self._has_spare():
+            return
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _BINARY
         fd = self._making = os.open(self.path / _MAKING_NAME, flags, 0o666)
         zeros = bytes(min(_PIECE_BYTES, self._segment_bytes))
