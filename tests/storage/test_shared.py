@@ -196,9 +196,9 @@ def test_a_quiet_group_is_asked_for_a_snapshot_that_frees_its_segments() -> None
     def busy(first: int, count: int) -> None:
         for index in range(first, first + count):
             wal.group(2).write(entries(index, b"x" * 100), lambda _: None)
-            if index % 10 == 0:
+            if index % 3 == 0:
                 snapshot = snapshot_of(index, b"busy")
-                wal.group(2).save_snapshot(snapshot, index - 4, lambda: None)
+                wal.group(2).save_snapshot(snapshot, index - 1, lambda: None)
 
     busy(1, 60)
     assert set(asked) == {1}
@@ -263,13 +263,12 @@ def test_every_cut_leaves_a_prefix_of_what_was_written() -> None:
     whole = bytes(disk.contents[first])
     for size in range(0, len(whole) + 1, 1 if not kernels.PURE else 8):
         for rest in (b"", b"\xa5" * 77, bytes(5000)):
-            again = opened(MemoryDisk({first: whole[:size] + rest}))
-            expected = [state for end, state in steps if end <= max(size, steps[0][0])][-1]
+            data = whole[:size] + rest
+            # Zeros may be just what a record ends with.
+            expected = [state for end, state in steps if data.startswith(whole[:end])]
+            again = opened(MemoryDisk({first: data}))
             got = {group: again.group(group).load().log.last for group in range(3)}
-            if got != expected:  # the zeros may be what the record ends with
-                assert not any(rest)
-                assert size % 8
-                assert got == next(state for end, state in steps if end >= size)
+            assert got == [steps[0][1], *expected][-1]
 
 
 def test_what_a_group_says_wrongly_names_it() -> None:
@@ -329,7 +328,7 @@ def test_one_groups_log_is_no_shared_one() -> None:
 
 
 def test_identities_with_a_layout() -> None:
-    for identity in (IDENTITY, LogIdentity("ä", 2**63, 5, 6, "ö" * 2000), LogIdentity("", "x")):
+    for identity in (IDENTITY, LogIdentity("ä", 2**62, 5, 6, "ö" * 2000), LogIdentity("", "x")):
         assert LogIdentity.from_bytes(identity.to_bytes()) == identity
     assert "layout='raft, 4 shards'" in repr(IDENTITY)
     with pytest.raises(SettingError, match="NUL"):
