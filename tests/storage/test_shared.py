@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ringleader import kernels
 from ringleader.consensus.log import Block
@@ -355,3 +357,74 @@ def test_misuse_is_told() -> None:
     wal.group(5).load()
     with pytest.raises(MisuseError, match="new life"):
         wal.group(5).load()
+
+
+# --- any bytes --------------------------------------------------------------------------------
+
+SMALL = st.integers(0, 6)
+IDS = st.sampled_from((None, 1, "a"))
+PAYLOADS = {
+    record.HARD_STATE: st.builds(
+        lambda term, vote, commit: layout.pack_hard_state(HardState(term, vote, commit)),
+        *(SMALL, IDS, SMALL),
+    ),
+    record.BLOCK: st.builds(
+        lambda first, term, count: bytes(Block.pack(first, term, [b"x"] * count)),
+        *(st.integers(1, 6), st.integers(1, 3), st.integers(1, 4)),
+    ),
+    record.SNAPSHOT: st.builds(
+        lambda index, term, keep_from, installed: layout.SnapshotRecord(
+            index, term, 4, 5, 1, min(keep_from, index + 1), installed, MEMBERS
+        ).to_bytes(),
+        *(st.integers(1, 6), st.integers(1, 3), st.integers(1, 7), st.booleans()),
+    ),
+    record.CHUNK: st.builds(
+        lambda index, received: layout.ChunkRecord(index, 1, 6, 5, 1, received, 0).to_bytes(),
+        *(SMALL, SMALL),
+    ),
+    record.MARK: st.just(b""),
+    record.ASIDE: st.builds(
+        lambda number, first: layout.pack_aside(number, Block.pack(first, 1, [b"y"])),
+        *(SMALL, st.integers(1, 6)),
+    ),
+    record.FORGET: st.builds(layout.pack_number, SMALL),
+    record.GROUP: st.builds(layout.pack_group, SMALL, SMALL),
+    record.SEGMENT: st.just(b""),
+}
+RECORDS = st.sampled_from(sorted(PAYLOADS)).flatmap(
+    lambda kind: st.tuples(
+        st.just(kind), st.integers(0, 2), PAYLOADS[kind] | PAYLOADS[kind], st.binary(max_size=3)
+    )
+)
+
+
+@given(st.lists(RECORDS, max_size=12), st.booleans())
+def test_whole_records_of_any_words_are_refused_or_read(
+    rows: list[tuple[int, int, bytes, bytes]], is_damaged: bool
+) -> None:
+    """Whatever records say, under right checksums: `StorageError`, or a log that can go on."""
+    disk = MemoryDisk()
+    opened(disk)
+    name = layout.log_name(1)
+    data = bytearray(disk.contents[name])
+    sequence = 1
+    for kind, group, payload, junk in rows:
+        sequence += 1
+        parts: list[Bytes] = []
+        # Some are cut short, or have bytes changed.
+        if is_damaged:
+            payload = payload[: len(payload) - len(junk)] + junk[1:]
+        record.encode(parts, kind, payload, IDENTITY.tag, sequence, sequence - 1, group)
+        data += b"".join(parts)
+    found = MemoryDisk({name: bytes(data)})
+    try:
+        wal = opened(found)
+    except StorageError:
+        return
+    for number in range(3):
+        group_log = wal.group(number)
+        last = group_log.load().log.last
+        covered = group_log._snapshot.of_index if group_log._snapshot is not None else 0
+        group_log.write(entries(max(last, covered) + 1, b"more", term=9), lambda _: None)
+    assert wal.failed is None
+    opened(copy_of(found))
