@@ -30,6 +30,7 @@ SUITES = (
     *("tables", "placers", "formats"),
     *("threads", "churn", "hashing", "curve"),
     *("quorum", "log", "raft", "paxos", "groups", "decree", "sim", "wal"),
+    *("frames", "cluster", "wan"),
 )
 
 

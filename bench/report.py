@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.harness import duration, factor
@@ -51,6 +52,12 @@ TITLES = {
     "paxos": "A Multi-Paxos group in one process",
     "sim": "The simulator",
     "wal": "The log of a node",
+    "frames": "Consensus messages between nodes",
+}
+#: Suites of services that run in processes of their own.
+SERVICES = {
+    "cluster": "Whole clusters",
+    "wan": "Datacenters apart",
 }
 
 
@@ -94,6 +101,16 @@ def cases(run: dict[str, Any], suite: str) -> list[dict[str, Any]]:
 def churns(run: dict[str, Any]) -> list[dict[str, Any]]:
     infos = [benchmark["extra_info"] for benchmark in run["benchmarks"]]
     return [info["churn"] for info in infos if "churn" in info]
+
+
+def services(run: dict[str, Any], kind: str, suite: str = "") -> list[dict[str, Any]]:
+    """What the suites of services measured, or one of them: "load" or "times"."""
+    infos = [
+        benchmark["extra_info"]
+        for benchmark in run["benchmarks"]
+        if benchmark["suite"] in SERVICES and suite in {"", benchmark["suite"]}
+    ]
+    return [info[key] for info in infos for key in info if key.startswith(kind)]
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -184,6 +201,74 @@ def churn_rows(churn: dict[str, Any]) -> list[Row]:
     return rows
 
 
+SERVICE_GOAL_HEAD = ["case", "goal", "measured", "reached"]
+LOAD_HEAD = ["case", "store", "operations /s", "middle half", "p50", "p99", "ours against it", ""]
+TIMES_HEAD = ["case", "store", "median", "least", "most", ""]
+
+
+def service_goal_rows(run: dict[str, Any]) -> list[Row]:
+    """One row for each goal of each case of the services."""
+    return [
+        [
+            case["title"] if number == 0 else "",
+            *(verdict["text"], verdict["measured"], reached(verdict)),
+        ]
+        for case in [*services(run, "load"), *services(run, "times")]
+        for number, verdict in enumerate(case["verdicts"])
+    ]
+
+
+def load_rows(case: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for number, score in enumerate(case["scores"]):
+        rate = score["rate"]
+        name = score["name"] if score["kind"] != "floor" else f"({score['name']})"
+        rows.append(
+            [
+                case["title"] if number == 0 else "",
+                name,
+                f"{rate['median']:,.0f}",
+                f"{rate['low']:,.0f} ... {rate['high']:,.0f}",
+                duration(score["p50_ms"] * 1e6),
+                duration(score["p99_ms"] * 1e6),
+                factor(score["ratio"]) if number else "1",
+                score["note"] + (f"; {score['failed']:,} failed" if score["failed"] else ""),
+            ]
+        )
+    rows += [["", entry["name"], entry["reason"], *[""] * 5] for entry in case["absent"]]
+    return rows
+
+
+def times_rows(case: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for number, entry in enumerate(case["entries"]):
+        values = entry["values"]
+        rows.append(
+            [
+                case["title"] if number == 0 else "",
+                entry["name"],
+                *(f"{value:.3g} {case['unit']}" for value in (median(values), min(values))),
+                f"{max(values):.3g} {case['unit']}",
+                entry["note"],
+            ]
+        )
+    rows += [["", entry["name"], entry["reason"], "", "", ""] for entry in case["absent"]]
+    return rows
+
+
+def service_tables(
+    run: dict[str, Any], suite: str, table: Callable[[Row, Iterable[Row]], str]
+) -> list[str]:
+    tables = []
+    for kind, head, rows_of in (
+        ("load", LOAD_HEAD, load_rows),
+        ("times", TIMES_HEAD, times_rows),
+    ):
+        if rows := [row for case in services(run, kind, suite) for row in rows_of(case)]:
+            tables.append(table(head, rows))
+    return tables
+
+
 # --- the terminal --------------------------------------------------------------------------------
 
 
@@ -208,11 +293,16 @@ def as_text(run: dict[str, Any]) -> str:
         f"\nChurn: {churn['title']}\n\n{text_table(CHURN_HEAD, churn_rows(churn))}"
         for churn in churns(run)
     ]
+    for suite, title in SERVICES.items():
+        tables = service_tables(run, suite, text_table)
+        parts += [f"\n{title}\n\n{table}" for table in tables]
     if run["small"]:
         parts.append("\nA small run: it proves that the suites work; the times mean nothing.")
     goals = goal_rows(run)
     if goals:
         parts.append(f"\nGoals\n\n{text_table(GOAL_HEAD, goals)}")
+    if goals := service_goal_rows(run):
+        parts.append(f"\nGoals of whole clusters\n\n{text_table(SERVICE_GOAL_HEAD, goals)}")
     return "\n".join(parts)
 
 
@@ -251,6 +341,11 @@ def as_markdown(runs: Sequence[dict[str, Any]], plot: str | None) -> str:
     verdicts = [
         verdict for suite in TITLES for case in cases(run, suite) for verdict in case["verdicts"]
     ]
+    verdicts += [
+        verdict
+        for case in [*services(run, "load"), *services(run, "times")]
+        for verdict in case["verdicts"]
+    ]
     hit = sum(verdict["reached"] is True for verdict in verdicts)
     unknown = sum(verdict["reached"] is None for verdict in verdicts)
     parts = [
@@ -261,6 +356,8 @@ def as_markdown(runs: Sequence[dict[str, Any]], plot: str | None) -> str:
         + (f"; {unknown} could not be measured." if unknown else "."),
         markdown_table(GOAL_HEAD, goals),
     ]
+    if service_goals := service_goal_rows(run):
+        parts.append(markdown_table(SERVICE_GOAL_HEAD, service_goals))
     parts += ["## Readers under churn"] if churns(run) else []
     for churn in churns(run):
         parts += [
@@ -277,6 +374,9 @@ def as_markdown(runs: Sequence[dict[str, Any]], plot: str | None) -> str:
         rows = [row for case in cases(run, suite) for row in case_rows(case)]
         if rows:
             parts += [f"### {title}", markdown_table(CASE_HEAD, rows)]
+    for suite, title in SERVICES.items():
+        if tables := service_tables(run, suite, markdown_table):
+            parts += [f"### {title}", *tables]
     return "\n\n".join(parts)
 
 

@@ -1,18 +1,19 @@
-"""A few Multi-Paxos cores in one process, for tests: every message waits until the test delivers
-it."""
+"""Multi-Paxos cores for tests, alone and in groups; see core_group.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from core_group import CoreGroup, answer, work
 
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos import Config, MultiPaxos
 from ringleader.consensus.paxos.ballot import number_of
 from ringleader.consensus.paxos.messages import Accept, Accepted, Prepare, Promise
-from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
-from ringleader.kernels import hashing
+from ringleader.consensus.ready import HardState, Ready
+from ringleader.sim.family import paxos_core
 from ringleader.storage.memory import MemoryStorage
 
 #: As in the papers: without the extensions that would hide a rule.
@@ -56,7 +57,7 @@ def value(slot: int, ballot: int) -> bytes:
 
 def paxos(
     id: NodeId = 1,
-    voters: int | list[Any] | Membership = 3,
+    voters: int | Sequence[NodeId] | Membership = 3,
     *,
     accepted: Sequence[int] = (),
     term: int = 0,
@@ -69,39 +70,12 @@ def paxos(
     """One core that has accepted in these ballots, and has nothing to do yet."""
     if storage is None:
         storage = stored(accepted, term, commit, aside)
-    found = storage.load()
-    if isinstance(voters, int):
-        voters = list(range(1, voters + 1))
-    return MultiPaxos(
-        id,
-        voters,
-        log=found.log,
-        config=config,
-        seed=seed,
-        hard_state=found.hard_state,
-        snapshot=found.snapshot,
-        partial=found.partial,
-        aside=found.aside,
-    )
+    if not isinstance(voters, Membership):
+        voters = Membership(range(1, voters + 1) if isinstance(voters, int) else voters)
+    return paxos_core(id, voters, storage.load(), config, seed)
 
 
-def work(core: MultiPaxos) -> list[Any]:
-    """Do what the core has ready, at once; the messages that it sends."""
-    sent: list[Any] = []
-    while core.has_ready:
-        ready = core.ready()
-        sent += ready.messages
-        core.advance(ready)
-    return sent
-
-
-def answer(core: MultiPaxos, message: Any) -> list[Any]:
-    """What the core sends when it gets this message."""
-    core.step(message)
-    return work(core)
-
-
-def promise(core: MultiPaxos, sender: NodeId, *blocks: Block, parts: int | None = None) -> Any:
+def promise(core: MultiPaxos, sender: NodeId, *blocks: Block) -> Any:
     """The promise of one acceptor to the core's present question, all in one part."""
     (block,) = blocks or (None,)
     probe = core.role == "probing"
@@ -155,111 +129,14 @@ def kinds(messages: Sequence[Any]) -> list[str]:
     return [type(message).__name__ for message in messages]
 
 
-class Group:
-    """Some cores, their storages and state machines, and the messages under way."""
-
+class Group(CoreGroup[MultiPaxos]):
     def __init__(
         self,
         size: int | Sequence[NodeId] = 3,
         config: Config = PLAIN,
         storages: dict[Any, MemoryStorage] | None = None,
     ) -> None:
-        self.config = config
-        self.voters: list[Any] = list(range(1, size + 1)) if isinstance(size, int) else list(size)
-        self.storages: dict[Any, MemoryStorage] = {id: MemoryStorage() for id in self.voters}
-        self.storages |= storages or {}
-        self.lives: dict[Any, int] = {}
-        self.cores: dict[Any, MultiPaxos] = {}
-        self.applied: dict[Any, list[tuple[int, bytes]]] = {}
-        self.reads: dict[Any, list[tuple[bytes, int]]] = {}
-        self.network: list[Any] = []
-        self.passes: Callable[[Any], bool] = lambda message: True
-        self.sent: list[Any] = []
-        for id in self.voters:
-            self.start(id)
+        super().__init__(size, config, storages or {})
 
-    def start(self, id: NodeId) -> MultiPaxos:
-        self.lives[id] = self.lives.get(id, 0) + 1
-        self.applied[id], self.reads[id] = [], []
-        core = self.cores[id] = paxos(
-            id,
-            self.voters if id in self.voters else Membership(),
-            config=self.config,
-            storage=self.storages[id],
-            seed=self.lives[id],
-        )
-        return core
-
-    def join(self, id: NodeId) -> MultiPaxos:
-        """A node that knows of no group yet."""
-        self.storages[id] = MemoryStorage()
-        return self.start(id)
-
-    def crash(self, id: NodeId) -> None:
-        del self.cores[id]
-
-    def work(self, id: NodeId) -> None:
-        core = self.cores[id]
-        while core.has_ready:
-            ready = core.ready()
-            self.storages[id].write(ready, lambda ready: None)
-            if ready.snapshot is not None:
-                ready.snapshot.source = self.storages[id].open_snapshot()
-            core.persisted(ready)
-            self.sent += ready.messages
-            self.network += ready.messages
-            if (entries := ready.committed) is not None:
-                self.applied[id] += [
-                    (index, bytes(entries[index]))
-                    for index in range(entries.first, entries.last + 1)
-                    if not entries.is_control(index)
-                ]
-                core.applied(entries.last)
-            self.reads[id] += [(read.context, read.index) for read in ready.reads or ()]
-
-    def settle(self, rounds: int = 1000) -> None:
-        """Deliver until nothing is under way."""
-        for id in self.cores:
-            self.work(id)
-        for _ in range(rounds):
-            batch, self.network = self.network, []
-            if not batch:
-                return
-            for message in batch:
-                if message.to in self.cores and self.passes(message):
-                    self.cores[message.to].step(message)
-                    self.work(message.to)
-        raise AssertionError("the messages never end")
-
-    def tick(self, count: int = 1, *ids: NodeId) -> None:
-        for _ in range(count):
-            for id in ids or tuple(self.cores):
-                self.cores[id].tick()
-                self.work(id)
-            self.settle()
-
-    def elect(self, id: NodeId) -> MultiPaxos:
-        self.cores[id].campaign()
-        self.settle()
-        assert self.cores[id].role == "leader", self.cores[id]
-        return self.cores[id]
-
-    def cut(self, *ids: NodeId) -> None:
-        """Nothing passes between these and the others."""
-        self.passes = lambda message: (message.sender in ids) == (message.to in ids)
-
-    def heal(self) -> None:
-        self.passes = lambda message: True
-
-    def snapshot(self, id: NodeId, data: bytes = b"state", keep_from: int | None = None) -> None:
-        core = self.cores[id]
-        index = core.last_applied
-        snapshot = Snapshot(
-            index,
-            core.log.term(index),
-            core.membership_at(index),
-            BytesSource(data),
-            hashing.crc32c(data),
-        )
-        self.storages[id].save_snapshot(snapshot, keep_from or index + 1, lambda: None)
-        core.compact(snapshot, keep_from)
+    def new_core(self, id: NodeId, voters: Sequence[NodeId]) -> MultiPaxos:
+        return paxos(id, voters, config=self.config, storage=self.storages[id], seed=self.lives[id])

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from cluster import wan
 
 from ringleader import kernels
 
@@ -22,6 +24,19 @@ pytest.importorskip("pyarrow")
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "bench").glob("bench_*.py"))
+
+
+def no_load() -> str | None:
+    """Why the suites of whole clusters cannot run here."""
+    if shutil.which("redis-benchmark") is None:
+        return "redis-benchmark is not installed (Debian: apt-get install redis-tools)"
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return "there is no C compiler"
+    return None
+
+
+#: Suites that need more than Python.
+LACKING = {"cluster": no_load, "wan": lambda: no_load() or wan.missing()}
 
 pytestmark = pytest.mark.skipif(kernels.PURE, reason="the suites measure the compiled kernels")
 
@@ -59,6 +74,8 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_each_suite_runs(results: Path, suite: str) -> None:
+    if suite in LACKING and (reason := LACKING[suite]()):
+        pytest.skip(reason)
     measured = [
         benchmark
         for benchmark in json.loads(results.read_text())["benchmarks"]

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "consensus",
         "storage",
     },
+    "shardsim": {"limits", "consensus", "sim", "node"},
     "availability": {"errors", "limits", "placement"},
     "cli": {
         "errors",
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sim",
         "storage",
         "node",
+        "shardsim",
         "__init__",
     },
     "__main__": {"cli"},
@@ -61,7 +63,7 @@ OUTSIDE: dict[str, set[str]] = {
     "_reference": {"numpy", "pyarrow", "typing_extensions"},  # the last for type checkers only
     "kernels": set(),
     "node": {"hiredis", "msgspec", "prometheus_client", "structlog", "uvloop"},
-    "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib"},
+    "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib", "hiredis", "redis", "uvloop"},
 }
 C_MAY_KNOW_PYTHON = re.compile(r"Python\.h|PyObject|numpy/")
 

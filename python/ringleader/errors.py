@@ -203,6 +203,18 @@ class StorageError(RingleaderError, OSError):
     """What should be durable is damaged, foreign or could not be written."""
 
 
+class ClusterFileError(RingleaderError, ValueError):
+    """A cluster file that cannot be used: each fault names its key and what to do."""
+
+
+class LocalClusterError(RingleaderError, RuntimeError):
+    """A cluster on this machine cannot be started as asked: says why and what to do."""
+
+
+class IdentityError(RingleaderError, RuntimeError):
+    """A data directory belongs to another node or cluster, or to one that was cut otherwise."""
+
+
 class InvariantViolation(RingleaderError, AssertionError):
     """The simulator saw one of the numbered invariants broken.
 

@@ -157,7 +157,9 @@ COMPILED = (
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
-    "ringleader.consensus.paxos.decree",
+    "ringleader.consensus.paxos.decree.messages",
+    "ringleader.consensus.paxos.decree.state",
+    "ringleader.consensus.paxos.decree.roles",
     "ringleader.consensus.driver",
 )
 

@@ -114,6 +114,45 @@ INCARNATION_MAX: Final = 2**62 - 1
 #: Ticks that a timer may run.
 TIMER_TICKS_MAX: Final = 2**15 - 1
 
+# --- between nodes --------------------------------------------------------------------------
+#: Bytes of one frame: a block with the largest payload, and room for everything else.
+PEER_FRAME_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 2**24
+#: A frame that has grown to this is closed, and what follows goes into the next.
+PEER_FRAME_BYTES: Final = 2**22
+#: Bytes of a frame from a peer that has not yet said who it is.
+PEER_HELLO_BYTES_MAX: Final = 4096
+#: Bytes of the control part of a frame of consensus messages: they become integers one by one.
+PEER_CONTROL_BYTES_MAX: Final = 2**22
+#: Bytes that a connection's buffer has for what arrives; a longer frame gets one of its own.
+PEER_READ_BYTES: Final = 2**18
+#: Requests, or responses, of one frame.
+PEER_REQUESTS_MAX: Final = 2**16
+REQUEST_ARGS_MAX: Final = 2**20
+#: Requests to one peer that wait for their response.
+PEER_CALLS_MAX: Final = 2**16
+#: Bytes that wait to be taken by one peer; beyond them messages are dropped.
+PEER_QUEUE_BYTES_MAX: Final = 2**26
+#: Bytes of responses that wait to be taken by one peer; beyond them its requests are refused before
+#: anything is done, or its memory and ours would fill with what it cannot pass on.
+PEER_ANSWER_BYTES_MAX: Final = 2**24
+#: Requests that are handed on between two looks at that.
+PEER_REQUESTS_TOGETHER: Final = 16
+#: Accepted connections that have not yet said who they are.
+PEER_STRANGERS_MAX: Final = 64
+#: A connection that has not said who it is for so long is closed.
+PEER_HANDSHAKE_SECONDS: Final = 5.0
+PEER_PING_SECONDS: Final = 0.25
+#: After so many pings with nothing back a peer counts as silent.
+PEER_QUIET_TICKS: Final = 3
+#: A connection on which nothing has come for so long is closed.
+PEER_SILENT_SECONDS: Final = 3.0
+#: Between two attempts to reach a peer: at first, at most, and after it refused us (or we it).
+PEER_RETRY_SECONDS_MIN: Final = 0.01
+PEER_RETRY_SECONDS_MAX: Final = 1.0
+PEER_REFUSED_SECONDS: Final = 5.0
+#: Clocks of two nodes that differ by more are warned about.
+CLOCK_SKEW_MS_MAX: Final = 500
+
 # --- storage --------------------------------------------------------------------------------
 #: A record's payload: a block fits, and a number before it.
 RECORD_BYTES_MAX: Final = BLOCK_BYTES_MAX + 8
@@ -136,6 +175,136 @@ SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
 LAYOUT_BYTES_MAX: Final = 4096
 
+# --- a node's shards ------------------------------------------------------------------------
+#: A shard proposes so many commands as one batch, and fewer when they are long (`BATCH_BYTES`).
+SHARD_BATCH_COMMANDS_MAX: Final = 4096
+#: Slots of a shard's Multi-Paxos that may be under way; a change of membership is in force so many
+#: later.  All lives of all nodes must agree on it: never change it.
+PAXOS_WINDOW: Final = 1024
+#: Batches of a shard that are under way at a time.
+SHARD_BATCHES_MAX: Final = 256
+#: While one is under way, the next one gathers commands for so long at most.
+SHARD_GATHER_S: Final = 0.001
+#: Commands that wait for a batch; more are refused.
+SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
+#: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
+SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
+#: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little; fewer
+#: when they are large.
+SHARD_KEEP_ENTRIES: Final = 1024
+SHARD_KEEP_BYTES: Final = 2**21
+#: How often a shard looks for keys to expire, and a node tells the others which shards it leads.
+ATTEND_PERIOD_S: Final = 0.1
+CLAIM_PERIOD_S: Final = 0.25
+#: How often a node looks at the round trips to others, for the timeouts of elections.
+ROUND_TRIP_PERIOD_S: Final = 2.0
+#: A node's wall clock follows the system's by at most this fraction of the time that passes, and
+#: says that it has jumped from so many milliseconds on.
+CLOCK_SLEW: Final = 0.05
+CLOCK_JUMP_MS: Final = 500.0
+#: How long a node that stops tries to hand over its leaderships.
+DRAIN_SECONDS_MAX: Final = 3.0
+#: A question how fresh a replica is, is asked again when there was no answer for so long.
+SHARD_PROBE_S: Final = 0.25
+#: Commands of a node's clients that wait for a leader; more are refused.
+ERRANDS_MAX: Final = 2**17
+
+# --- the store of a shard ---------------------------------------------------------------------
+# --- clients --------------------------------------------------------------------------------
+#: Connections of clients that a node holds at once, unless its configuration says otherwise.
+CLIENTS_MAX: Final = 10_000
+#: Arguments of one command, its name among them; as Redis has it.
+CLIENT_ARGUMENTS_MAX: Final = 2**20
+CLIENT_BULK_BYTES_MAX: Final = 2**25
+#: A whole command: its arguments and what stands between them.
+CLIENT_COMMAND_BYTES_MAX: Final = 2**26
+#: A line: an inline command, or the head of an array or a bulk string.
+CLIENT_INLINE_BYTES_MAX: Final = 2**16
+#: What a client may send before it has authenticated, as in Redis.
+CLIENT_STRANGER_ARGUMENTS_MAX: Final = 10
+CLIENT_STRANGER_BULK_BYTES_MAX: Final = 2**14
+#: With so many commands or bytes unanswered, a connection is not read any further.
+CLIENT_UNANSWERED_MAX: Final = 2**13
+CLIENT_UNANSWERED_BYTES_MAX: Final = 2**25
+#: Replies of one connection that are made at a time, before its socket is tried.
+CLIENT_OUTPUT_TURN_BYTES: Final = 2**20
+#: With so many bytes of replies waiting for its socket, a connection's commands wait ...
+CLIENT_OUTPUT_PAUSE_BYTES: Final = 2**20
+#: ... and with so many it is closed: answers to what was under way came to more than it reads.
+CLIENT_OUTPUT_BYTES_MAX: Final = 2**28
+#: Commands and bytes that a transaction may queue.
+TRANSACTION_COMMANDS_MAX: Final = 2**16
+TRANSACTION_BYTES_MAX: Final = 2**25
+#: Keys that one connection may watch.
+CLIENT_WATCHED_KEYS_MAX: Final = 2**12
+CLIENT_NAME_BYTES_MAX: Final = 2**10
+#: A command that has begun must be whole within this, and a client must authenticate within this.
+CLIENT_PARTIAL_SECONDS: Final = 30
+CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: More time for a command that keeps arriving, at this rate or faster.
+CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
+#: How often clients are looked through for those that have run out of time.
+CLIENT_SWEEP_SECONDS: Final = 1.0
+#: Connections that wait to be accepted.
+CLIENT_BACKLOG_MAX: Final = 1024
+#: A TLS handshake.
+CLIENT_TLS_SECONDS: Final = 10
+#: What is under way when a node stops is waited for at most so long.
+CLIENT_DRAIN_SECONDS: Final = 10
+# --- the node -------------------------------------------------------------------------------
+#: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
+SHARDS_MAX: Final = 4096
+#: A key.
+STORE_KEY_BYTES_MAX: Final = 2**16
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
+STORE_VALUE_BYTES_MAX: Final = 2**26
+#: All arguments of one command, or of all commands of one transaction.
+COMMAND_BYTES_MAX: Final = 2**27
+COMMAND_ARGS_MAX: Final = 2**20
+#: Commands of one batch, which is one log entry.
+BATCH_COMMANDS_MAX: Final = 2**16
+#: A batch that has reached so many bytes takes no more commands.
+BATCH_BYTES: Final = 2**22
+#: How deep replies may be nested.
+REPLY_DEPTH_MAX: Final = 16
+#: Keys that may be watched at a time in one shard, and how long after the last WATCH.
+WATCHED_KEYS_MAX: Final = 2**17
+WATCH_MS: Final = 60_000
+#: Milliseconds since 1970 that a leader's clock may say: the year 10889.
+CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
+#: Spellings of command names that are remembered.
+COMMAND_SPELLINGS_MAX: Final = 4096
+#: A pattern of KEYS or SCAN, and how many of them are kept translated.
+PATTERN_BYTES_MAX: Final = 4096
+PATTERNS_KEPT_MAX: Final = 256
+#: Keys that SCAN looks at in one call, whatever COUNT says.
+SCAN_COUNT_MAX: Final = 2**20
+
+# --- a cluster's file and layout ---------------------------------------------------------------
+CLUSTER_NODES_MAX: Final = 127
+CLUSTER_FILE_BYTES_MAX: Final = 2**20
+#: Faults of one file that are told at a time.
+CLUSTER_FILE_FAULTS_MAX: Final = 20
+PASSWORD_BYTES_MAX: Final = 1024
+
+# --- watching a node ------------------------------------------------------------------------
+#: Connections to the port of metrics and health; more are closed at once.
+HTTP_CONNECTIONS_MAX: Final = 64
+HTTP_REQUEST_BYTES_MAX: Final = 2**13
+#: A request has to be there, and its answer gone, so soon.
+HTTP_SECONDS_MAX: Final = 5.0
+#: Metrics are put into words at most so often; who asks sooner gets the same again.
+METRICS_SECONDS_MIN: Final = 0.5
+#: Answers that `ringleader status` reads from a node.
+STATUS_BYTES_MAX: Final = 2**24
+#: Reasons by which refused input is told apart; the rest are "other".
+REASONS_MAX: Final = 64
+#: Characters of one value in the log.
+LOG_VALUE_CHARACTERS_MAX: Final = 2_000
+
 # --- simulation -----------------------------------------------------------------------------
 #: Calls that the linearizability checker tries on one key before it gives up.
 LINEARIZABILITY_STEPS_MAX: Final = 2**21
@@ -150,14 +319,26 @@ AVAILABILITY_BITS_MAX: Final = 2**16
 #: Placements that one comparison tries.
 PLACEMENTS_COMPARED_MAX: Final = 20_000
 
+assert SHARD_BATCHES_MAX <= PAXOS_WINDOW
+assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
+assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
+assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
+assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
 assert WAL_SEGMENT_BYTES < WAL_FILE_BYTES
 assert WAL_GROUP_MAX <= GROUP_ID_MAX
 assert VOTERS_MAX <= MEMBERS_MAX
+assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX
+assert CLIENT_OUTPUT_PAUSE_BYTES < CLIENT_OUTPUT_BYTES_MAX
 assert GROUPS_MAX <= GROUP_ID_MAX
 assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
+
+assert BATCH_BYTES + COMMAND_BYTES_MAX + 9 * COMMAND_ARGS_MAX < PAYLOAD_BYTES_MAX
+assert STORE_KEY_BYTES_MAX < STORE_VALUE_BYTES_MAX < COMMAND_BYTES_MAX
 
 assert FILE_BLOCK_BYTES <= FILE_LINE_BYTES_MAX
 assert BLOCK_KEYS <= ITERATOR_CHUNK_KEYS

@@ -63,10 +63,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def begin(*args: str, **options: Any) -> subprocess.Popen[bytes]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        env = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
         process = subprocess.Popen(
-            [sys.executable, *args],
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
-            **{"cwd": tmp_path, **pipes, **options},
+            [sys.executable, *args], **{"cwd": tmp_path, "env": env, **pipes, **options}
         )
         started.append(process)
         return process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pytest
 from click.testing import Result
 
 from ringleader import HashRing
-from ringleader.cli import demo
+from ringleader.cli import demo, demo_cluster
 
 Run = Callable[..., Result]
 Refused = Callable[..., str]
 
 
 def test_the_demo_tells_its_story(run: Run) -> None:
-    result = run("demo", "--keys", "20000", "--rounds", "1")
+    result = run("demo", "--no-cluster", "--keys", "20000", "--rounds", "1")
     assert result.exit_code == 0, result.output
     assert "\x1b" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
@@ -37,10 +38,56 @@ def test_the_demo_tells_its_story(run: Run) -> None:
 
 def test_the_demo_draws_when_asked(run: Run, refused: Refused) -> None:
     pytest.importorskip("matplotlib")
-    args = ["demo", "--keys", "1000", "--rounds", "1", "--plot", "ring.svg"]
+    args = ["demo", "--no-cluster", "--keys", "1000", "--rounds", "1", "--plot", "ring.svg"]
     assert run(*args).exit_code == 0
     assert b"<svg" in Path("ring.svg").read_bytes()
     assert "--force" in refused(*args)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are run as on POSIX")
+def test_the_cluster_loses_a_datacenter_and_no_write(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("redis")
+    pytest.importorskip("matplotlib")
+    for name, value in (
+        ("LOADED_KEYS", 600),
+        ("ROUNDS", 2),
+        ("BEFORE_SECONDS", 1.0),
+        ("AFTER_SECONDS", 4.0),
+        ("HEALED_SECONDS", 0.5),
+    ):
+        monkeypatch.setattr(demo_cluster, name, value)
+    result = run("demo", "--keys", "1000", "--rounds", "1", "--nodes-per-dc", "1")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "Loaded 600 file paths with redis-py" in text
+    assert "kill -9 of eu-1" in text
+    assert "Writes from us and ap go on" in text
+    assert text.count("all are there") == 2
+    assert "Stopped cleanly" in text
+    assert os.listdir() == ["ringleader-demo.png"]
+    assert Path("ringleader-demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pauses_are_those_of_writes_begun_after_the_loss() -> None:
+    def write(dc: str, begun: float, ended: float, failure: str = "") -> demo_cluster.Write:
+        return demo_cluster.Write(dc, "key", begun, ended, failure)
+
+    story = demo_cluster.Story(
+        [
+            write("us", 0.9, 1.5),  # under way when it happened
+            write("us", 1.1, 1.9),
+            write("ap", 1.2, 1.7, "UNCERTAIN"),
+            write("eu", 1.0, 1.1),
+            write("ap", 1.3, 2.5),
+        ],
+        killed=1.0,
+        healed=9.0,
+    )
+    slots = [0] * 16384
+    slots[story.writes[0].slot] = 3
+    assert story.pauses(slots) == {3: pytest.approx(0.9)}
 
 
 def test_paths_are_real_and_many() -> None:

@@ -600,6 +600,74 @@ def test_a_read_sees_every_write_that_was_answered_before_it() -> None:
         assert seen == [at + 1]
 
 
+def test_reads_at_once_under_a_lease() -> None:
+    net = Net(3, Config(election_ticks=10, heartbeat_ticks=2, lease=True), patience_ticks=1000)
+    leader = net.elect(1)
+    assert not net.nodes[2].driver.reads_now()
+    net.tick(4)
+    assert leader.driver.reads_now()
+    net.cut(1)
+    outcomes = leader.propose(b"waits")
+    net.settle()
+    assert leader.driver.reads_now(), "what is not acknowledged need not be seen"
+    leader.driver.tick(10)
+    assert not leader.driver.reads_now(), "others may lead by now"
+    net.heal()
+    net.tick(4)
+    assert kinds(outcomes) == ["applied"]
+    assert leader.driver.reads_now()
+
+
+def test_no_read_at_once_before_what_is_committed_is_applied() -> None:
+    node = Node(config=replace(PLAIN, check_quorum=True, lease=True)).lead()
+    node.driver.tick(2)
+    node.ack()
+    assert node.driver.reads_now()
+    node.disk.lazy = True
+    node.propose(b"acknowledged by the others before it is durable here")
+    node.ack(2)
+    node.ack(3)
+    assert node.core.commit > node.core.last_applied
+    assert not node.driver.reads_now()
+    node.disk.complete()
+    assert node.core.commit == node.core.last_applied
+    assert node.driver.reads_now()
+    node.driver.failed = StorageError("the disk is broken")
+    assert not node.driver.reads_now()
+
+
+def test_the_next_in_line_does_not_wait_for_the_leader_that_died() -> None:
+    """Those who should rather not lead let the others go first, but not the one that is silent."""
+    config = Config(election_ticks=10, heartbeat_ticks=2, priorities={1: 3, 2: 2})
+    for seed in range(20):
+        net = Net(3, config, seed=seed)
+        net.elect(1)
+        net.tick(5)
+        net.cut(1)
+        first = {id: net.nodes[id].core.deadline - net.nodes[id].core.now for id in (2, 3)}
+        assert first[2] <= 2 * config.election_ticks
+        assert first[3] >= 2 * config.election_ticks - config.heartbeat_ticks
+
+
+def test_slack_for_long_round_trips_lengthens_elections_but_no_lease() -> None:
+    config = Config(election_ticks=10, heartbeat_ticks=2, lease=True)
+    net = Net(3, config)
+    for node in net.nodes.values():
+        node.core.slack_ticks = 40
+    leader = net.elect(1)
+    net.tick(5)
+    net.cut(1)
+    follower = net.nodes[2].core
+    assert follower.deadline - follower.now >= 40
+    leader.driver.tick(config.lease_ticks + 1)
+    assert not leader.driver.reads_now()
+    leader.driver.tick(config.election_ticks)
+    assert leader.core.role == "leader", "it waits longer for its quorum"
+    leader.driver.tick(60)
+    leader.driver.tick(60)
+    assert leader.core.role == "follower"
+
+
 def test_reads_are_refused() -> None:
     (outcome,) = Node().read()  # no leader
     assert (outcome.kind, outcome.leader) == ("refused", None)

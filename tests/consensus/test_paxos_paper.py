@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from core_group import answer, work
 from paxos_group import (
     PLAIN,
     Group,
     accepted,
-    answer,
     b,
     elect,
     heartbeat,
@@ -27,7 +27,6 @@ from paxos_group import (
     prepare,
     promise,
     stored,
-    work,
 )
 
 from ringleader.consensus.constants import MEMBERSHIP

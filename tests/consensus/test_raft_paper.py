@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from raft_group import PLAIN, Group, acknowledge, answer, elect, raft, stored, work
+from core_group import answer, work
+from raft_group import PLAIN, Group, acknowledge, elect, raft, stored
 
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import ConfChange, Membership

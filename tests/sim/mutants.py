@@ -22,7 +22,9 @@ if __name__ == "__main__":
 
 from sim import paxos_mutants
 from sim.mutation import (
-    CONFIG,
+    CORE_BASE,
+    DRIFT_IGNORED,
+    DRIFTING,
     DRIVER,
     KNOWN,
     LOG_TWIN,
@@ -45,31 +47,8 @@ from sim.mutation import row as _mutant
 from ringleader.sim.profiles import FAULTS, MS, SECOND
 
 CORE = "consensus/raft/core.py"
-CORE_BASE = "consensus/core.py"
 PROGRESS = "consensus/raft/progress.py"
 
-#: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
-_DRIFTING = Setting(
-    profile="lan-3",
-    faults=replace(
-        FAULTS["all"],
-        name="all but changes of membership, clocks +-40 %, partitions every 0.5 s",
-        network=replace(
-            FAULTS["all"].network, partition_every_us=500 * MS, partition_us=(200 * MS, 400 * MS)
-        ),
-        clock=replace(FAULTS["all"].clock, drift_ppm_max=400_000, redraw_every_us=1 * SECOND),
-        membership=replace(FAULTS["all"].membership, change_every_us=0),
-    ),
-    seconds=6.0,
-    clients=40,
-    config=(
-        ("lease", True),
-        ("pre_vote", True),
-        ("check_quorum", True),
-        ("clock_drift", 0.7),
-        ("heartbeat_ticks", 1),
-    ),
-)
 _LEASES = Setting(
     profile="lan-3",
     faults=replace(
@@ -775,14 +754,8 @@ MUTANTS: tuple[Mutant, ...] = (
         {9, 13},
         "a lease lasts until the leader's own clock says that it has to step down",
         "dissertation §6.4.1; etcd-io/raft (ReadOnlyLeaseBased, documented there)",
-        _in(
-            CONFIG,
-            (
-                "return int((self.election_ticks - 1) / slack) - 1",
-                "return int(2 * self.election_ticks + 0 * slack)",
-            ),
-        ),
-        setting=_DRIFTING,
+        DRIFT_IGNORED,
+        setting=DRIFTING,
         budget=200,
     ),
     _mutant(

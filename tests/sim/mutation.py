@@ -28,11 +28,12 @@ from typing import Any
 import ringleader.sim.cluster
 from ringleader import kernels
 from ringleader.errors import InvariantViolation
-from ringleader.sim.profiles import FAULTS, PROFILES, SECOND, Faults
+from ringleader.sim.profiles import FAULTS, MS, PROFILES, SECOND, Faults
 
 PACKAGE = Path(ringleader.__file__).parent
 #: Files that bugs of both tables are put into.
 CONFIG = "consensus/config.py"
+CORE_BASE = "consensus/core.py"
 DRIVER = "consensus/driver.py"
 WAL = "storage/wal.py"
 RECORD = "storage/record.py"
@@ -243,6 +244,41 @@ def row(
     name: str, caught_by: Iterable[int], bug: str, seen: str, changes: Changes, **more: Any
 ) -> Mutant:
     return Mutant(name, bug, seen, changes, frozenset(caught_by), **more)
+
+
+# --- what both tables have --------------------------------------------------------------------
+
+#: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
+DRIFTING = Setting(
+    profile="lan-3",
+    faults=replace(
+        FAULTS["all"],
+        name="all but changes of membership, clocks +-40 %, partitions every 0.5 s",
+        network=replace(
+            FAULTS["all"].network, partition_every_us=500 * MS, partition_us=(200 * MS, 400 * MS)
+        ),
+        clock=replace(FAULTS["all"].clock, drift_ppm_max=400_000, redraw_every_us=1 * SECOND),
+        membership=replace(FAULTS["all"].membership, change_every_us=0),
+    ),
+    seconds=6.0,
+    clients=40,
+    config=(
+        ("lease", True),
+        ("pre_vote", True),
+        ("check_quorum", True),
+        ("clock_drift", 0.7),
+        ("heartbeat_ticks", 1),
+    ),
+)
+
+#: A lease lasts until the leader's own clock says that it has to step down.
+DRIFT_IGNORED = changes_in(
+    CONFIG,
+    (
+        "return int((self.election_ticks - 1) / slack) - 1",
+        "return int(2 * self.election_ticks + 0 * slack)",
+    ),
+)
 
 
 # --- searching --------------------------------------------------------------------------------

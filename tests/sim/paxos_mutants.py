@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sim.mutation import CONFIG, OWN, Mutant, Setting
+from sim.mutation import CORE_BASE, DRIFT_IGNORED, DRIFTING, OWN, Mutant, Setting
 from sim.mutation import changes_in as _in
 from sim.mutation import row as _mutant
 
 from ringleader.sim.profiles import FAULTS, MS, SECOND
 
 CORE = "consensus/paxos/core.py"
-CORE_BASE = "consensus/core.py"
 PROGRESS = "consensus/paxos/progress.py"
 QUORUM = "consensus/quorum.py"
 FAMILY = "sim/family.py"
@@ -68,29 +67,7 @@ _BACK = replace(
         membership=replace(FAULTS["all"].membership, change_every_us=0, transfer_every_us=300 * MS),
     ),
 )
-#: Leases in use, and clocks that drift so far that a lease which ignores it is no lease.
-_DRIFTING = Setting(
-    profile="lan-3",
-    faults=replace(
-        FAULTS["all"],
-        name="all but changes of membership, clocks +-40 %, partitions every 0.5 s",
-        network=replace(
-            FAULTS["all"].network, partition_every_us=500 * MS, partition_us=(200 * MS, 400 * MS)
-        ),
-        clock=replace(FAULTS["all"].clock, drift_ppm_max=400_000, redraw_every_us=1 * SECOND),
-        membership=replace(FAULTS["all"].membership, change_every_us=0),
-    ),
-    seconds=6.0,
-    clients=40,
-    consensus="paxos",
-    config=(
-        ("lease", True),
-        ("pre_vote", True),
-        ("check_quorum", True),
-        ("clock_drift", 0.7),
-        ("heartbeat_ticks", 1),
-    ),
-)
+_DRIFTING = replace(DRIFTING, consensus="paxos")
 #: Leaders that are cut off, and hand over, all the time.
 _LEASES = Setting(
     profile="lan-3",
@@ -732,13 +709,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {9, 13},
         "a lease lasts until the leader's own clock says that it has to step down",
         "Paxos Made Live §5.2; dissertation §6.4.1",
-        _in(
-            CONFIG,
-            (
-                "return int((self.election_ticks - 1) / slack) - 1",
-                "return int(2 * self.election_ticks + 0 * slack)",
-            ),
-        ),
+        DRIFT_IGNORED,
         setting=_DRIFTING,
         budget=200,
     ),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from sim.checked import VOTERS, CheckedGroup, CheckedNode, StateMachineSafety, broken
 
 from ringleader.consensus.constants import MEMBERSHIP
-from ringleader.consensus.log import Block, Log
+from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.raft.config import Config
 from ringleader.consensus.raft.messages import (
@@ -20,91 +21,16 @@ from ringleader.consensus.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
-from ringleader.errors import InvariantViolation
+from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.sim.clock import Clock
 from ringleader.sim.invariants import INVARIANTS, RaftChecker, intersect
 
-VOTERS = Membership((1, 2, 3))
 
-
-class Node:
-    """What the checker reads of a core, and the events of a node, one by one."""
-
-    def __init__(self, checker: RaftChecker, id: int) -> None:
-        self.checker = checker
-        self.id = id
-        self.term = 0
-        self.vote: int | None = None
-        self.role = "follower"
-        self.commit = 0
-        self.stable = 0
-        self.membership = VOTERS
-        self.log = Log()
-        self.has_ready = False
-        self.number = 0
-        self.written: list[Ready] = []
-        self.start()
-
-    def start(
-        self, term: int = 0, vote: int | None = None, snapshot: Snapshot | None = None
-    ) -> None:
-        self.term, self.vote, self.role = term, vote, "follower"
-        self.checker.started(self.id, self, HardState(term, vote), snapshot, self.log)
-
-    def write(
-        self,
-        payloads: Sequence[bytes] = (),
-        *,
-        first: int | None = None,
-        term: int | None = None,
-        control: bool = False,
-        sync: bool = True,
-    ) -> None:
-        """Hand the hard state, and entries of `term`, to the disk."""
-        self.number += 1
-        ready = Ready(self.number)
-        ready.hard_state = HardState(self.term, self.vote, self.commit)
-        if payloads:
-            first = first if first is not None else self.log.last + 1
-            term = term if term is not None else self.term
-            if first <= self.log.last:
-                self.log.truncate(first)
-            self.log.append(term, payloads, control)
-            ready.block = Block.pack(first, term, payloads, control)
-        self.checker.wrote(self.id, self, ready)
-        self.written.append(ready)
-        if sync:
-            self.sync()
-
-    def sync(self) -> None:
-        while self.written:
-            self.checker.synced(self.id, self.written.pop(0))
-
-    def send(self, *messages: Any) -> None:
-        self.checker.sent(self.id, self, messages)
-
-    def after(self) -> None:
-        self.checker.after(self.id, self)
-
-    def commit_to(self, index: int) -> None:
-        self.commit = index
-        self.after()
-
-    def apply(self, first: int, *payloads: bytes) -> None:
-        last = first + len(payloads) - 1
-        self.checker.applied(self.id, self, first, last, list(enumerate(payloads, first)))
-
-
-class Group:
+class Group(CheckedGroup[RaftChecker, CheckedNode]):
     def __init__(self, **options: Any) -> None:
-        self.checker = RaftChecker(VOTERS, Clock(), Config(**options))
-        self.nodes = {id: Node(self.checker, id) for id in (1, 2, 3)}
+        super().__init__(RaftChecker(VOTERS, Clock(), Config(**options)), CheckedNode)
 
-    def __getitem__(self, id: int) -> Node:
-        return self.nodes[id]
-
-    def elect(self, id: int, term: int, voters: Sequence[int] = (1, 2)) -> Node:
+    def elect(self, id: int, term: int, voters: Sequence[int] = (1, 2)) -> CheckedNode:
         for voter in voters:
             node = self[voter]
             node.term, node.vote, node.role = term, id, "follower"
@@ -129,10 +55,6 @@ class Group:
 @pytest.fixture
 def group() -> Group:
     return Group()
-
-
-def broken(number: int, text: str = "") -> Any:
-    return pytest.raises(InvariantViolation, match=rf"(?s)invariant {number} .*{text}")
 
 
 def test_the_table_is_numbered_without_gaps() -> None:
@@ -281,48 +203,12 @@ def test_4_an_answer_under_way_commits_after_the_next_election(group: Group) -> 
         group[1].commit_to(1)
 
 
-class Test5StateMachineSafety:
-    @pytest.fixture
-    def group(self) -> Group:
-        group = Group()
-        group.elect(1, 1)
-        group.replicate(1, [b"a", b"b"], to=(2,))
-        group[1].commit_to(2)
-        group[2].commit_to(2)
-        return group
-
-    def test_another_command(self, group: Group) -> None:
-        with broken(5, "not committed there"):
-            group[2].apply(1, b"x")
-
-    def test_twice(self, group: Group) -> None:
-        group[2].apply(1, b"a")
-        with broken(5, r"applies 1\.\.1 after 1"):
-            group[2].apply(1, b"a")
-
-    def test_out_of_order(self, group: Group) -> None:
-        with broken(5, r"applies 2\.\.2 after 0"):
-            group[2].apply(2, b"b")
-
+class Test5StateMachineSafety(StateMachineSafety):
     def test_before_it_is_committed(self, group: Group) -> None:
         group.replicate(1, [b"c"], to=())
         group[1].apply(1, b"a", b"b")
         with broken(5, "its commit index is 2"):
             group[1].apply(3, b"c")
-
-    def test_a_command_left_out(self, group: Group) -> None:
-        with broken(5, "does not apply the command at 2"):
-            group.checker.applied(2, group[2], 1, 2, [(1, b"a")])
-
-    def test_a_snapshot_of_another_state(self, group: Group) -> None:
-        group[1].apply(1, b"a", b"b")
-        with broken(5, "is not the state after 2"):
-            group.checker.restored(2, 2, 12345)
-
-    def test_a_state_that_moves_back(self, group: Group) -> None:
-        group[1].apply(1, b"a", b"b")
-        with broken(5, "moves back"):
-            group.checker.restored(1, 1, group.checker.chain[1])
 
     def test_an_installed_snapshot_that_was_never_committed(self, group: Group) -> None:
         ready = Ready(9)
@@ -510,7 +396,7 @@ class Test7Commitment:
 
 
 class Test8Membership:
-    def lead(self, group: Group) -> Node:
+    def lead(self, group: Group) -> CheckedNode:
         leader = group.elect(1, 1)
         group.replicate(1, [b"a"], to=(2,))
         leader.commit_to(1)

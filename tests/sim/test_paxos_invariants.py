@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from sim.checked import VOTERS, CheckedGroup, CheckedNode, StateMachineSafety, broken
 
 from ringleader.consensus.constants import MEMBERSHIP, NO_OP
-from ringleader.consensus.log import Block, Log
+from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.paxos.config import Config
 from ringleader.consensus.paxos.messages import (
@@ -22,12 +23,10 @@ from ringleader.consensus.paxos.messages import (
     TimeoutNow,
 )
 from ringleader.consensus.quorum import AtLeast, Flexible, Majority, QuorumSystem
-from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
-from ringleader.errors import InvariantViolation
+from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.sim.clock import Clock
 from ringleader.sim.paxos_invariants import INVARIANTS, PaxosChecker
 
-VOTERS = Membership((1, 2, 3))
 WINDOW = 4
 
 
@@ -35,66 +34,7 @@ def ballot(round: int, owner: int) -> int:
     return round << 32 | owner
 
 
-class Node:
-    """What the checker reads of a core, and the events of a node, one by one."""
-
-    def __init__(self, checker: PaxosChecker, id: int) -> None:
-        self.checker = checker
-        self.id = id
-        self.term = 0
-        self.vote: int | None = None
-        self.role = "follower"
-        self.commit = 0
-        self.stable = 0
-        self.membership = VOTERS
-        self.log = Log()
-        self.aside: list[Block] = []
-        self.has_ready = False
-        self.number = 0
-        self.written: list[Ready] = []
-        self.start()
-
-    def start(
-        self, term: int = 0, vote: int | None = None, snapshot: Snapshot | None = None
-    ) -> None:
-        self.term, self.vote, self.role = term, vote, "follower"
-        self.checker.loaded(self.id, self.log, self.aside)
-        self.checker.started(self.id, self, HardState(term, vote), snapshot, self.log)
-
-    def write(
-        self,
-        payloads: Sequence[bytes] = (),
-        *,
-        first: int | None = None,
-        term: int | None = None,
-        control: bool = False,
-        aside: Sequence[Block] = (),
-        clears: bool = False,
-        sync: bool = True,
-    ) -> None:
-        """Hand the promise, and entries accepted in `term`, to the disk."""
-        self.number += 1
-        ready = Ready(self.number)
-        ready.hard_state = HardState(self.term, self.vote, self.commit)
-        if aside or clears:
-            ready.aside, ready.clears_aside = list(aside), clears
-            self.aside = [*([] if clears else self.aside), *aside]
-        if payloads:
-            first = first if first is not None else self.log.last + 1
-            term = term if term is not None else self.term
-            if first <= self.log.last:
-                self.log.truncate(first)
-            self.log.append(term, payloads, control)
-            ready.block = Block.pack(first, term, payloads, control)
-        self.checker.wrote(self.id, self, ready)
-        self.written.append(ready)
-        if sync:
-            self.sync()
-
-    def sync(self) -> None:
-        while self.written:
-            self.checker.synced(self.id, self.written.pop(0))
-
+class Node(CheckedNode):
     def promise(self, term: int, owner: int, *blocks: Block, **more: Any) -> None:
         """Promise durably, and tell."""
         self.term, self.vote, self.role = term, owner, "follower"
@@ -107,22 +47,8 @@ class Node:
                     Promise(self.id, owner, term, part=part, parts=len(parts), block=block, **more)
                 )
 
-    def send(self, *messages: Any) -> None:
-        self.checker.sent(self.id, self, messages)
 
-    def after(self) -> None:
-        self.checker.after(self.id, self)
-
-    def commit_to(self, index: int) -> None:
-        self.commit = index
-        self.after()
-
-    def apply(self, first: int, *payloads: bytes) -> None:
-        last = first + len(payloads) - 1
-        self.checker.applied(self.id, self, first, last, list(enumerate(payloads, first)))
-
-
-class Group:
+class Group(CheckedGroup[PaxosChecker, Node]):
     def __init__(
         self,
         *,
@@ -130,11 +56,7 @@ class Group:
         quorum: Callable[[tuple[NodeId, ...]], QuorumSystem] = Majority,
     ) -> None:
         config = Config(window=WINDOW, pre_vote=pre_vote, quorum=quorum)
-        self.checker = PaxosChecker(VOTERS, Clock(), config)
-        self.nodes = {id: Node(self.checker, id) for id in (1, 2, 3)}
-
-    def __getitem__(self, id: int) -> Node:
-        return self.nodes[id]
+        super().__init__(PaxosChecker(VOTERS, Clock(), config), Node)
 
     def elect(self, id: int, round: int, promisers: Sequence[int] = (1, 2)) -> Node:
         """`id` wins phase 1 of a ballot of its own; nobody but itself has accepted anything."""
@@ -162,10 +84,6 @@ class Group:
 @pytest.fixture
 def group() -> Group:
     return Group()
-
-
-def broken(number: int, text: str = "") -> Any:
-    return pytest.raises(InvariantViolation, match=rf"(?s)invariant {number} .*{text}")
 
 
 def test_the_table_is_numbered_without_gaps() -> None:
@@ -382,38 +300,12 @@ class Test4OneValueChosen:
             group[2].sync()
 
 
-class Test5StateMachineSafety:
-    @pytest.fixture
-    def group(self) -> Group:
-        group = Group()
-        group.elect(1, 1)
-        group.replicate(1, [b"a", b"b"], to=(2,))
-        group[1].commit_to(2)
-        group[2].commit_to(2)
-        return group
-
-    def test_another_command(self, group: Group) -> None:
-        with broken(5, "not committed there"):
-            group[2].apply(1, b"x")
-
-    def test_twice(self, group: Group) -> None:
-        group[2].apply(1, b"a")
-        with broken(5, r"applies 1\.\.1 after 1"):
-            group[2].apply(1, b"a")
-
-    def test_past_a_gap(self, group: Group) -> None:
-        with broken(5, r"applies 2\.\.2 after 0"):
-            group[2].apply(2, b"b")
-
+class Test5StateMachineSafety(StateMachineSafety):
     def test_before_it_is_committed(self, group: Group) -> None:
         group.replicate(1, [b"c"], to=(2,))
         group[1].apply(1, b"a", b"b")
         with broken(5, "its commit index is 2"):
             group[1].apply(3, b"c")
-
-    def test_a_command_left_out(self, group: Group) -> None:
-        with broken(5, "does not apply the command at 2"):
-            group.checker.applied(2, group[2], 1, 2, [(1, b"a")])
 
     def test_an_installed_snapshot_that_was_never_chosen(self, group: Group) -> None:
         ready = Ready(9)

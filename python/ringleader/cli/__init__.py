@@ -8,11 +8,16 @@
     ringleader compare                              placement algorithms side by side
     ringleader compare consensus                    Raft and Multi-Paxos side by side
     ringleader simulate --seeds N                   consensus under faults, in virtual time
+    ringleader up                                   a whole replicated store on this machine
+    ringleader serve --config FILE --node NAME      one node of one
+    ringleader status --dir DIR                     its nodes, shards and leaders
+    ringleader bench --at HOST:PORT                 load for it, or for any Redis server
     ringleader wal dump|verify DIR                  a node's log: what it says; is it right?
-    ringleader demo                                 load, movement and speed, on this machine
+    ringleader demo                                 placement; a cluster that loses a datacenter
 
-Exit codes: 0 done; 1 `simulate` or `wal verify` found something; 2 refused, with the reason on
-stderr and nothing changed; 130 interrupted; 141 when whoever read the output closed it.
+Exit codes: 0 done; 1 `simulate` or `wal verify` found something, or a node is not well; 2 refused,
+with the reason on stderr and nothing changed; 130 interrupted; 141 when whoever read the output
+closed it.
 
 click and rich are imported here and nowhere before, so that `import ringleader` needs only NumPy.
 """

@@ -13,13 +13,17 @@ import rich  # noqa: F401  the commands print with it; a missing one is reported
 from ringleader import __version__
 from ringleader.cli.assign import assign
 from ringleader.cli.availability import availability
+from ringleader.cli.bench import bench
 from ringleader.cli.compare import compare
 from ringleader.cli.compare_consensus import consensus
 from ringleader.cli.demo import demo
 from ringleader.cli.look import balance, plot
 from ringleader.cli.plan import plan
 from ringleader.cli.ring import ring
+from ringleader.cli.serve import serve
 from ringleader.cli.simulate import simulate
+from ringleader.cli.status import status
+from ringleader.cli.up import up
 from ringleader.cli.wal import wal
 from ringleader.errors import RingleaderError
 
@@ -80,4 +84,8 @@ app.add_command(compare)
 compare.add_command(consensus)
 app.add_command(availability)
 app.add_command(simulate)
+app.add_command(up)
+app.add_command(serve)
+app.add_command(status)
+app.add_command(bench)
 app.add_command(wal)

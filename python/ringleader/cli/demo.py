@@ -323,12 +323,47 @@ def run(out: Console, int_count: int, rounds: int, plot: str | None) -> None:
 )
 @click.option("--plot", metavar="FILE", help="Draw the ring into this .png or .svg, too.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def demo(int_count: int, rounds: int, plot: str | None, force: bool) -> None:
-    """Show load, movement and speed on this machine: no file of yours, no network."""
+@click.option(
+    "--cluster/--no-cluster", default=True, help="With a replicated store that loses a datacenter."
+)
+@click.option(
+    "--nodes-per-dc",
+    type=click.IntRange(1, 10),
+    default=3,
+    show_default=True,
+    help="Processes in each of its datacenters.",
+)
+@click.option(
+    "--latency-plot",
+    metavar="FILE",
+    default="ringleader-demo.png",
+    show_default=True,
+    help="Latency over time as a .png or .svg, replaced if it exists; - for none.",
+)
+def demo(
+    int_count: int,
+    rounds: int,
+    plot: str | None,
+    force: bool,
+    cluster: bool,
+    nodes_per_dc: int,
+    latency_plot: str,
+) -> None:
+    """Show load, movement, speed, and a datacenter's loss on this machine: no file of yours, no
+    network."""
     from ringleader.cli.tables import console
 
-    if plot is not None:
+    picture = None if latency_plot == "-" or not cluster else latency_plot
+    if plot is not None or picture is not None:
         from ringleader.cli.plots import check_output
 
-        check_output(plot, force)
-    run(console(width=PLAIN_WIDTH), int_count, rounds, plot)
+        if plot is not None:
+            check_output(plot, force)
+        if picture is not None:
+            check_output(picture, True)
+    out = console(width=PLAIN_WIDTH)
+    run(out, int_count, rounds, plot)
+    if cluster:
+        from ringleader.cli import demo_cluster
+
+        demo_cluster.run(out, file_paths(), picture, nodes_per_dc)

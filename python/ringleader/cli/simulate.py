@@ -17,6 +17,8 @@ from ringleader.sim.runner import Report, Settings, Total, run, run_many, shrink
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ringleader.sim.workload import Scenario
+
 EXIT_BROKEN = 1
 #: Where there is no terminal, a line of progress comes so often.
 PLAIN_PROGRESS_S = 10.0
@@ -79,6 +81,13 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     help="What the group runs on.",
 )
 @click.option(
+    "--machine",
+    type=click.Choice(("map", "store")),
+    default="map",
+    show_default=True,
+    help="What it replicates: a small map, or a shard of the node, with all that is above it.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 10**9),
     default=100,
@@ -118,6 +127,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--shrink/--no-shrink", "shrinks", default=True, help="Look for a smaller failure.")
 def simulate(
     consensus: str,
+    machine: str,
     seeds: int,
     first: int,
     seed: int | None,
@@ -153,18 +163,19 @@ def simulate(
         consensus=consensus,
     )
     settings.check()
+    scenario = _scenario(machine)
     out = console()
     total = Total()
     begun = time.perf_counter()
     failed: Report | None = None
     if seed is not None:
-        report = run(settings)
+        report = run(settings, scenario=scenario)
         total.add(report)
         failed = report if report.failure is not None else None
     else:
         numbers = range(first, first + seeds)
         with _progress(out, seeds) as show:
-            for report in run_many(settings, numbers, jobs):
+            for report in run_many(settings, numbers, jobs, scenario=scenario):
                 total.add(report)
                 show(total, time.perf_counter() - begun)
                 if report.failure is not None:
@@ -178,8 +189,16 @@ def simulate(
         _show_coverage(out, total, FAMILIES[consensus].states)
         out.print("All invariants held.", style="bold green")
         return
-    _show_failure(out, failed, shrinks)
+    _show_failure(out, failed, shrinks, scenario, machine)
     raise click.exceptions.Exit(EXIT_BROKEN)
+
+
+def _scenario(machine: str) -> Scenario | None:
+    if machine == "map":
+        return None
+    from ringleader.shardsim.scenario import Shards
+
+    return Shards()
 
 
 def _show_total(out: Console, total: Total, wall_s: float, is_one: bool) -> None:
@@ -239,14 +258,16 @@ def _show_coverage(out: Console, total: Total, states: tuple[str, ...]) -> None:
     out.print(table)
 
 
-def _show_failure(out: Console, failed: Report, shrinks: bool) -> None:
+def _show_failure(
+    out: Console, failed: Report, shrinks: bool, scenario: Scenario | None, machine: str
+) -> None:
     assert failed.failure is not None
     out.print(f"seed {failed.settings.seed}: {failed.failure.text}", style="bold red")
     smallest = failed
     if shrinks and failed.failure.number:
         before = len(failed.settings.decisions())
         with out.status("shrinking") if out.is_terminal else _nothing():
-            smallest = shrink(failed)
+            smallest = shrink(failed, scenario=scenario)
         assert smallest.failure is not None
         out.print(
             f"shrunk from {before} faults in {failed.virtual_us / 1e6:.1f} s to "
@@ -260,7 +281,8 @@ def _show_failure(out: Console, failed: Report, shrinks: bool) -> None:
     for line in smallest.failure.story:
         out.print(line if len(line) <= STORY_WIDTH else line[: STORY_WIDTH - 3] + "...")
     out.print("To see it again:", style="bold")
-    out.print(smallest.settings.command, soft_wrap=True)
+    command = smallest.settings.command
+    out.print(command if scenario is None else f"{command} --machine {machine}", soft_wrap=True)
 
 
 @contextmanager

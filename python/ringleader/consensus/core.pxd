@@ -41,6 +41,7 @@ cdef class CoreBase:
     cdef readonly int64_t heard
     cdef readonly int64_t quorum_due
     cdef int64_t _random
+    cdef public int64_t slack_ticks
     cdef int64_t _timeout
     cdef int64_t _last
     cdef bint _voter
@@ -141,7 +142,7 @@ cdef class CoreBase:
     cdef _count_rounds(self)
     cdef _end_transfer(self)
     cdef _on_timeout_now(self, TimeoutNow message)
-    cdef bint _outranked(self, node) except -1
+    cdef bint _outranked(self) except -1
     @cython.locals(peer=CoreProgress)
     cdef _prefer_leader(self)
     cdef _require_leader(self, str what)

@@ -91,6 +91,10 @@ class CoreBase:
     last_applied    highest index that the caller has reported as applied.  Invariant: <= commit.
     stable          highest index that is durable here with all before it.  Invariant: <= log.last.
     leader          who leads `term`, as far as known.
+    slack_ticks     by how much elections and the leader's count of its quorum wait longer than
+                    `Config.election_ticks` says: for round trips that are longer than expected.
+                    May be set at any time, and differ between nodes: promises and leases last as
+                    long as ever.
     progress        leader: what it knows of each other member.
     """
 
@@ -160,6 +164,7 @@ class CoreBase:
         self.deadline = NEVER
         self.heard = -NEVER
         self.quorum_due = NEVER
+        self.slack_ticks = 0
         self.seed = seed
         # The id too: nodes that were given the same seed must not campaign in step.
         mixed = hashing.crc32c(f"{id!r} {seed} {self.term}".encode())
@@ -297,7 +302,7 @@ class CoreBase:
     def _on_leader_deadline(self) -> None:
         config = self.config
         if self.now >= self.quorum_due:
-            self.quorum_due = self.now + config.election_ticks
+            self.quorum_due = self.now + config.election_ticks + self.slack_ticks
             # D§6.2: a leader that reaches no quorum steps down.
             active = {peer.id for peer in self._peers if peer.active}
             active.add(self.id)
@@ -313,11 +318,11 @@ class CoreBase:
         self._round_wanted = True
 
     def _set_election_deadline(self) -> None:
-        """Election timeouts are drawn anew each time, from [election_ticks, twice that)."""
-        ticks = self.config.election_ticks
+        """Election timeouts are drawn anew each time, from [ticks, twice that)."""
+        ticks = self.config.election_ticks + self.slack_ticks
         self._timeout = ticks + self._draw() % ticks
         # Those who should rather not lead let the others go first.
-        if self.config.priorities and self.role_number == FOLLOWER and self._outranked(self.id):
+        if self.config.priorities and self.role_number == FOLLOWER and self._outranked():
             self._timeout += ticks
         self.deadline = self.now + self._timeout
 
@@ -722,7 +727,7 @@ class CoreBase:
             raise MembershipError(f"{to!r} is no voter of this group")
         self._stir()
         self.transferee = to
-        self._transfer_deadline = self.now + self.config.election_ticks
+        self._transfer_deadline = self.now + self.config.election_ticks + self.slack_ticks
         self._try_transfer()
 
     def _end_transfer(self) -> None:
@@ -739,11 +744,13 @@ class CoreBase:
         if self._promotable():
             self._campaign(False, True)
 
-    def _outranked(self, node: NodeId) -> bool:
+    def _outranked(self) -> bool:
+        """Whether somebody else should rather campaign.  Not the leader: when this matters, it is
+        the one that is heard no more."""
         priorities = self.config.priorities
-        own = priorities.get(node, 0)
+        own = priorities.get(self.id, 0)
         return any(
-            priorities.get(voter, 0) > own and self._may_lead(voter)
+            priorities.get(voter, 0) > own and voter != self.leader and self._may_lead(voter)
             for voter in self.membership.voters
         )
 

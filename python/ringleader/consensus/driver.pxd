@@ -54,6 +54,7 @@ cdef class Driver:
     cpdef receive_all(self, messages)
     @cython.locals(proposal=_Proposal)
     cpdef propose(self, commands, done)
+    cpdef bint reads_now(self)
     cpdef pump(self)
     @cython.locals(messages=list)
     cdef _handle(self, Ready ready)

@@ -122,6 +122,7 @@ class Core(Protocol):
     leader: NodeId | None
     now: int
     seed: int
+    commit: int
     last_applied: int
     log: Log
     #: Whether an entry keeps the term that it was proposed in for as long as it is in any log.
@@ -129,6 +130,8 @@ class Core(Protocol):
 
     @property
     def has_ready(self) -> bool: ...
+    @property
+    def has_lease(self) -> bool: ...
     def tick(self, count: int = 1) -> None: ...
     def step(self, message: Any) -> None: ...
     def propose(self, payloads: Sequence[bytes]) -> int: ...
@@ -298,6 +301,13 @@ class Driver:
             done(Outcome("refused", leader=self.core.leader))
             return
         self.pump()
+
+    def reads_now(self) -> bool:
+        """Whether the state machine may be read at once, linearizably: this node leads by a lease
+        and has applied all that is committed.  All ticks that have passed must be reported before.
+        """
+        core = self.core
+        return self.failed is None and core.has_lease and core.last_applied >= core.commit
 
     def change_config(self, change: ConfChange) -> int:
         """See `Raft.change_config`."""

@@ -3,6 +3,7 @@
 TimeoutNow                          leadership is handed over: campaign at once
 ReadRequest, ReadReply              a follower asks its leader for an index to read at
 Propose, ProposeReply               a follower forwards its clients' commands
+SnapshotChunk                       what messages with a part of a snapshot have in common
 """
 
 from __future__ import annotations
@@ -11,25 +12,16 @@ from ringleader.consensus.membership import NodeId
 from ringleader.limits import INDEX_MAX, TERM_MAX
 
 
-class Message:
-    """What every message has: who sent it, to whom, and in which term."""
+class MessageBase:
+    """What every message has, of a single decree's too: who sent it, and to whom.  It is shown,
+    compared, hashed and copied by its `FIELDS`, in the order of its arguments."""
 
-    __slots__ = ("sender", "term", "to")
+    __slots__ = ("sender", "to")
 
-    FIELDS: tuple[str, ...] = ("sender", "to", "term")
+    FIELDS: tuple[str, ...] = ("sender", "to")
 
     sender: NodeId
     to: NodeId
-    term: int
-
-    def problem(self) -> str | None:
-        """Why no honest sender can have sent this, or None.  Whatever it says of the log or of the
-        sender's role is for the receiver to judge."""
-        if not 0 <= self.term < TERM_MAX:  # the last term has no successor
-            return "impossible term"
-        if self.sender == self.to:
-            return "sent by the receiver itself"
-        return None
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
@@ -43,8 +35,27 @@ class Message:
     def __hash__(self) -> int:
         return hash((type(self).__name__, *(getattr(self, name) for name in self.FIELDS)))
 
-    def __reduce__(self) -> tuple[type[Message], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[MessageBase], tuple[object, ...]]:
         return type(self), tuple(getattr(self, name) for name in self.FIELDS)
+
+
+class Message(MessageBase):
+    """What every message of a core has besides: the term that it was sent in."""
+
+    __slots__ = ("term",)
+
+    FIELDS = (*MessageBase.FIELDS, "term")
+
+    term: int
+
+    def problem(self) -> str | None:
+        """Why no honest sender can have sent this, or None.  Whatever it says of the log or of the
+        sender's role is for the receiver to judge."""
+        if not 0 <= self.term < TERM_MAX:  # the last term has no successor
+            return "impossible term"
+        if self.sender == self.to:
+            return "sent by the receiver itself"
+        return None
 
 
 class TimeoutNow(Message):
@@ -120,4 +131,27 @@ class ProposeReply(Message):
     def problem(self) -> str | None:
         if not 0 <= self.index <= INDEX_MAX:
             return "impossible index"
+        return Message.problem(self)
+
+
+class SnapshotChunk(Message):
+    """The bytes from `offset` on of the snapshot at `index`: `total_bytes` with the CRC32C
+    `checksum`.  `membership` is in force after it, encoded."""
+
+    __slots__ = ("checksum", "data", "index", "membership", "offset", "total_bytes")
+
+    index: int
+    membership: bytes
+    total_bytes: int
+    checksum: int
+    offset: int
+    data: bytes
+
+    def problem(self) -> str | None:
+        if not 0 < self.index <= INDEX_MAX:
+            return "impossible snapshot"
+        if not 0 <= self.offset <= self.offset + len(self.data) <= self.total_bytes:
+            return "impossible snapshot"
+        if (not self.data and self.total_bytes) or not 0 <= self.checksum < 2**32:
+            return "impossible snapshot"
         return Message.problem(self)

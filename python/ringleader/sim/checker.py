@@ -18,6 +18,7 @@ from ringleader.consensus.config import CoreConfig
 from ringleader.consensus.constants import MEMBERSHIP
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership, NodeId
+from ringleader.consensus.message import ReadReply, TimeoutNow
 from ringleader.consensus.ready import HardState, Ready, Snapshot
 from ringleader.errors import InvariantViolation
 from ringleader.sim.clock import Clock
@@ -131,6 +132,8 @@ class Checker(Generic[S]):
     """
 
     invariants: ClassVar[tuple[Invariant, ...]]
+    #: What the family calls a place in the log.
+    place: ClassVar[str]
 
     def __init__(
         self,
@@ -149,13 +152,18 @@ class Checker(Generic[S]):
         self.shadows: dict[NodeId, S] = {}
         #: By index: the CRC of all payloads applied up to there.
         self.chain: list[int] = [0]
+        #: Term -> who led it.
+        self.leaders: dict[int, NodeId] = {}
         #: (term, node): the leader of this term told the node to campaign.
         self.told: set[tuple[int, NodeId]] = set()
         #: The highest index of a write that was acknowledged to a client.
         self.acknowledged = 0
         self.coverage: Counter[str] = Counter()
         self.trace: deque[tuple[Any, ...]] = deque(maxlen=STORY_EVENTS)
-        self._sent: dict[type, Callable[[S, Any, Any], None]] = {}
+        self._sent: dict[type, Callable[[S, Any, Any], None]] = {
+            TimeoutNow: self._sent_timeout_now,
+            ReadReply: self._sent_read_reply,
+        }
         self._names = {invariant.number: invariant.name for invariant in self.invariants}
 
     # --- what each family has of its own -----------------------------------------------------
@@ -189,8 +197,8 @@ class Checker(Generic[S]):
         """A node hands `ready` to its disk."""
         raise NotImplementedError
 
-    def synced(self, node: NodeId, ready: Ready) -> None:
-        """The disk confirms `ready`."""
+    def _synced(self, s: S, ready: Ready, pending: Any) -> None:
+        """The disk confirms `ready`, which was the oldest of what was `pending`."""
         raise NotImplementedError
 
     def after(self, node: NodeId, core: Any) -> None:
@@ -202,6 +210,14 @@ class Checker(Generic[S]):
     ) -> int:
         """The state machine applies the commands `items` among the entries `first` ... `last`;
         returns the CRC of all that it has applied."""
+        raise NotImplementedError
+
+    def _check_leader(self, s: S, core: Any) -> None:
+        """A node says that it leads a term; note it in `leaders`."""
+        raise NotImplementedError
+
+    def _was_told(self, s: S, term: int) -> bool:
+        """Whether a node that leads `term` campaigned in it because the leader before said so."""
         raise NotImplementedError
 
     def _command(self, index: int) -> tuple[int, bytes] | None:
@@ -259,7 +275,23 @@ class Checker(Generic[S]):
         if snapshot_index < s.snapshot:
             self.violate(6, s.id, f"lost its snapshot at {s.snapshot}: has {snapshot_index}")
 
+    def _begin_life(self, s: S, core: Any, hard_state: HardState, snapshot_index: int) -> None:
+        s.begin()
+        s.life += 1
+        s.up = True
+        s.snapshot = snapshot_index
+        s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
+        s.term, s.vote = core.term, core.vote
+
     # --- the disk ----------------------------------------------------------------------------
+
+    def synced(self, node: NodeId, ready: Ready) -> None:
+        """The disk confirms `ready`."""
+        s = self.shadows[node]
+        if s.pending and s.pending[0][0] is ready:
+            self._synced(s, ready, s.pending.popleft())
+        elif any(pending[0] is ready for pending in s.pending):
+            self.violate(6, node, f"{ready!r} is confirmed before what was written earlier")
 
     def saved_snapshot(self, node: NodeId, index: int) -> None:
         """A snapshot of the own state became durable."""
@@ -283,7 +315,52 @@ class Checker(Generic[S]):
     def _not_durable(self, s: S, message: Any) -> None:
         self.violate(6, s.id, f"sends {message!r}; durable is term {s.durable_term} only")
 
+    def _sent_timeout_now(self, s: S, core: Any, message: TimeoutNow) -> None:
+        if message.term > s.durable_term:
+            self._not_durable(s, message)
+        if self.leaders.get(message.term) != s.id:
+            self.violate(10, s.id, f"sends {message!r}, and leads no such term")
+        self.told.add((message.term, message.to))
+        self.coverage["transfers sent"] += 1
+
+    def _sent_read_reply(self, s: S, core: Any, message: ReadReply) -> None:
+        if message.index:
+            if message.term > s.durable_term:
+                self._not_durable(s, message)
+            self.coverage["read indices given to followers"] += 1
+
     # --- what the node says of itself --------------------------------------------------------
+
+    def _learn_leader(self, s: S, core: Any) -> None:
+        if core.role == "leader" and s.leads != core.term:
+            self._learn_role(s, core)
+
+    def _learn_role(self, s: S, core: Any) -> None:
+        role = core.role
+        term = core.term
+        if role != "leader":
+            s.role = role
+            if s.leads == term > 0:
+                self.coverage["leaders that stepped down"] += 1
+            s.leads = 0
+            return
+        if s.leads == term:
+            return
+        s.role = role
+        self._check_leader(s, core)
+        s.leads = term
+        self.coverage["elections won"] += 1
+        if self._was_told(s, term):
+            self.coverage["transfers completed"] += 1
+        if self.elected is not None:
+            self.elected()
+
+    def _learn_stable(self, s: S, stable: int, durable: list[int], words: list[int]) -> None:
+        """A node takes its log up to `stable` for durable: `words`, of which the disk has confirmed
+        `durable` (invariant 6)."""
+        s.stable = stable
+        if stable >= len(durable) or stable >= len(words) or durable[stable] != words[stable]:
+            self.violate(6, s.id, f"takes {self.place} {stable} for durable; it is not on the disk")
 
     def after_pre_vote(self, node: NodeId, core: Any, term: int, message: Any) -> None:
         """A question whether a node would vote was delivered, when it was in `term`."""

@@ -24,10 +24,8 @@ from ringleader.consensus.raft.messages import (
     AppendEntries,
     AppendReply,
     InstallSnapshot,
-    ReadReply,
     RequestVote,
     SnapshotReply,
-    TimeoutNow,
     VoteReply,
 )
 from ringleader.consensus.ready import HardState, Ready, Snapshot
@@ -201,6 +199,7 @@ class RaftChecker(Checker[Shadow]):
     """See `Checker`."""
 
     invariants = INVARIANTS
+    place = "entry"
 
     def __init__(
         self,
@@ -217,20 +216,17 @@ class RaftChecker(Checker[Shadow]):
         #: Term -> the highest index that its leader was the first to commit.
         self.committed: dict[int, int] = {}
         self.runs: dict[int, _Run] = {}
-        self.leaders: dict[int, NodeId] = {}
         #: Term -> voter -> whom it voted for, durably.
         self.grants: dict[int, dict[NodeId, NodeId]] = {}
         #: (term, candidate) -> who said that it would vote for it.
         self.pre_grants: dict[tuple[int, NodeId], set[NodeId]] = {}
-        self._sent = {
+        self._sent |= {
             RequestVote: self._sent_request_vote,
             VoteReply: self._sent_vote_reply,
             AppendEntries: self._sent_append,
             AppendReply: self._sent_append_reply,
             InstallSnapshot: self._sent_install,
             SnapshotReply: self._sent_snapshot_reply,
-            TimeoutNow: self._sent_timeout_now,
-            ReadReply: self._sent_read_reply,
         }
 
     def _new_shadow(self, node: NodeId) -> Shadow:
@@ -271,13 +267,9 @@ class RaftChecker(Checker[Shadow]):
             self.coverage["restarts with writes under way"] += 1
             if len(words) < len(s.words):
                 self.coverage["restarts that lost unsynced writes"] += 1
-        s.begin()
-        s.life += 1
-        s.up = True
+        self._begin_life(s, core, hard_state, snapshot_index)
         s.words = words
         s.durable = words[:]
-        s.snapshot = snapshot_index
-        s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
         s.configs = [(snapshot_index, snapshot.membership)] if snapshot is not None else []
         if last > base:
             items = [(index, bytes(log[index])) for index in range(base + 1, last + 1)]
@@ -286,12 +278,10 @@ class RaftChecker(Checker[Shadow]):
             self._note_configs(s, snapshot_index + 1, words[snapshot_index + 1 :], items[skip:])
         if hard_state.vote is not None:  # it may have become durable without being confirmed
             self.grants.setdefault(hard_state.term, {})[node] = hard_state.vote
-        s.term, s.vote = core.term, core.vote
         s.commit = core.commit
         if s.commit >= len(self.ledger) or words[s.commit] != self.ledger[s.commit]:
             self.violate(7, node, f"restarts with commit index {s.commit}, which is not committed")
         s.last = last
-        s.applied = s.chain = 0
 
     # --- the log -----------------------------------------------------------------------------
 
@@ -484,13 +474,9 @@ class RaftChecker(Checker[Shadow]):
         if block is not None or snapshot_index or ready.hard_state is not None:
             s.pending.append((ready, first, words, snapshot_index))
 
-    def synced(self, node: NodeId, ready: Ready) -> None:
-        s = self.shadows[node]
-        if not s.pending or s.pending[0][0] is not ready:
-            if any(pending[0] is ready for pending in s.pending):
-                self.violate(6, node, f"{ready!r} is confirmed before what was written earlier")
-            return
-        _, first, words, snapshot_index = s.pending.popleft()
+    def _synced(self, s: Shadow, ready: Ready, pending: Any) -> None:
+        node = s.id
+        _, first, words, snapshot_index = pending
         if snapshot_index:
             s.snapshot = snapshot_index
             s.durable = self.ledger[: snapshot_index + 1]
@@ -660,20 +646,6 @@ class RaftChecker(Checker[Shadow]):
         elif message.offset:
             self.coverage["snapshot chunks confirmed"] += 1
 
-    def _sent_timeout_now(self, s: Shadow, core: Any, message: TimeoutNow) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
-        if self.leaders.get(message.term) != s.id:
-            self.violate(10, s.id, f"sends {message!r}, and leads no such term")
-        self.told.add((message.term, message.to))
-        self.coverage["transfers sent"] += 1
-
-    def _sent_read_reply(self, s: Shadow, core: Any, message: ReadReply) -> None:
-        if message.index:
-            if message.term > s.durable_term:
-                self._not_durable(s, message)
-            self.coverage["read indices given to followers"] += 1
-
     # --- what the node says of itself --------------------------------------------------------
 
     def after(self, node: NodeId, core: Any) -> None:
@@ -696,12 +668,8 @@ class RaftChecker(Checker[Shadow]):
             self._learn_role(s, core)
         if core.membership is not s.membership:
             self._learn_membership(s, core)
-        stable = core.stable
-        if stable != s.stable:
-            s.stable = stable
-            durable, words = s.durable, s.words
-            if stable >= len(durable) or stable >= len(words) or (durable[stable] != words[stable]):
-                self.violate(6, node, f"takes entry {stable} for durable; it is not on the disk")
+        if core.stable != s.stable:
+            self._learn_stable(s, core.stable, s.durable, s.words)
         log = core.log
         if log.last != s.last and not core.has_ready:
             self.violate(
@@ -710,22 +678,8 @@ class RaftChecker(Checker[Shadow]):
                 f"its log ends at {log.last}, but what it handed to the disk at {s.last}",
             )
 
-    def _learn_leader(self, s: Shadow, core: Any) -> None:
-        if core.role == "leader" and s.leads != core.term:
-            self._learn_role(s, core)
-
-    def _learn_role(self, s: Shadow, core: Any) -> None:
-        role = core.role
+    def _check_leader(self, s: Shadow, core: Any) -> None:
         term = core.term
-        if role != "leader":
-            s.role = role
-            if s.leads == term > 0:
-                self.coverage["leaders that stepped down"] += 1
-            s.leads = 0
-            return
-        if s.leads == term:
-            return
-        s.role = role
         leader = self.leaders.setdefault(term, s.id)
         if leader != s.id:
             self.violate(1, s.id, f"leads term {term}, which {leader} has led")
@@ -749,12 +703,9 @@ class RaftChecker(Checker[Shadow]):
                 f"leads term {term}, but entry {last} (term {self.ledger[last] & _TERM}) is "
                 f"committed and not in its log, which ends at {len(s.words) - 1}",
             )
-        s.leads = term
-        self.coverage["elections won"] += 1
-        if (term - 1, s.id) in self.told:
-            self.coverage["transfers completed"] += 1
-        if self.elected is not None:
-            self.elected()
+
+    def _was_told(self, s: Shadow, term: int) -> bool:
+        return (term - 1, s.id) in self.told
 
     def _learn_commit(self, s: Shadow, core: Any) -> None:
         commit = core.commit

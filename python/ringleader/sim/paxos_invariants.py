@@ -29,21 +29,19 @@ from ringleader.consensus.paxos.messages import (
     Nack,
     Prepare,
     Promise,
-    ReadReply,
     SnapshotPart,
-    TimeoutNow,
 )
 from ringleader.consensus.quorum import QuorumSystem, disjoint_pair
 from ringleader.consensus.ready import HardState, Ready, Snapshot
 from ringleader.sim.checker import (
     COMMON,
-    BaseShadow,
     Checker,
     Invariant,
     membership_of,
     read_block,
 )
 from ringleader.sim.clock import Clock
+from ringleader.sim.paxos_memory import Memory, PaxosShadow, Phase1, Slot, Value, Write
 
 _TERM = CONTROL_BIT - 1
 #: No honest run comes near so many slots beyond those that there are.
@@ -156,176 +154,12 @@ INVARIANTS: tuple[Invariant, ...] = (
     ),
 )
 
-#: Of an entry: whether it is a control entry, and its payload.
-Value = tuple[bool, bytes]
-
-
-class Slot:
-    """One slot of the group's history.
-
-    values          ballot -> the value that was proposed in it, or that is stamped with it where it
-                    was learned.
-    proposed        those of them in which its owner proposed it.
-    votes           ballot -> who has accepted in it, durably: bits by node.
-    value, ballot   what is chosen, and the lowest ballot in which it is; None and 0.
-    """
-
-    __slots__ = ("ballot", "proposed", "value", "values", "votes")
-
-    def __init__(self) -> None:
-        self.values: dict[int, Value] = {}
-        self.proposed: set[int] = set()
-        self.votes: dict[int, int] = {}
-        self.value: Value | None = None
-        self.ballot = 0
-
-
-class _Phase1:
-    """What was promised to one ballot.
-
-    reports         promiser -> of each of its complete answers, slot -> the highest ballot in which
-                    it has accepted there.
-    mask            who has promised, as bits.
-    last            the highest slot that any of them reported.
-    free            of the configurations, those whose election quorum has promised.
-    """
-
-    __slots__ = ("free", "last", "mask", "reports")
-
-    def __init__(self) -> None:
-        self.reports: dict[NodeId, list[dict[int, int]]] = {}
-        self.mask = 0
-        self.last = 0
-        self.free: set[Membership] = set()
-
-    def add(self, node: int, report: dict[int, int]) -> None:
-        self.reports.setdefault(node, []).append(report)
-        self.mask |= 1 << node
-        self.last = max([self.last, *report])
-
-
-class _Write:
-    """What one `Ready` does to the entries on disk."""
-
-    __slots__ = ("aside", "clears", "first", "ready", "snapshot", "words")
-
-    def __init__(self, ready: Ready) -> None:
-        self.ready = ready
-        self.clears = ready.clears_aside
-        self.aside: list[tuple[int, int]] = []
-        self.snapshot = ready.snapshot.index if ready.snapshot is not None else 0
-        self.first = 0
-        self.words: list[int] = []
-
-
-class Memory:
-    """The entries of an acceptor: what stands in its log and beside it.
-
-    words       by slot: the word of the column of terms; 0 where a snapshot covers it.
-    aside       slot -> the words of what stands aside there.
-    """
-
-    __slots__ = ("aside", "words")
-
-    def __init__(self) -> None:
-        self.words: list[int] = [0]
-        self.aside: dict[int, set[int]] = {}
-
-    def copy(self) -> Memory:
-        other = Memory()
-        other.words = self.words[:]
-        other.aside = {slot: {*words} for slot, words in self.aside.items()}
-        return other
-
-    def highest(self, slot: int) -> int:
-        """The highest ballot in which it is accepted there; 0: none."""
-        ballot = self.words[slot] & _TERM if slot < len(self.words) else 0
-        if slot in self.aside:
-            ballot = max(ballot, *(word & _TERM for word in self.aside[slot]))
-        return ballot
-
-    def holds(self, slot: int, word: int) -> bool:
-        return (slot < len(self.words) and self.words[slot] == word) or (
-            word in self.aside.get(slot, ())
-        )
-
-    def slots(self, after: int) -> set[int]:
-        """All in which something is accepted, after one of them."""
-        found = {slot for slot in self.aside if slot > after}
-        words = self.words
-        found.update(slot for slot in range(after + 1, len(words)) if words[slot])
-        return found
-
-    def put(self, write: _Write) -> list[tuple[int, int]]:
-        """Do what a `Ready` does, in its order; the (slot, word) that are gone."""
-        gone: list[tuple[int, int]] = []
-        words = self.words
-        if write.clears:
-            gone += [(slot, word) for slot, some in self.aside.items() for word in some]
-            self.aside.clear()
-        for slot, word in write.aside:
-            self.aside.setdefault(slot, set()).add(word)
-        if write.snapshot:
-            first = write.snapshot + 1
-            gone += enumerate(words[first:], first)
-            del words[first:]
-            words += [0] * (first - len(words))
-        if write.first:
-            first = write.first
-            if first < len(words):
-                gone += enumerate(words[first:], first)
-                del words[first:]
-            words += write.words
-        return gone
-
-
-class PaxosShadow(BaseShadow):
-    """What the checker knows of one node; see `BaseShadow`.
-
-    written         what it has handed to its disk.  Advanced by `wrote`.
-    durable         the same for the disk.  Advanced by `synced`.
-    promise         the highest promise that was handed to the disk.
-    bit             it, in a set of acceptors.
-    pending         (ready, _Write).
-    loaded          what the disk gave back when this life began.
-    probe           the last ballot that it asked about by a probe.
-    claimed         (ballot, first, last): the last acceptance that it told, which is true.
-    shown           the last block that it sent as a proposal, which is checked.
-    parts           the promise that it is telling: ballot and attempt, and the blocks so far.
-    """
-
-    __slots__ = (
-        "bit",
-        "claimed",
-        "durable",
-        "loaded",
-        "parts",
-        "probe",
-        "promise",
-        "shown",
-        "written",
-    )
-
-    def __init__(self, node: NodeId) -> None:
-        self.bit = 1 << int(node)
-        self.written = Memory()
-        self.durable = Memory()
-        self.promise = 0
-        self.loaded: tuple[Memory, list[tuple[int, int, bytes]], int] = (Memory(), [], 0)
-        super().__init__(node)
-
-    def begin(self) -> None:
-        super().begin()
-        self.probe = 0
-        self.claimed = (0, 0, 0)
-        self.shown: Block | None = None
-        self.parts: tuple[int, int, list[Block]] = (0, 0, [])
-
 
 class PaxosChecker(Checker[PaxosShadow]):
     """See `Checker`."""
 
     invariants = INVARIANTS
+    place = "slot"
 
     def __init__(
         self,
@@ -355,13 +189,12 @@ class PaxosChecker(Checker[PaxosShadow]):
         self.prepared: dict[int, tuple[NodeId, int]] = {}
         #: (ballot, whom) -> the highest commit index of a question for its promise.
         self.asked: dict[tuple[int, NodeId], int] = {}
-        self.phase_1: dict[int, _Phase1] = {}
-        self.leaders: dict[int, NodeId] = {}
+        self.phase_1: dict[int, Phase1] = {}
         #: Ballot -> who said that it would promise.
         self.would: dict[int, int] = {}
         #: Ballots for which the leader before asked.
         self.transfers: set[int] = set()
-        self._sent = {
+        self._sent |= {
             Prepare: self._sent_prepare,
             Promise: self._sent_promise,
             Nack: self._sent_nack,
@@ -370,8 +203,6 @@ class PaxosChecker(Checker[PaxosShadow]):
             Fetch: self._sent_fetch,
             Learn: self._sent_learn,
             SnapshotPart: self._sent_snapshot_part,
-            TimeoutNow: self._sent_timeout_now,
-            ReadReply: self._sent_read_reply,
         }
 
     def _new_shadow(self, node: NodeId) -> PaxosShadow:
@@ -476,20 +307,14 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["restarts with writes under way"] += 1
             if any(not memory.holds(slot, word) for slot, word in under_way):
                 self.coverage["restarts that lost unsynced writes"] += 1
-        s.begin()
-        s.life += 1
-        s.up = True
+        self._begin_life(s, core, hard_state, snapshot_index)
         s.durable = memory
         s.written = memory.copy()
-        s.snapshot = snapshot_index
-        s.durable_term, s.durable_vote = hard_state.term, hard_state.vote
         s.promise = hard_state.term
         for slot, word, _ in entries:  # they may have become durable without being confirmed
             self._vote(s, slot, word)
-        s.term, s.vote = core.term, core.vote
         s.last = len(memory.words) - 1
         s.commit = snapshot_index
-        s.applied = s.chain = 0
         self._check_committed(s, core.commit)
 
     def died(self, node: NodeId, core: Any) -> None:
@@ -730,7 +555,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             self.coverage["snapshot chunks kept"] += 1
         if not ready.writes:
             return
-        write = _Write(ready)
+        write = Write(ready)
         s.pending.append((ready, write))
         block = ready.block
         if block is None and ready.aside is None and ready.snapshot is None:
@@ -778,13 +603,8 @@ class PaxosChecker(Checker[PaxosShadow]):
         if membership != self.config_of(index + 1) or membership != latest:
             self.violate(8, s.id, f"{snapshot!r}: after it comes {latest!r}")
 
-    def synced(self, node: NodeId, ready: Ready) -> None:
-        s = self.shadows[node]
-        if not s.pending or s.pending[0][0] is not ready:
-            if any(pending[0] is ready for pending in s.pending):
-                self.violate(6, node, f"{ready!r} is confirmed before what was written earlier")
-            return
-        _, write = s.pending.popleft()
+    def _synced(self, s: PaxosShadow, ready: Ready, pending: Any) -> None:
+        _, write = pending
         if ready.hard_state is not None:
             s.durable_term, s.durable_vote = ready.hard_state.term, ready.hard_state.vote
         durable = s.durable
@@ -798,7 +618,7 @@ class PaxosChecker(Checker[PaxosShadow]):
             if slot > s.snapshot and word and not self._remembers(durable, slot, word & _TERM):
                 self.violate(
                     17,
-                    node,
+                    s.id,
                     f"had accepted slot {slot} in ballot {describe(word & _TERM)} and keeps "
                     f"{describe(durable.highest(slot))}",
                 )
@@ -900,10 +720,10 @@ class PaxosChecker(Checker[PaxosShadow]):
                 )
         self._phase_1(ballot).add(int(s.id), report)
 
-    def _phase_1(self, ballot: int) -> _Phase1:
+    def _phase_1(self, ballot: int) -> Phase1:
         found = self.phase_1.get(ballot)
         if found is None:
-            found = self.phase_1[ballot] = _Phase1()
+            found = self.phase_1[ballot] = Phase1()
         return found
 
     def _sent_nack(self, s: PaxosShadow, core: Any, message: Nack) -> None:
@@ -1003,20 +823,6 @@ class PaxosChecker(Checker[PaxosShadow]):
             self._check_snapshot(s, 10, snapshot)
         self.coverage["snapshot chunks sent"] += 1
 
-    def _sent_timeout_now(self, s: PaxosShadow, core: Any, message: TimeoutNow) -> None:
-        if message.term > s.durable_term:
-            self._not_durable(s, message)
-        if self.leaders.get(message.term) != s.id:
-            self.violate(10, s.id, f"sends {message!r}, and leads no such ballot")
-        self.told.add((message.term, message.to))
-        self.coverage["transfers sent"] += 1
-
-    def _sent_read_reply(self, s: PaxosShadow, core: Any, message: ReadReply) -> None:
-        if message.index:
-            if message.term > s.durable_term:
-                self._not_durable(s, message)
-            self.coverage["read indices given to followers"] += 1
-
     # --- what the node says of itself --------------------------------------------------------
 
     def after(self, node: NodeId, core: Any) -> None:
@@ -1045,12 +851,8 @@ class PaxosChecker(Checker[PaxosShadow]):
             self._check_committed(s, core.commit)
         if moved or core.membership is not s.membership:
             self._learn_membership(s, core)
-        stable = core.stable
-        if stable != s.stable:
-            s.stable = stable
-            durable, words = s.durable.words, s.written.words
-            if stable >= len(durable) or stable >= len(words) or durable[stable] != words[stable]:
-                self.violate(6, node, f"takes slot {stable} for durable; it is not on the disk")
+        if core.stable != s.stable:
+            self._learn_stable(s, core.stable, s.durable.words, s.written.words)
         if core.log.last != s.last:
             self.violate(
                 6,
@@ -1058,22 +860,8 @@ class PaxosChecker(Checker[PaxosShadow]):
                 f"its log ends at {core.log.last}, but what it handed to the disk at {s.last}",
             )
 
-    def _learn_leader(self, s: PaxosShadow, core: Any) -> None:
-        if core.role == "leader" and s.leads != core.term:
-            self._learn_role(s, core)
-
-    def _learn_role(self, s: PaxosShadow, core: Any) -> None:
-        role = core.role
+    def _check_leader(self, s: PaxosShadow, core: Any) -> None:
         ballot = core.term
-        if role != "leader":
-            s.role = role
-            if s.leads == ballot > 0:
-                self.coverage["leaders that stepped down"] += 1
-            s.leads = 0
-            return
-        if s.leads == ballot:
-            return
-        s.role = role
         if owner_number(ballot) != number_of(s.id):
             self.violate(1, s.id, f"leads ballot {describe(ballot)}, which is not its own")
         if ballot in self.leaders:
@@ -1101,12 +889,9 @@ class PaxosChecker(Checker[PaxosShadow]):
                     f"{membership!r}",
                 )
         self.leaders[ballot] = s.id
-        s.leads = ballot
-        self.coverage["elections won"] += 1
-        if ballot in self.transfers:
-            self.coverage["transfers completed"] += 1
-        if self.elected is not None:
-            self.elected()
+
+    def _was_told(self, s: PaxosShadow, term: int) -> bool:
+        return term in self.transfers
 
     def _check_committed(self, s: PaxosShadow, commit: int) -> None:
         """A node takes the slots up to `commit` for chosen (invariant 7)."""

@@ -429,9 +429,13 @@ class Workload:
         self._by_command: dict[bytes, Call] = {}
         self._bursts = 0
         rng = Random(seed)
-        self.clients = [Client(self, number, rng.getrandbits(64)) for number in range(clients)]
+        self.clients = [self.client(number, rng.getrandbits(64)) for number in range(clients)]
         for client in self.clients:
             cluster.clock.after(rng.randrange(1, 2 * think_us), client.begin)
+
+    def client(self, number: int, seed: int) -> Client:
+        """A client of this workload's kind."""
+        return Client(self, number, seed)
 
     def burst(self, node: SimNode, random: Random) -> None:
         """Propose many commands together, and do not wait for them.  Nobody reads their keys, so

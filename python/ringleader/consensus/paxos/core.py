@@ -720,7 +720,7 @@ class MultiPaxos(CoreBase):
             for block in kept:
                 self._set_aside(block)
         self._drop_covered()
-        self.quorum_due = self.now + self.config.election_ticks
+        self.quorum_due = self.now + self.config.election_ticks + self.slack_ticks
         self.deadline = self.now + self.config.heartbeat_ticks
         self._round_wanted = self._send_wanted = True
 
@@ -1269,6 +1269,11 @@ class MultiPaxos(CoreBase):
         self._control_from = min(self._control_from, index)
         self._send_wanted = True
         return index
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change of membership is not in force yet."""
+        return self._change_pending()
 
     def _change_pending(self) -> bool:
         if self.memberships[-1][0] > self.commit + 1:

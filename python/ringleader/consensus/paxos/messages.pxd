@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from ringleader.consensus.message cimport Message
+from ringleader.consensus.message cimport Message, SnapshotChunk
 from ringleader.consensus.paxos.ballot cimport number_of, owner_number
 
 cdef int64_t TERM_MAX, INDEX_MAX
@@ -61,14 +61,8 @@ cdef class Learn(Message):
     cpdef problem(self)
 
 
-cdef class SnapshotPart(Message):
-    cdef public int64_t index
+cdef class SnapshotPart(SnapshotChunk):
     cdef public int64_t ballot
-    cdef public bytes membership
-    cdef public int64_t total_bytes
-    cdef public int64_t checksum
-    cdef public int64_t offset
-    cdef public bytes data
     cpdef problem(self)
 
 

@@ -29,6 +29,7 @@ from ringleader.consensus.message import (
     ProposeReply,
     ReadReply,
     ReadRequest,
+    SnapshotChunk,
     TimeoutNow,
 )
 from ringleader.consensus.paxos.ballot import number_of, owner_number
@@ -295,11 +296,10 @@ class Learn(Message):
         return Message.problem(self)
 
 
-class SnapshotPart(Message):
-    """The bytes from `offset` on of the snapshot at slot `index`, which was accepted in `ballot`:
-    `total_bytes` with the CRC32C `checksum`.  `membership` is in force after it, encoded."""
+class SnapshotPart(SnapshotChunk):
+    """The slot `index` was accepted in `ballot`."""
 
-    __slots__ = ("ballot", "checksum", "data", "index", "membership", "offset", "total_bytes")
+    __slots__ = ("ballot",)
     FIELDS = (
         *("sender", "to", "term", "index", "ballot"),
         *("membership", "total_bytes", "checksum", "offset", "data"),
@@ -330,13 +330,9 @@ class SnapshotPart(Message):
         self.data = data
 
     def problem(self) -> str | None:
-        if not 0 < self.index <= INDEX_MAX or not 0 < self.ballot <= self.term:
+        if not 0 < self.ballot <= self.term:
             return "impossible snapshot"
-        if not 0 <= self.offset <= self.offset + len(self.data) <= self.total_bytes:
-            return "impossible snapshot"
-        if (not self.data and self.total_bytes) or not 0 <= self.checksum < 2**32:
-            return "impossible snapshot"
-        return Message.problem(self)
+        return SnapshotChunk.problem(self)
 
 
 def accept(

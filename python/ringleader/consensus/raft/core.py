@@ -357,7 +357,7 @@ class Raft(CoreBase):
         self.round = self.round_acked = 0
         self._lease_lost = False
         self._adopt_progress()
-        self.quorum_due = self.now + self.config.election_ticks
+        self.quorum_due = self.now + self.config.election_ticks + self.slack_ticks
         # §8: an entry of its own term, so that what earlier leaders left can be committed (§5.4.2).
         self.term_start = self._last = self.log.append(self.term, [NO_OP], control=True)
         self.deadline = self.now + self.config.heartbeat_ticks
@@ -923,6 +923,11 @@ class Raft(CoreBase):
             self._quorum_of(after.left())
         return self._append_membership(after)
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change of membership is not done yet."""
+        return bool(self.membership_index > self.commit or self.membership.joint)
+
     def _append_membership(self, membership: Membership) -> int:
         index: int = self.log.append(self.term, [MEMBERSHIP + membership.to_bytes()], control=True)
         self._last = index
@@ -1080,7 +1085,7 @@ class Raft(CoreBase):
         self.quiesced = False
         if self.role_number == LEADER:
             self.deadline = self.now + self.config.heartbeat_ticks
-            self.quorum_due = self.now + self.config.election_ticks
+            self.quorum_due = self.now + self.config.election_ticks + self.slack_ticks
             self._round_wanted = True
             for peer in self._peers:
                 peer.active = True

@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from ringleader.consensus.message cimport Message
+from ringleader.consensus.message cimport Message, SnapshotChunk
 
 cdef int64_t TERM_MAX, INDEX_MAX
 
@@ -38,14 +38,8 @@ cdef class AppendReply(Message):
     cpdef problem(self)
 
 
-cdef class InstallSnapshot(Message):
-    cdef public int64_t index
+cdef class InstallSnapshot(SnapshotChunk):
     cdef public int64_t index_term
-    cdef public bytes membership
-    cdef public int64_t total_bytes
-    cdef public int64_t checksum
-    cdef public int64_t offset
-    cdef public bytes data
     cdef public int64_t round
     cpdef problem(self)
 

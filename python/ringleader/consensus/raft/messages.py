@@ -22,6 +22,7 @@ from ringleader.consensus.message import (
     ProposeReply,
     ReadReply,
     ReadRequest,
+    SnapshotChunk,
     TimeoutNow,
 )
 from ringleader.limits import INDEX_MAX, TERM_MAX
@@ -172,23 +173,10 @@ class AppendReply(Message):
         return Message.problem(self)
 
 
-class InstallSnapshot(Message):
-    """The bytes from `offset` on of the snapshot at (`index`, `index_term`): `total_bytes`
-    with the CRC32C `checksum`.
+class InstallSnapshot(SnapshotChunk):
+    """The entry at `index` is of `index_term`."""
 
-    `membership` is the configuration as of `index`, encoded.
-    """
-
-    __slots__ = (
-        "checksum",
-        "data",
-        "index",
-        "index_term",
-        "membership",
-        "offset",
-        "round",
-        "total_bytes",
-    )
+    __slots__ = ("index_term", "round")
     FIELDS = (
         "sender",
         "to",
@@ -230,15 +218,11 @@ class InstallSnapshot(Message):
         self.round = round
 
     def problem(self) -> str | None:
-        if not 0 < self.index <= INDEX_MAX or not 0 < self.index_term <= self.term:
-            return "impossible snapshot"
-        if not 0 <= self.offset <= self.offset + len(self.data) <= self.total_bytes:
-            return "impossible snapshot"
-        if (not self.data and self.total_bytes) or not 0 <= self.checksum < 2**32:
+        if not 0 < self.index_term <= self.term:
             return "impossible snapshot"
         if self.round < 0:
             return "impossible term"
-        return Message.problem(self)
+        return SnapshotChunk.problem(self)
 
 
 class SnapshotReply(Message):

@@ -1,0 +1,68 @@
+"""`ringleader serve`: one node of a cluster, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from ringleader.cli.extras import needed
+
+
+@click.command()
+@click.option(
+    "--config", "file", required=True, metavar="FILE", help="The cluster file, alike on all nodes."
+)
+@click.option("--node", "name", required=True, metavar="NAME", help="Which of its nodes this is.")
+@click.option(
+    "--dir", "directory", metavar="DIR", help="Of the data.  [default: data_dir/NAME of the file]"
+)
+@click.option("--check", is_flag=True, help="Only say what is wrong with the file, or is advised.")
+@click.option(
+    "--refetch",
+    is_flag=True,
+    help="The log is lost or damaged: put it aside, and fetch all shards anew from their other "
+    "replicas, as a new member of each.",
+)
+@click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+def serve(
+    file: str, name: str, directory: str | None, check: bool, refetch: bool, until_eof: bool
+) -> None:
+    """Run one node of a cluster.
+
+    SIGTERM and SIGINT stop it cleanly: it hands its shards over, answers what is under way and
+    closes its data.  Exit codes: 0 stopped as asked; 1 failed while it ran, with the reason in the
+    log; 2 refused to start, with the reason on standard error and nothing changed.
+    """
+    with needed("node", "a node"):
+        from ringleader.node.config import ClusterConfig
+
+    config = ClusterConfig.load(file)
+    node = config.node(name)
+    data = Path(directory) if directory is not None else config.directory(name)
+    if check:
+        for words in config.warnings():
+            click.echo(f"warning: {words}")
+        own = len(config.layout.of(name))
+        click.echo(
+            f"{config.name}: {len(config.nodes)} nodes, {config.shards} shards by "
+            f"{config.consensus}; {name} holds {own} of them in {data}, and serves clients on "
+            f"{node.listen}:{node.port}"
+        )
+        return
+    with needed("node", "a node"):
+        from ringleader.node.serve import run
+    if until_eof:
+        threading.Thread(target=_stop_at_eof, name="until eof", daemon=True).start()
+    sys.exit(run(config, name, data, refetch=refetch))
+
+
+def _stop_at_eof() -> None:
+    """As if SIGTERM came, when whoever holds the other end of our standard input is gone."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,191 @@
+"""What a node tells of itself and its cluster: CLUSTER, INFO, and `ringleader status`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ringleader import __version__
+from ringleader.node.health import NodeStatus, ShardStatus
+from ringleader.node.routing import NodeView, ShardView, Topology
+from ringleader.node.service import REDIS_VERSION
+from ringleader.node.shard import Shard
+
+if TYPE_CHECKING:
+    from ringleader.node.node import Node
+
+
+def node_id(cluster_id: bytes, name: str) -> str:
+    """40 hexadecimal digits, as Redis Cluster has them."""
+    return hashlib.sha1(cluster_id + name.encode(), usedforsecurity=False).hexdigest()
+
+
+def topology(node: Node) -> Topology:
+    """The cluster, as this node knows it."""
+    config, router, peers = node.config, node.router, node.peers
+    cluster_id = config.identity().cluster_id
+    return Topology(
+        tuple(
+            NodeView(
+                each.name,
+                node_id(cluster_id, each.name),
+                each.host,
+                each.port,
+                each.dc,
+                each.zone,
+                each.name == node.name or peers.connected(each.name),
+                each.peer_port,
+            )
+            for each in config.nodes
+        ),
+        tuple(
+            ShardView(
+                shard.number,
+                ((shard.slots.start, shard.slots.stop - 1),),
+                router.leader_of(shard.number),
+                shard.replicas,
+                term_of(node, shard.number),
+            )
+            for shard in node.layout.shards
+        ),
+    )
+
+
+def term_of(node: Node, number: int) -> int:
+    """The term of a shard's leader, as far as this node knows; 0: it does not."""
+    shard = node.router.shards[number]
+    if shard is not None:
+        return int(shard.core.term)
+    return node.router.claimed_term(number)
+
+
+def info(node: Node) -> dict[str, dict[str, Any]]:
+    """The sections of INFO that are the node's."""
+    config, router = node.config, node.router
+    now = time.time()
+    led = [shard for shard in node.shards if shard.leads]
+    stores = [shard.store for shard in node.shards]
+    return {
+        "Server": {
+            "redis_version": REDIS_VERSION,
+            "redis_mode": "cluster",
+            "ringleader_version": __version__,
+            "python_version": sys.version.split()[0],
+            "os": os.uname().sysname + " " + os.uname().release,
+            "process_id": os.getpid(),
+            "run_id": node_id(config.identity().cluster_id, node.name),
+            "tcp_port": node.own.port,
+            "uptime_in_seconds": int(now - node.started_s),
+            "uptime_in_days": int((now - node.started_s) // 86_400),
+            "availability_zone": node.dc,
+        },
+        "Memory": {
+            "used_memory": resident_bytes(),
+            "used_memory_dataset": sum(store.size for store in stores),
+            "maxmemory": config.limits.memory_bytes_max,
+        },
+        "Persistence": {
+            "loading": int(not node.ready),
+            "wal_batches": node.wal.batch_count,
+            "wal_bytes": node.wal.written_bytes,
+            "wal_segments": node.wal.segment_count,
+            "wal_failed": node.failed or "",
+        },
+        "Replication": {
+            "role": "master" if led else "slave",
+            "consensus": config.consensus,
+            "shards": len(node.shards),
+            "shards_led": len(led),
+            "commands_forwarded": router.forwarded,
+            "commands_waiting_for_a_leader": router.parked,
+            "commands_uncertain": router.uncertain,
+            **{
+                f"shard{shard.number}": (
+                    f"role={shard.core.role},leader={shard.leader or ''},term={shard.core.term},"
+                    f"commit={shard.core.commit},applied={shard.core.last_applied}"
+                )
+                for shard in node.shards
+            },
+        },
+        "Keyspace": {
+            "db0": f"keys={sum(len(store.data) for store in stores)},"
+            f"expires={sum(len(store.expires) for store in stores)},avg_ttl=0"
+        },
+    }
+
+
+def status(node: Node) -> NodeStatus:
+    """All of it, as plain values."""
+    service = node.server.service
+    return NodeStatus(
+        name=node.name,
+        dc=node.dc,
+        pid=os.getpid(),
+        version=__version__,
+        host=node.own.host,
+        port=node.own.port,
+        started=node.started_s,
+        ready=node.ready,
+        failed=node.failed,
+        consensus=node.config.consensus,
+        shards=[_shard_status(shard) for shard in node.shards],
+        peers={peer["name"]: peer for peer in node.peers.status()},
+        clients={
+            "connected": len(service.sessions),
+            "accepted": service.connections_count,
+            "commands": service.commands_count,
+            "refused": {
+                "too many clients": service.rejected_connections,
+                "too slow to read": service.evicted_connections,
+                "timed out": service.timed_out_connections,
+            },
+        },
+        wal={
+            "batches": node.wal.batch_count,
+            "bytes": node.wal.written_bytes,
+            "syncs": node.sync_count,
+            "sync_seconds": node.sync_seconds,
+            "segments": node.wal.segment_count,
+        },
+        refused={
+            "client: no RESP": service.protocol_errors,
+            **{f"peer: {reason}": count for reason, count in node.peers.refused.items()},
+        },
+        timing_warning=node.timing_warning,
+    )
+
+
+def _shard_status(shard: Shard) -> ShardStatus:
+    core = shard.core
+    last = core.log.last
+    failed = shard.driver.failed
+    lag = (
+        {str(peer.id): max(0, last - peer.match) for peer in core.progress.values()}
+        if shard.leads
+        else {}
+    )
+    return ShardStatus(
+        id=shard.number,
+        role=core.role,
+        leader=None if shard.leader is None else str(shard.leader),
+        term=core.term,
+        commit=core.commit,
+        applied=core.last_applied,
+        lag=lag,
+        has_lease=bool(core.has_lease),
+        keys=len(shard.store.data),
+        bytes=shard.store.size,
+        failed=None if failed is None else str(failed),
+    )
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

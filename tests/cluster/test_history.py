@@ -1,0 +1,175 @@
+"""The judge is judged: an honest server passes, and each kind of dishonest one is found out."""
+
+from __future__ import annotations
+
+import random
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hiredis
+import pytest
+from cluster.history import Load
+from cluster.processes import Cluster, Connection, Node
+
+SECONDS = 1.0
+
+
+@dataclass
+class Store:
+    """One copy in this process, with a fault.
+
+    Attributes:
+        fault: "" for none.
+        data: what it holds.
+        old: what keys held before their last change.
+    """
+
+    fault: str
+    data: dict[bytes, bytes] = field(default_factory=dict)
+    old: dict[bytes, bytes] = field(default_factory=dict)
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, args: list[bytes]) -> bytes | None:
+        """The reply to a command; None: close the connection and say nothing."""
+        with self.lock:
+            rare = self.rng.random() < 0.05
+            name, key = args[0], args[1]
+            value = self.data.get(key)
+            if name == b"GET":
+                if self.fault == "stale reads" and rare:
+                    value = self.old.get(key, value)
+                return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+            if self.fault == "silence" and rare:
+                if self.rng.random() < 0.5:
+                    self.change(args, value)
+                return None
+            if self.fault == "uncertain" and rare:
+                if self.rng.random() < 0.5:
+                    self.change(args, value)
+                return b"-UNCERTAIN who knows\r\n"
+            if self.fault == "refusals" and rare:
+                return b"-TRYAGAIN not now\r\n"
+            if self.fault == "refused, but done" and rare and name == b"INCR":
+                self.change(args, value)
+                return b"-TRYAGAIN not now\r\n"
+            if self.fault == "lost writes" and rare and args[0] == b"SET" and len(args) == 3:
+                return b"+OK\r\n"
+            if self.fault == "done twice" and rare and name == b"INCR":
+                self.change(args, value)
+                value = self.data.get(key)
+            return self.change(args, value)
+
+    def change(self, args: list[bytes], value: bytes | None) -> bytes:
+        name, key = args[0], args[1]
+        if value is not None:
+            self.old[key] = value
+        if name == b"INCR":
+            self.data[key] = b"%d" % (int(value or 0) + 1)
+            return b":%s\r\n" % self.data[key]
+        if name == b"DEL":
+            return b":%d\r\n" % (self.data.pop(key, None) is not None)
+        if len(args) == 5 and value != args[4]:
+            return b"$-1\r\n"
+        self.data[key] = args[2]
+        return b"+OK\r\n"
+
+
+@contextmanager
+def serving(store: Store, path: Path) -> Iterator[Cluster]:
+    """The store behind a socket, in the place of a cluster's only node."""
+    open_sockets: list[socket.socket] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            open_sockets.append(self.request)
+            reader = hiredis.Reader()
+            while data := self.request.recv(65536):
+                reader.feed(data)
+                while (args := reader.gets()) is not False:
+                    reply = store.run(args)
+                    if reply is None:
+                        return
+                    self.request.sendall(reply)
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = False
+
+    cluster = OneServer(path, dcs={"eu": 1})
+    node = cluster.nodes["eu-1"]
+    with Server((node.host, node.port), Handler) as server, cluster:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield cluster
+        finally:
+            server.shutdown()
+            thread.join()
+            for sock in open_sockets:
+                sock.close()
+
+
+class OneServer(Cluster):
+    """Its node is not a process."""
+
+    @staticmethod
+    def _up(node: Node) -> bool:
+        return True
+
+
+def load(fault: str, path: Path) -> Any:
+    with serving(Store(fault), path) as cluster:
+        with Load(cluster, seed=1, think_seconds=0.001) as running:
+            time.sleep(SECONDS)
+        running.verify()
+    return running.tally
+
+
+@pytest.mark.parametrize("fault", ["", "silence", "uncertain", "refusals"])
+def test_an_honest_server(tmp_path: Path, fault: str) -> None:
+    tally = load(fault, tmp_path)
+    assert tally.done > 200
+    assert bool(tally.unknown) == (fault in {"silence", "uncertain"})
+    assert bool(tally.refused) == (fault == "refusals")
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("stale reads", "not linearizable"),
+        ("lost writes", "lost"),
+        ("done twice", "increments were acknowledged"),
+        ("refused, but done", "increments were acknowledged"),
+    ],
+)
+def test_a_dishonest_server(tmp_path: Path, fault: str, complaint: str) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        load(fault, tmp_path)
+
+
+def test_an_error_that_nobody_expects(tmp_path: Path) -> None:
+    class Odd(Store):
+        def run(self, args: list[bytes]) -> bytes | None:
+            return b"-ODD\r\n"
+
+    with serving(Odd(""), tmp_path) as cluster:
+        with Load(cluster, seed=1) as running:
+            time.sleep(0.1)
+        with pytest.raises(AssertionError, match="ODD"):
+            running.verify()
+
+
+def test_a_connection_is_plain(tmp_path: Path) -> None:
+    with serving(Store(""), tmp_path) as cluster, cluster.connect("eu-1") as connection:
+        assert isinstance(connection, Connection)
+        assert connection.call("SET", "k", "v") == b"OK"
+        connection.send(("GET", "k"), ("GET", "none"))
+        assert [connection.reply(), connection.reply()] == [b"v", None]
