@@ -266,6 +266,26 @@ def test_serve_checks_before_it_starts(
     assert "eu-1 holds 6 of them" in result.stdout
 
 
+def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    import resource
+
+    from ringleader.cli.serve import _allow_open_files
+
+    limits, made = [(1024, 5000)], []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits[0])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: made.append(pair))
+    _allow_open_files(1000)
+    _allow_open_files(3000)
+    assert made == [(3000, 5000)]
+    assert capsys.readouterr().err == ""
+    _allow_open_files(9000)
+    assert made[1:] == [(5000, 5000)]
+    assert "asks for 9000: raise the hard limit" in capsys.readouterr().err
+    limits[0] = (1024, resource.RLIM_INFINITY)
+    _allow_open_files(9000)
+    assert made[2:] == [(9000, resource.RLIM_INFINITY)]
+
+
 def test_status_of_nothing(run: Run, refused: Refused, tmp_path: Path, base_port: int) -> None:
     assert "makes a cluster" in refused("status", "--dir", "none")
     assert "Give --dir or --config" in refused("status")
