@@ -385,6 +385,21 @@ def test_what_bench_refuses(refused: Refused, args: list[str], words: str) -> No
     assert words in refused("bench", *args)
 
 
+@pytest.mark.parametrize("command", [["bench"], ["up"], ["status", "--dir", "c"]])
+def test_without_their_packages(
+    refused: Refused, without: Callable[[str], None], command: list[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("ringleader.cli.")]:
+        if name.rpartition(".")[2] in {"bench", "load", "resp", "up", "status"}:
+            del sys.modules[name]
+    for name in [name for name in sys.modules if name.startswith("ringleader.node.")]:
+        if name.rpartition(".")[2] in {"watch", "local", "health"}:
+            del sys.modules[name]
+    for package in ("hiredis", "msgspec"):
+        without(package)
+    assert 'pip install "ringleader[node]"' in refused(*command)
+
+
 def test_bench_needs_somebody(refused: Refused, base_port: int) -> None:
     assert "no load can be made" in refused("bench", "--at", f"127.0.0.1:{base_port}")
 

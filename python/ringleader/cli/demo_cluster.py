@@ -159,7 +159,7 @@ def run(out: Console, paths: Sequence[bytes], picture: str | None, nodes_per_dc:
     with needed("node", "the demo's cluster"):
         import redis  # noqa: F401  only looked for
 
-        from ringleader.node import local
+        from ringleader.node import local, watch  # noqa: F401  as well
 
     directory = Path(tempfile.mkdtemp(prefix="ringleader-demo-"))
     begun = time.perf_counter()
