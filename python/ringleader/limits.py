@@ -135,6 +135,9 @@ PEER_QUEUE_BYTES_MAX: Final = 2**26
 #: Bytes of responses that wait to be taken by one peer; beyond them its requests are refused before
 #: anything is done, or its memory and ours would fill with what it cannot pass on.
 PEER_ANSWER_BYTES_MAX: Final = 2**24
+#: Beyond so many the longer responses (as of the next) are left out: their outcome is unknown.
+PEER_UNTAKEN_BYTES_MAX: Final = 2**26
+PEER_LONG_REPLY_BYTES: Final = 2**12
 #: Requests that are handed on between two looks at that.
 PEER_REQUESTS_TOGETHER: Final = 16
 #: Accepted connections that have not yet said who they are.
@@ -226,6 +229,14 @@ CLIENT_STRANGER_BULK_BYTES_MAX: Final = 2**14
 #: With so many commands or bytes unanswered, a connection is not read any further.
 CLIENT_UNANSWERED_MAX: Final = 2**13
 CLIENT_UNANSWERED_BYTES_MAX: Final = 2**25
+#: Reads of one connection that may be under way, at first; with each short reply by one more ...
+CLIENT_READS_FIRST: Final = 2**8
+CLIENT_READS_MAX: Final = 2**11
+CLIENT_READS_MIN: Final = 2**3
+#: ... and shrinks so that their replies come to no more bytes than this.
+CLIENT_READS_BYTES_AIM: Final = 2**23
+#: Commands that waited for their turn are begun in such portions.
+CLIENT_RESUMED_MAX: Final = 2**9
 #: Replies of one connection that are made at a time, before its socket is tried.
 CLIENT_OUTPUT_TURN_BYTES: Final = 2**20
 #: With so many bytes of replies waiting for its socket, a connection's commands wait ...
@@ -241,6 +252,8 @@ CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30
 CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: A client that reads nothing of what waits for it, for so long, is closed.
+CLIENT_STALLED_SECONDS: Final = 60
 #: More time for a command that keeps arriving, at this rate or faster.
 CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
 #: How often clients are looked through for those that have run out of time.
@@ -324,6 +337,7 @@ assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
 assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_UNTAKEN_BYTES_MAX
 assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
 assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX

@@ -47,6 +47,8 @@ COUNTERS = 4
 OPERATION_SECONDS_MAX = 4.0
 CONNECT_SECONDS_MAX = 1.0
 PIPELINE_MAX = 6
+BALLAST_SHARE = 0.2
+BALLAST_KEYS = 50
 STEPS_MAX = 3_000_000
 
 
@@ -86,12 +88,15 @@ class Load:
         think_seconds: float = 0.004,
         operation_seconds_max: float = OPERATION_SECONDS_MAX,
         clients_of: Sequence[str] | None = None,
+        ballast_bytes: int = 0,
     ) -> None:
         self.cluster = cluster
         self.seed = seed
         self.client_count = clients
         self.think_seconds = think_seconds
         self.operation_seconds_max = operation_seconds_max
+        #: Of values that nobody looks at, which make logs and snapshots long.
+        self.ballast_bytes = ballast_bytes
         #: Datacenters whose nodes the clients talk to; None: all.
         self.clients_of = clients_of
         self.history: list[Operation] = []
@@ -188,6 +193,9 @@ class Load:
         return _Link(sock)
 
     def _choose(self, rng: random.Random, unique: str) -> _Call:
+        if self.ballast_bytes and rng.random() < BALLAST_SHARE:
+            key = f"ballast:{rng.randrange(BALLAST_KEYS)}"
+            return _Call("ballast", key, ("SET", key, rng.randbytes(self.ballast_bytes)))
         kind = rng.random()
         if kind < 0.15:
             return _Call("once", f"once:{unique}", ("SET", f"once:{unique}", f"v{unique}"))
@@ -251,7 +259,7 @@ class Load:
         elif call.kind == "counter":
             self.attempts[call.key] += 1
             self.answers.setdefault(call.key, []).append(reply)
-        else:
+        elif call.kind != "ballast":
             if call.kind == "set":
                 result = None
             elif call.kind == "cas":
@@ -267,7 +275,7 @@ class Load:
         self.tally.unknown[why] += 1
         if call.kind == "counter":
             self.attempts[call.key] += 1
-        elif call.kind not in {"get", "once"}:
+        elif call.kind not in {"get", "once", "ballast"}:
             self.history.append(Operation(client, call.key, call.model, UNKNOWN, invoked, None))
 
     # --- verdicts --------------------------------------------------------------------------------

@@ -246,8 +246,8 @@ MUTANTS = (
         "a lease is trusted before the ticks that have passed are reported",
         (
             SHARD,
-            "        self.clock.catch_up()\n        if self.settled < after",
-            "        if self.settled < after",
+            "        self.clock.catch_up()\n        behind = ",
+            "        behind = ",
         ),
         setting=_LATE,
     ),
@@ -286,7 +286,7 @@ MUTANTS = (
         {16},
         1,
         "a read is answered at once though a write of its caller is under way",
-        (SHARD, "        if self.settled < after <= self.sequence:\n", "        if False:\n"),
+        (SHARD, "        if behind and self.settled < self.sequence:\n", "        if False:\n"),
         setting=_UNDER_LEASE,
     ),
     _mutant(

@@ -30,7 +30,7 @@ from ringleader.errors import NodeNotFound, SettingError
 from ringleader.node import codec as c
 from ringleader.node import link as link_module
 from ringleader.node import peers as peers_module
-from ringleader.node.peers import Peers, Respond
+from ringleader.node.peers import Peers, Responder
 
 Test = Callable[[], Coroutine[Any, Any, None]]
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -108,7 +108,7 @@ class Cluster:
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
     nodes: dict[str, Peers] = field(default_factory=dict)
     messages: dict[str, list[tuple[str, int, Message]]] = field(default_factory=dict)
-    requests: dict[str, list[tuple[str, c.Request, Respond]]] = field(default_factory=dict)
+    requests: dict[str, list[tuple[str, c.Request, Responder]]] = field(default_factory=dict)
     data: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     seen: list[tuple[str, str, bool]] = field(default_factory=list)
 
@@ -138,7 +138,7 @@ class Cluster:
     async def start(self, name: str, config: Config | None = None, **settings: Any) -> Peers:
         answers = settings.pop("answers", None)
 
-        def on_requests(peer: str, some: list[c.Request], respond: Respond) -> None:
+        def on_requests(peer: str, some: list[c.Request], respond: Responder) -> None:
             for request in some:
                 self.requests[name].append((peer, request, respond))
                 if answers is not None:
@@ -615,6 +615,33 @@ def test_requests_of_a_peer_that_takes_no_responses_are_refused(
                 us.say(asked(1000, 5))
                 await until(lambda: counters.responses_out == 1005)
                 assert counters.requests_refused == 1000 - executed
+
+    run(test)
+
+
+def test_long_responses_that_come_all_at_once(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "PEER_UNTAKEN_BYTES_MAX", 2_000_000)
+
+    async def test() -> None:
+        async with cluster("+eu-1", "+us-1") as made:
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            answers: list[c.Response] = []
+            for _ in range(100):
+                eu.call("us-1", request(), answers.append)
+            eu.flush()
+            await until(lambda: len(made.requests["us-1"]) == 100)
+            for number, (_, asked, respond) in enumerate(made.requests["us-1"]):
+                respond(c.Response(asked.id, "done", bytes(100_000 if number % 2 else 10)))
+            assert respond.is_full
+            us.flush()
+            await until(lambda: len(answers) == 100)
+            await until(lambda: not respond.is_full)
+            statuses = Counter((answer.status, len(answer.reply)) for answer in answers)
+            # Whatever is short gets through.
+            assert statuses == {("done", 10): 50, ("done", 100_000): 20, ("unknown", 0): 30}
+            assert us.counters("eu-1").responses_dropped == 30
 
     run(test)
 

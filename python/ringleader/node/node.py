@@ -45,13 +45,13 @@ from ringleader.limits import (
 )
 from ringleader.node import rejoin, tls, views
 from ringleader.node.clock import NodeClock
-from ringleader.node.codec import Request, Response
+from ringleader.node.codec import Request
 from ringleader.node.config import ClusterConfig
 from ringleader.node.health import HealthServer, NodeStatus
 from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
 from ringleader.node.metrics import Metrics
-from ringleader.node.peers import Peers
+from ringleader.node.peers import Peers, Responder
 from ringleader.node.rejoin import Refetch, Rejoining
 from ringleader.node.requests import RequestLimits
 from ringleader.node.router import Router
@@ -415,9 +415,7 @@ class Node:
                 shard.driver.receive(message)
         self._schedule_turn()
 
-    def _on_requests(
-        self, peer: str, requests: Sequence[Request], respond: Callable[[Response], None]
-    ) -> None:
+    def _on_requests(self, peer: str, requests: Sequence[Request], respond: Responder) -> None:
         for request in requests:
             if request.args and request.args[0] in rejoin.REQUESTS:
                 number = request.shard

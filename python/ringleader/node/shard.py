@@ -259,9 +259,10 @@ class Shard:
         """
         store = self.store
         self.clock.catch_up()
-        if self.settled < after <= self.sequence:
+        behind = after > self.settled
+        if behind and self.settled < self.sequence:
             return PENDING if self.enqueue(args, waiter) else BUSY
-        if (after > self.sequence and self._waiting) or not self.driver.reads_now():
+        if (behind and self._waiting) or not self.driver.reads_now():
             if not self._reads:
                 self._reads = []
                 self._waiting.append(self._reads)
