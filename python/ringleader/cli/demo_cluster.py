@@ -278,13 +278,18 @@ def _wait_until(cluster: LocalCluster, is_so: Callable[[dict[str, Any]], bool]) 
     """Wait; the seconds that it took.
 
     Raises:
-        LocalClusterError: it took too long.
+        LocalClusterError: it took too long, or a node ended.
     """
     from ringleader.errors import LocalClusterError
     from ringleader.node.watch import watch
 
     begun = time.perf_counter()
     while time.perf_counter() - begun < SERVE_SECONDS:
+        if ended := cluster.ended():
+            last = "\n".join(cluster.tail(next(iter(ended))))
+            raise LocalClusterError(
+                f"{', '.join(ended)} ended; the last words of the first:\n{last}"
+            )
         seen = asyncio.run(watch(cluster.config))
         if is_so(seen):
             return time.perf_counter() - begun
