@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ringleader.cli.histogram import Histogram, upper_us
 from ringleader.cli.load import Plan, key_of, owners_of, prepared
+from ringleader.cli.tables import console
 from ringleader.errors import LocalClusterError
 from ringleader.node import local
 from ringleader.node.config import ClusterConfig
@@ -318,6 +319,33 @@ def test_answers_are_put_together(tmp_path: Path) -> None:
     shard = merged(config, answers)["shards"][0]
     assert (shard["leader"], shard["commit"], shard["lag"]) == (None, 11, {"eu-1": 2})
     assert merged(config, answers)["nodes"][2]["trouble"] == "no answer within 2 s"
+
+
+def test_reads_are_timed_in_each_datacenter(
+    cluster: tuple[local.LocalCluster, Path],
+) -> None:
+    from ringleader.cli.up import Probes, _view
+
+    running, _ = cluster
+
+    async def use() -> None:
+        probes = Probes(running.config)
+        await probes.run()
+        assert all(stale and strong for stale, strong in probes.times.values())
+        running.signal("us-1", signal.SIGKILL)
+        running.processes["us-1"].wait(10)
+        await probes.run()  # on connections that are lost
+        assert probes.times["us"] == (None, None)
+        assert None not in probes.times["ap"]
+        seen = await watch(running.config)
+        out = console()
+        with out.capture() as captured:
+            out.print(_view(running, seen, probes))
+        assert "no answer" in captured.get()
+        assert "0 of 1" in captured.get()
+        await probes.close()
+
+    asyncio.run(use())
 
 
 def test_another_node_at_the_port_is_told(
