@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ringleader.cli.histogram import Histogram, upper_us
 from ringleader.cli.load import Plan, key_of, owners_of, prepared
+from ringleader.cli.tables import console
 from ringleader.errors import LocalClusterError
 from ringleader.node import local
 from ringleader.node.config import ClusterConfig
@@ -320,6 +321,33 @@ def test_answers_are_put_together(tmp_path: Path) -> None:
     assert merged(config, answers)["nodes"][2]["trouble"] == "no answer within 2 s"
 
 
+def test_reads_are_timed_in_each_datacenter(
+    cluster: tuple[local.LocalCluster, Path],
+) -> None:
+    from ringleader.cli.up import Probes, _view
+
+    running, _ = cluster
+
+    async def use() -> None:
+        probes = Probes(running.config)
+        await probes.run()
+        assert all(stale and strong for stale, strong in probes.times.values())
+        running.signal("us-1", signal.SIGKILL)
+        running.processes["us-1"].wait(10)
+        await probes.run()  # on connections that are lost
+        assert probes.times["us"] == (None, None)
+        assert None not in probes.times["ap"]
+        seen = await watch(running.config)
+        out = console()
+        with out.capture() as captured:
+            out.print(_view(running, seen, probes))
+        assert "no answer" in captured.get()
+        assert "0 of 1" in captured.get()
+        await probes.close()
+
+    asyncio.run(use())
+
+
 def test_another_node_at_the_port_is_told(
     cluster: tuple[local.LocalCluster, Path],
 ) -> None:
@@ -383,6 +411,24 @@ def test_bench_with_a_rate_and_straight_to_leaders(
 )
 def test_what_bench_refuses(refused: Refused, args: list[str], words: str) -> None:
     assert words in refused("bench", *args)
+
+
+@pytest.mark.parametrize("command", [["bench"], ["up"], ["status", "--dir", "c"]])
+def test_without_their_packages(
+    refused: Refused,
+    without: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    """They say which extra brings them, before anything is started."""
+    for module in ("cli.bench", "cli.load", "cli.resp", "cli.up", "cli.status", "node.watch"):
+        package, _, name = f"ringleader.{module}".rpartition(".")
+        monkeypatch.delitem(sys.modules, f"{package}.{name}", raising=False)
+        if package in sys.modules:
+            monkeypatch.delattr(sys.modules[package], name, raising=False)
+    for package in ("hiredis", "msgspec"):
+        without(package)
+    assert 'pip install "ringleader[node]"' in refused(*command)
 
 
 def test_bench_needs_somebody(refused: Refused, base_port: int) -> None:

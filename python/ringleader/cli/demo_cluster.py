@@ -159,7 +159,7 @@ def run(out: Console, paths: Sequence[bytes], picture: str | None, nodes_per_dc:
     with needed("node", "the demo's cluster"):
         import redis  # noqa: F401  only looked for
 
-        from ringleader.node import local
+        from ringleader.node import local, watch  # noqa: F401  as well
 
     directory = Path(tempfile.mkdtemp(prefix="ringleader-demo-"))
     begun = time.perf_counter()
@@ -278,13 +278,18 @@ def _wait_until(cluster: LocalCluster, is_so: Callable[[dict[str, Any]], bool]) 
     """Wait; the seconds that it took.
 
     Raises:
-        LocalClusterError: it took too long.
+        LocalClusterError: it took too long, or a node ended.
     """
     from ringleader.errors import LocalClusterError
     from ringleader.node.watch import watch
 
     begun = time.perf_counter()
     while time.perf_counter() - begun < SERVE_SECONDS:
+        if ended := cluster.ended():
+            last = "\n".join(cluster.tail(next(iter(ended))))
+            raise LocalClusterError(
+                f"{', '.join(ended)} ended; the last words of the first:\n{last}"
+            )
         seen = asyncio.run(watch(cluster.config))
         if is_so(seen):
             return time.perf_counter() - begun
