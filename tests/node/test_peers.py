@@ -47,7 +47,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
         async def watched() -> None:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: problems.append(context))
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(30):
                 await test()
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
