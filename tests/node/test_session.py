@@ -893,6 +893,14 @@ class TestPace:
         assert talk.session.is_full
         assert talk.commit() == [None] * 300
 
+    def test_reads_without_replies_are_counted_too(self) -> None:
+        talk = Talk(FakeRouter(deferred=True, defers_reads=True))
+        talk.session.receive(encoded("CLIENT", "REPLY", "OFF") + encoded("GET", "a") * 300)
+        assert talk.router.begun_count == 256
+        talk.session.receive(encoded("CLIENT", "REPLY", "ON"))
+        assert talk.commit() == [b"OK"]
+        assert talk.router.begun_count == 300
+
     def test_writes_are_not_counted(self) -> None:
         talk = Talk(FakeRouter(deferred=True))
         talk.session.receive(encoded("SET", "a", 1) * 5000)

@@ -69,6 +69,8 @@ class ClientSettings:
         partial_s_max: within this a command that has begun must be complete; more for large ones.
         stalled_s_max: a client that reads nothing of what waits for it, for so long, is closed.
         handshake_s_max: within this a client must authenticate, if it has to.
+        drain_s_max: what is under way when the server drains is waited for so long.
+        sweep_s: how often clients are looked through for those that have run out of time.
         requests: limits of one command.
     """
 

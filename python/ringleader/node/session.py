@@ -327,10 +327,6 @@ class Session:
         return bool(self._out)
 
     @property
-    def has_backlog(self) -> bool:
-        return bool(self._backlog)
-
-    @property
     def can_resume(self) -> bool:
         """Whether replies or commands wait that nothing but their turn keeps from going on."""
         if self.blocked_output:
@@ -421,7 +417,8 @@ class Session:
                 if self._reads_left <= 0:
                     break
             elif reply is SILENCE:
-                pass
+                if self._reads_left <= 0:
+                    break
             elif reply is BLOCKED:
                 self._spare = spare
                 return [args, *remaining]
@@ -506,10 +503,12 @@ class Session:
             if entry is None:
                 if self.transaction is not None:
                     self.transaction.failed = True
-                if not self.replying:
-                    return SILENCE
                 self.service.errors_count += 1
-                return unknown_command(args)
+                if self.replying and not self.skips_next:
+                    return unknown_command(args)
+                self.skips_next = False
+                self.settle_plain()
+                return SILENCE
         command, _, local = entry
         if self.replying and not self.skips_next:
             return self._begin(command, local, args, waiter)
@@ -521,6 +520,7 @@ class Session:
             return BLOCKED
         if reply is PENDING:
             self._pending.append(muted)
+            self._reads_left -= 1
         self.settle_plain()
         if reply is OK and [arg.upper() for arg in args] == [b"CLIENT", b"REPLY", b"ON"]:
             return reply
