@@ -49,6 +49,7 @@ CONNECT_SECONDS_MAX = 1.0
 PIPELINE_MAX = 6
 BALLAST_SHARE = 0.2
 WATCHED_SHARE = 0.06
+ORDERED_SHARE = 0.06
 BALLAST_KEYS = 50
 STEPS_MAX = 3_000_000
 
@@ -175,9 +176,13 @@ class Load:
                         serial += 1
                         calls.append(self._choose(rng, f"{number}.{serial}"))
                     client = f"{number}/{serial}"
-                    if rng.random() < WATCHED_SHARE:
+                    kind = rng.random()
+                    if kind < WATCHED_SHARE:
                         serial += 1
                         going = await self._watched(client, link, rng, f"{number}.{serial}")
+                    elif kind < WATCHED_SHARE + ORDERED_SHARE:
+                        serial += 1
+                        going = await self._ordered(link, f"ordered:{number}.{serial}")
                     else:
                         going = await self._perform(client, link, calls)
                     if not going:
@@ -281,6 +286,40 @@ class Load:
         else:
             good = reply if isinstance(reply, Exception) else b"OK"
             self._answered(client, call, good, invoked, time.monotonic())
+        return True
+
+    async def _ordered(self, link: _Link, key: str) -> bool:
+        """Write and read a key of one's own in one pipeline, whose commands are done in order;
+        whether the connection is of use still."""
+        values = [b"1", b"2", b"3"]
+        commands: list[tuple[Any, ...]] = []
+        for value in values:
+            commands += [("SET", key, value), ("GET", key)]
+        possible: set[bytes | None] = {None}
+        doubtful: set[bytes | None] = set()
+        try:
+            async with asyncio.timeout(self.operation_seconds_max):
+                await link.send(commands)
+                for value in values:
+                    done, seen = await link.reply(), await link.reply()
+                    if not isinstance(done, Exception):
+                        # What was uncertain before may still come.
+                        possible = {value, *doubtful}
+                        self.tally.done += 1
+                        self.acknowledged.append(time.monotonic())
+                    elif str(done).startswith(UNCERTAIN):
+                        doubtful.add(value)
+                        possible.add(value)
+                        self.tally.unknown[UNCERTAIN] += 1
+                    else:
+                        self.tally.refused[str(done).split(" ", 1)[0]] += 1
+                    if not isinstance(seen, Exception) and seen not in possible:
+                        self.tally.unexpected.append(
+                            f"{key} was {seen!r}, of {possible}, after SET {value!r}: {done!r}"
+                        )
+        except OSError:  # TimeoutError too
+            self.tally.unknown["a pipeline"] += 1
+            return False
         return True
 
     def _register(self, rng: random.Random) -> str:
