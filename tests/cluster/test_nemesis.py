@@ -21,9 +21,10 @@ ROUND_TRIP_MS = 2.0
 
 
 def test_kills_and_stops(tmp_path: Path, consensus: str, asked: Asked) -> None:
-    """Needs no rights.  So much is written that logs are cut and snapshots are sent."""
-    settings = {"consensus": consensus, "shards": 1}
-    with Cluster(tmp_path / "c", settings=settings) as cluster:
+    """Needs no rights.  So much is written that logs are cut and snapshots are sent; one node has
+    no replica, and only passes commands on."""
+    settings = {"consensus": consensus, "shards": 1, "replicas": 3}
+    with Cluster(tmp_path / "c", dcs={"eu": 4}, settings=settings) as cluster:
         cluster.start()
         with Load(cluster, asked.seed, ballast_bytes=BALLAST_BYTES) as load:
             load.wait_for_progress()
