@@ -50,6 +50,18 @@ class Time:
         return self.seconds
 
 
+class Respond:
+    """As `peers.Responder`, of a peer that takes whatever it is told."""
+
+    is_full = False
+
+    def __init__(self, respond: Callable[[Response], None]) -> None:
+        self.respond = respond
+
+    def __call__(self, response: Response) -> None:
+        self.respond(response)
+
+
 class Answer:
     """A waiter; `got` is [] until there is a reply."""
 
@@ -208,7 +220,7 @@ class NodeGroup:
             if to not in self.mute:
                 done(response)
 
-        self.nodes[to].router.serve([request], respond)
+        self.nodes[to].router.serve([request], Respond(respond))  # type: ignore[arg-type]
         if to in self.mute:
             self.settle()
             done(Response(request.id, "lost"))

@@ -135,6 +135,9 @@ PEER_QUEUE_BYTES_MAX: Final = 2**26
 #: Bytes of responses that wait to be taken by one peer; beyond them its requests are refused before
 #: anything is done, or its memory and ours would fill with what it cannot pass on.
 PEER_ANSWER_BYTES_MAX: Final = 2**24
+#: Beyond so many the longer responses (as of the next) are left out: their outcome is unknown.
+PEER_UNTAKEN_BYTES_MAX: Final = 2**26
+PEER_LONG_REPLY_BYTES: Final = 2**12
 #: Requests that are handed on between two looks at that.
 PEER_REQUESTS_TOGETHER: Final = 16
 #: Accepted connections that have not yet said who they are.
@@ -334,6 +337,7 @@ assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
 assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_UNTAKEN_BYTES_MAX
 assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
 assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX

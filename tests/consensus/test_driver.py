@@ -707,6 +707,19 @@ def test_an_answer_of_an_earlier_life_is_not_taken() -> None:
     assert outcome == []
 
 
+def test_a_read_that_waits_for_an_entry_which_never_comes_is_given_up() -> None:
+    node = Node(config=replace(PLAIN, election_ticks=1000), patience_ticks=20).follow()
+    outcome = node.read()
+    (request,) = node.take()
+    node.driver.receive(ReadReply(2, 1, 1, request.context, 5))
+    assert outcome == []
+    for _ in range(41):
+        node.driver.tick()
+    assert kinds(outcome) == ["refused"]
+    node.append([1] * 5, prev=(0, 0), commit=5)
+    assert len(outcome) == 1
+
+
 def test_a_repeated_answer_is_told_once() -> None:
     node = Node().follow()
     outcome = node.read()

@@ -222,7 +222,7 @@ MUTANTS = (
     _mutant(
         "read without is_due",
         {13},
-        1,
+        2,
         "a leader hides a key that is due, instead of letting it expire on all replicas",
         (SHARD, "            if store.is_due(command, args, wall_ms):", "            if False:"),
         setting=_UNDER_LEASE,
@@ -230,7 +230,7 @@ MUTANTS = (
     _mutant(
         "two looks at the clock",
         {13},
-        1,
+        4,
         "between the question whether a key is due and the read, the clock may go on",
         (
             SHARD,
@@ -246,15 +246,15 @@ MUTANTS = (
         "a lease is trusted before the ticks that have passed are reported",
         (
             SHARD,
-            "        self.clock.catch_up()\n        if self.settled < after",
-            "        if self.settled < after",
+            "        self.clock.catch_up()\n        behind = ",
+            "        behind = ",
         ),
         setting=_LATE,
     ),
     _mutant(
         "lease not asked for",
         {9, 13},
-        1,
+        2,
         "a leader reads its state without a lease",
         (SHARD, "or not self.driver.reads_now():", "or not self.leads:"),
         setting=replace(_CUT_OFF, config=(("lease", False),)),
@@ -286,13 +286,13 @@ MUTANTS = (
         {16},
         1,
         "a read is answered at once though a write of its caller is under way",
-        (SHARD, "        if self.settled < after <= self.sequence:\n", "        if False:\n"),
+        (SHARD, "        if behind and self.settled < self.sequence:\n", "        if False:\n"),
         setting=_UNDER_LEASE,
     ),
     _mutant(
         "settled too early",
         {14, 16},
-        1,
+        9,
         "a batch that ends settles those before it, which are under way",
         (
             SHARD,
@@ -341,7 +341,7 @@ MUTANTS = (
     _mutant(
         "fresh when answered",
         {16},
-        1,
+        4,
         "a probe's answer is taken to vouch for the moment at which it comes",
         (
             SHARD,
@@ -394,7 +394,7 @@ MUTANTS = (
     _mutant(
         "expiry stops",
         {12},
-        1,
+        5,
         "after one expiry that nobody else asked for there is no other",
         (
             SHARD,
@@ -439,7 +439,7 @@ MUTANTS = (
     _mutant(
         "snapshot without expiries",
         {5},
-        1,
+        3,
         "after a snapshot was installed nothing that it holds expires there",
         (
             STORE,
@@ -451,7 +451,7 @@ MUTANTS = (
     _mutant(
         "snapshot without marks",
         {5, 16},
-        1,
+        2,
         "after a snapshot was installed nothing is watched there",
         (STORE, "        self.armed = state.armed\n", "        self.armed = {}\n"),
         setting=Setting(seconds=5.0),
@@ -459,7 +459,7 @@ MUTANTS = (
     _mutant(
         "EXEC ignores what it watched",
         {16},
-        1,
+        2,
         "a transaction takes effect though a watched key was modified",
         (
             INTERNAL,
@@ -470,19 +470,18 @@ MUTANTS = (
     _mutant(
         "expiry is no modification",
         {16},
-        1,
+        4,
         "a transaction takes effect though a watched key has expired",
         (
             STORE,
-            "            if expires.get(key) == moment:\n                self.remove(key)",
-            "            if expires.get(key) == moment:\n"
-            "                del self.data[key], expires[key]",
+            "                room -= 1\n                self.remove(key)",
+            "                room -= 1\n                del self.data[key], expires[key]",
         ),
     ),
     _mutant(
         "watched again",
         {16},
-        1,
+        2,
         "a key that was watched long enough, modified and watched again is as it was",
         (INTERNAL, "    if fresh:\n", "    if False:\n"),
         setting=_WATCH_MS,

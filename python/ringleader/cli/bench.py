@@ -45,7 +45,8 @@ class _Mix(click.ParamType[dict[str, float]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, float]:
-        from ringleader.cli.load import KINDS
+        with needed("node", "ringleader bench"):
+            from ringleader.cli.load import KINDS
 
         if isinstance(value, dict):
             return value

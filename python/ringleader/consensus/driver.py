@@ -232,7 +232,8 @@ class Driver:
         self._proposals: list[tuple[int, int, _Proposal]] = []
         self._tickets: dict[int, _Proposal] = {}
         self._reads: dict[bytes, tuple[int, Done]] = {}
-        self._reads_ready: list[tuple[int, int, Done]] = []
+        #: (index to wait for, number, asked at, done), a heap.
+        self._reads_ready: list[tuple[int, int, int, Done]] = []
         self._patience_due = patience_ticks
         self._applied_term = 0
         self._terms_stay = core.terms_stay
@@ -400,7 +401,7 @@ class Driver:
             if proposals and self._terms_stay:
                 self._settle_lost(term)
         while self._reads_ready and self._reads_ready[0][0] <= last:
-            heapq.heappop(self._reads_ready)[2](Outcome("applied"))
+            heapq.heappop(self._reads_ready)[3](Outcome("applied"))
 
     def _settle(self, entries: Entries, results: Sequence[Any]) -> None:
         """Tell those who proposed what became of it."""
@@ -460,7 +461,7 @@ class Driver:
         self.failed = error
         waiting = [item[2] for item in self._proposals] + list(self._tickets.values())
         readers = [done for _, done in self._reads.values()]
-        readers += [item[2] for item in self._reads_ready]
+        readers += [item[3] for item in self._reads_ready]
         self._proposals, self._tickets, self._reads, self._reads_ready = [], {}, {}, []
         for proposal in waiting:
             proposal.done(Outcome("unknown"))
@@ -472,7 +473,7 @@ class Driver:
         while self._proposals and self._proposals[0][0] <= index:
             heapq.heappop(self._proposals)[2].done(Outcome("unknown"))
         while self._reads_ready and self._reads_ready[0][0] <= index:
-            heapq.heappop(self._reads_ready)[2](Outcome("applied"))
+            heapq.heappop(self._reads_ready)[3](Outcome("applied"))
 
     def _expect(self, proposal: _Proposal) -> None:
         if not proposal.count:
@@ -494,7 +495,7 @@ class Driver:
             self._expect(proposal)
 
     def _answer(self, read: ReadState) -> None:
-        _, done = self._reads.pop(read.context, (0, None))
+        asked, done = self._reads.pop(read.context, (0, None))
         if done is None:
             return
         if not read.index:
@@ -503,7 +504,7 @@ class Driver:
             done(Outcome("applied"))
         else:
             self._sequence += 1
-            heapq.heappush(self._reads_ready, (read.index, self._sequence, done))
+            heapq.heappush(self._reads_ready, (read.index, self._sequence, asked, done))
 
     def _lose_patience(self) -> None:
         now = self.core.now
@@ -511,6 +512,14 @@ class Driver:
         old = now - self.patience_ticks
         for context in [key for key, (asked, _) in self._reads.items() if asked <= old]:
             self._reads.pop(context)[1](Outcome("refused", leader=self.core.leader))
+        # Those that wait to be applied here: a replica that was cut off, or removed, may never get
+        # so far.
+        behind = [item[3] for item in self._reads_ready if item[2] <= old]
+        if behind:
+            self._reads_ready = [item for item in self._reads_ready if item[2] > old]
+            heapq.heapify(self._reads_ready)
+            for done in behind:
+                done(Outcome("refused", leader=self.core.leader))
         for ticket in [key for key, asked in self._tickets.items() if asked.asked <= old]:
             self._tickets.pop(ticket).done(Outcome("unknown", leader=self.core.leader))
         late = [item[2] for item in self._proposals if item[2].asked <= old]

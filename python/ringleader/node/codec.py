@@ -282,7 +282,7 @@ class _Plan:
     )
 
     def __init__(self, number: int, kind: Any) -> None:
-        names = kind.FIELDS[2:]  # sender and receiver are the connection's
+        names = list(kind.FIELDS[2:])  # sender and receiver are the connection's
         numbers = [name for name in names if name not in _FLAGS and not _is_part(name)]
         flags = [name for name in names if name in _FLAGS]
         get: Any = operator.attrgetter(*numbers)

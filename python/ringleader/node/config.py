@@ -99,7 +99,7 @@ class Limits:
     clients_max: int = 10_000
     client_output_bytes_max: int = 64 * 2**20
     client_idle_s_max: int = 0
-    client_pending_max: int = 10_000
+    client_pending_max: int = 1_000
     command_bytes_max: int = 64 * 2**20
     command_args_max: int = 2**20
     value_bytes_max: int = 16 * 2**20

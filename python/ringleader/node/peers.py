@@ -41,6 +41,7 @@ from ringleader.limits import (
     PEER_ANSWER_BYTES_MAX,
     PEER_CALLS_MAX,
     PEER_HANDSHAKE_SECONDS,
+    PEER_LONG_REPLY_BYTES,
     PEER_PING_SECONDS,
     PEER_QUEUE_BYTES_MAX,
     PEER_QUIET_TICKS,
@@ -50,12 +51,13 @@ from ringleader.limits import (
     PEER_RETRY_SECONDS_MIN,
     PEER_SILENT_SECONDS,
     PEER_STRANGERS_MAX,
+    PEER_UNTAKEN_BYTES_MAX,
 )
 from ringleader.node import codec as c
 from ringleader.node.codec import Request, Response
 from ringleader.node.link import Link
 
-__all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers"]
+__all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers", "Responder"]
 
 CODECS = {"raft": RAFT, "paxos": PAXOS}
 
@@ -83,7 +85,6 @@ _REPEAT_SECONDS = 60.0
 _REQUEST_BYTES = 64
 
 Done = Callable[[Response], None]
-Respond = Callable[[Response], None]
 
 
 class PeerNode(Protocol):
@@ -156,7 +157,7 @@ class Peer:
         self.incoming: Link | None = None
         #: Of the last HELLO that was accepted; -1: none yet.
         self.incarnation = -1
-        self.respond: Respond | None = None
+        self.respond: Responder | None = None
         self.requests: list[Request] = []
         self.responses: list[Response] = []
         #: By the numbers of the requests that wait: whom to tell, and until when.
@@ -209,6 +210,28 @@ class Peer:
         return min(self.round_trips)[1] if self.round_trips else None
 
 
+class Responder:
+    """Takes the responses to the requests of one life of one peer; each at most once."""
+
+    __slots__ = ("_incarnation", "_peer", "_peers")
+
+    def __init__(self, peers: Peers, peer: Peer, incarnation: int) -> None:
+        self._peers = peers
+        self._peer = peer
+        self._incarnation = incarnation
+
+    def __call__(self, response: Response) -> None:
+        """Queues it; a reply longer than `limits.PEER_LONG_REPLY_BYTES` is left out, and the
+        outcome unknown, while `is_full`."""
+        self._peers._respond(self._peer, self._incarnation, response)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the peer has not taken so many bytes of responses that no more long ones are sent
+        to it.  Who asks in time need not even make them."""
+        return self._peer.answer_bytes() > PEER_UNTAKEN_BYTES_MAX
+
+
 class Peers:
     """The connections of one node to all others.
 
@@ -244,7 +267,7 @@ class Peers:
         name: str,
         loop: asyncio.AbstractEventLoop,
         on_messages: Callable[[str, list[tuple[int, Message]]], None],
-        on_requests: Callable[[str, list[Request], Respond], None],
+        on_requests: Callable[[str, list[Request], Responder], None],
         *,
         on_data: Callable[[str, bytes], None] = lambda name, data: None,
         on_peer: Callable[[str, bool], None] = lambda name, connected: None,
@@ -500,6 +523,11 @@ class Peers:
         ):
             peer.counters.responses_dropped += 1
             return
+        is_long = len(response.reply) > PEER_LONG_REPLY_BYTES
+        if is_long and peer.answer_bytes() > PEER_UNTAKEN_BYTES_MAX:
+            # Those that went through the log come all at once, long after they were let in.
+            peer.counters.responses_dropped += 1
+            response = Response(response.id, "unknown")
         peer.responses.append(response)
         peer.response_bytes += len(response.reply) + _REQUEST_BYTES
         self._mark(peer)
@@ -803,7 +831,7 @@ class Peers:
             return
         if hello.incarnation != peer.incarnation:
             peer.incarnation = hello.incarnation
-            peer.respond = partial(self._respond, peer, hello.incarnation)
+            peer.respond = Responder(self, peer, hello.incarnation)
             peer.responses.clear()
             for old in (peer.out, peer.incoming):  # to a process that is gone
                 if old is not None:

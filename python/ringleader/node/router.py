@@ -19,10 +19,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from ringleader.consensus.constants import LEADER
 from ringleader.errors import FormatError
-from ringleader.limits import ERRANDS_MAX
+from ringleader.limits import ERRANDS_MAX, PEER_LONG_REPLY_BYTES
 from ringleader.node import replies
 from ringleader.node.codec import Request, Response
 from ringleader.node.commands import Command, find
+from ringleader.node.peers import Responder
 from ringleader.node.replies import ReplyError
 from ringleader.node.routing import PENDING, Origin
 from ringleader.node.shard import BUSY, Args, Clock, Shard, Waiter
@@ -116,12 +117,16 @@ class _Remote:
 
     __slots__ = ("id", "respond")
 
-    def __init__(self, id: int, respond: Callable[[Response], None]) -> None:
+    def __init__(self, id: int, respond: Responder) -> None:
         self.id = id
         self.respond = respond
 
     def resolve(self, reply: Any) -> None:
-        self.respond(Response(self.id, "done", replies.pack(reply), ""))
+        is_long = reply.__class__ is bytes and len(reply) > PEER_LONG_REPLY_BYTES
+        if is_long and self.respond.is_full:
+            self.respond(Response(self.id, "unknown"))  # packing it would be for nothing
+        else:
+            self.respond(Response(self.id, "done", replies.pack(reply), ""))
 
 
 class _Wait:
@@ -394,7 +399,7 @@ class Router:
 
     # --- commands of other nodes' clients -------------------------------------------------------
 
-    def serve(self, requests: Sequence[Request], respond: Callable[[Response], None]) -> None:
+    def serve(self, requests: Sequence[Request], respond: Responder) -> None:
         """Execute what another node's clients asked for, if this node leads the shards."""
         for request in requests:
             number = request.shard

@@ -233,16 +233,16 @@ class Store:
             hide_due_ms: the reader's clock: keys that expire then or before are hidden, and TTL
                 counts from then.  Without it the clock is `now`.
         """
-        clock = self.now
-        if hide_due_ms is not None and hide_due_ms > clock:
-            clock = hide_due_ms
-        if self._heap and self._heap[0][0] <= clock:
-            return self._read_hiding(args, clock)
+        heap = self._heap
+        if heap:
+            moment = heap[0][0]
+            if moment <= self.now or (hide_due_ms is not None and moment <= hide_due_ms):
+                return self._read_hiding(args, max(self.now, hide_due_ms or 0))
         name = args[0]
         if len(args) == 2 and (name == b"GET" or name == b"get"):
             value = self.data.get(args[1])
             return value if value.__class__ is not dict else _WRONG_TYPE_REPLY
-        self.clock = clock
+        self.clock = self.now if hide_due_ms is None else max(self.now, hide_due_ms)
         return self._read(args)
 
     def _read(self, args: list[bytes]) -> Reply:

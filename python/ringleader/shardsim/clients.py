@@ -491,8 +491,8 @@ class ShardWorkload(Workload):
 
     def _look(self, _: None) -> None:
         for node in list(self.cluster.nodes.values()):
-            if node.up and node.id not in self.stopped:
-                node.run(self.shard(node).look, None)
+            if node.up:
+                self.do(node, self.shard(node).look)
         self.cluster.clock.after(self.period_us, self._look)
 
     def _jump(self, _: None) -> None:
@@ -508,10 +508,10 @@ class ShardWorkload(Workload):
     def do(self, node: SimNode, call: Callable[[Any], object]) -> None:
         """Let a node do something that a client asks for, now or when it runs again."""
         stop = self.stopped.get(node.id)
-        if stop is None:
-            node.run(call, None)
-        elif stop.life == node.life:
+        if stop is not None and stop.life == node.life:
             stop.calls.append(call)
+        else:
+            node.run(call, None)
 
     def _stop(self, _: None) -> None:
         """A process is stopped for a while, most often the leader's: its clocks go on.  Then it
@@ -555,7 +555,8 @@ class ShardWorkload(Workload):
                 args = [b"SET", b"b%d" % (self._bursts % 8), b"%d" % self._bursts]
                 record = Record(shard, args)
                 self.records.append(record)
-                shard.enqueue(args, record)
+                if not shard.enqueue(args, record):
+                    record.resolve(BUSY)
 
         node.run(give, None)
 

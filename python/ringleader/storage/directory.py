@@ -120,12 +120,13 @@ class _File:
     """
 
     __slots__ = (
-        *("closes", "direct", "end", "fd", "parts", "path", "syncs", "tail", "wants_spare"),
-        "written",
+        *("closes", "direct", "end", "fd", "is_log", "parts", "path", "syncs", "tail"),
+        *("wants_spare", "written"),
     )
 
-    def __init__(self, path: Path, fd: int, end: int, direct: bool) -> None:
+    def __init__(self, path: Path, fd: int, end: int, direct: bool, is_log: bool) -> None:
         self.path = path
+        self.is_log = is_log
         self.fd = fd
         self.end = self.written = end
         self.direct = direct
@@ -209,17 +210,18 @@ class Directory:
         """See `storage.files.Disk`."""
         self._check_usable()
         path = self.path / name
-        is_log = name.endswith(".log") and self._segment_bytes > 0
+        is_log = name.endswith(".log")
+        is_made = is_log and self._segment_bytes > 0
         try:
-            if is_log and self._making is None and (self.path / SPARE_NAME).exists():
+            if is_made and self._making is None and (self.path / SPARE_NAME).exists():
                 if path.exists():
                     raise FileExistsError
                 os.rename(self.path / SPARE_NAME, path)
                 fd = os.open(path, os.O_RDWR | _BINARY | self._direct)
             else:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
-                fd = os.open(path, flags | (self._direct if is_log else 0), 0o666)
-                if is_log:
+                fd = os.open(path, flags | (self._direct if is_made else 0), 0o666)
+                if is_made:
                     _allocate(fd, self._segment_bytes)
         except FileExistsError:
             raise StorageError(f"{path}: there is a file of this name") from None
@@ -227,8 +229,8 @@ class Directory:
             raise self._fail(failure(path, "it cannot be created", error)) from error
         if is_log:
             self._close_logs()
-        file = self._files[name] = _File(path, fd, 0, is_log and bool(self._direct))
-        file.wants_spare = is_log
+        file = self._files[name] = _File(path, fd, 0, is_made and bool(self._direct), is_log)
+        file.wants_spare = is_made
 
     def append(self, name: str, data: Bytes) -> None:
         """See `storage.files.Disk`."""
@@ -260,7 +262,7 @@ class Directory:
             self._writer.submit(token, file.fd, at, parts, writer.DATA | writer.DIRECT, _LOG)
         else:
             at, file.written = file.written, file.end
-            lane = _LOG if name.endswith(".log") else _BESIDE
+            lane = _LOG if file.is_log else _BESIDE
             self._writer.submit(token, file.fd, at, parts, writer.DATA, lane)
 
     def sync_names(self, done: Done) -> None:
@@ -362,7 +364,7 @@ class Directory:
                 path = self.path if file is None else file.path
                 what = f"{count} bytes cannot be made durable"
                 error = self._fail(failure(path, what, OSError(number, os.strerror(number))))
-            if file is not None and file.path.suffix == ".log" and self.observe is not None:
+            if self.observe is not None and file is not None and file.is_log:
                 self.observe(count, nanoseconds / 1e9)
             done(error)
         return len(finished)
@@ -401,8 +403,8 @@ class Directory:
             raise MisuseError(f"{self.path}: the directory is closed")
 
     def _check_usable(self) -> None:
-        self._check_open()
-        if self.failed is not None:
+        if self._closed or self.failed is not None:
+            self._check_open()
             raise StorageError(str(self.failed))
 
     def _fail(self, error: StorageError) -> StorageError:
@@ -441,7 +443,9 @@ class Directory:
             raise StorageError(f"{path}: there is no such file") from None
         except OSError as error:
             raise self._fail(failure(path, "it cannot be opened", error)) from error
-        file = self._files[name] = _File(path, fd, os.fstat(fd).st_size, False)
+        file = self._files[name] = _File(
+            path, fd, os.fstat(fd).st_size, False, name.endswith(".log")
+        )
         return file
 
     def _forget(self, name: str) -> None:
