@@ -35,7 +35,9 @@ COMPILED: list[str] = [
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
-    "ringleader.consensus.paxos.decree",
+    "ringleader.consensus.paxos.decree.messages",
+    "ringleader.consensus.paxos.decree.state",
+    "ringleader.consensus.paxos.decree.roles",
     "ringleader.consensus.driver",
 ]
 

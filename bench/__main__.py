@@ -29,8 +29,8 @@ SUITES = (
     *("policy", "movement", "balance", "partitions", "bounded"),
     *("tables", "placers", "formats"),
     *("threads", "churn", "hashing", "curve"),
-    *("quorum", "log", "raft", "paxos", "groups", "decree", "sim"),
-    *("cluster", "wan"),
+    *("quorum", "log", "raft", "paxos", "groups", "decree", "sim", "wal"),
+    *("frames", "cluster", "wan"),
 )
 
 

@@ -51,6 +51,8 @@ TITLES = {
     "decree": "One value, by single-decree Paxos",
     "paxos": "A Multi-Paxos group in one process",
     "sim": "The simulator",
+    "wal": "The log of a node",
+    "frames": "Consensus messages between nodes",
 }
 #: Suites of services that run in processes of their own.
 SERVICES = {

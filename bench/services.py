@@ -287,7 +287,7 @@ class Ringleader(Service):
 
     name = "ringleader"
     kind = "ours"
-    note = "redis-benchmark --cluster"
+    note = "redis-benchmark --cluster; READONLY by bench/load.c"
 
     def __init__(self, consensus: str = "raft") -> None:
         self.consensus = consensus

@@ -4,7 +4,7 @@
  * its first error.  What is done can be taken at any time, and a file descriptor is readable when
  * there is something to take, so that an event loop can watch it.
  *
- * Not there on Windows: rl_writer_new() fails with ENOSYS. */
+ * Not there on Windows: rl_writer_new() fails with ENOSYS (the twin in Python is used there). */
 #ifndef RL_WRITER_H
 #define RL_WRITER_H
 

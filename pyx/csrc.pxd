@@ -710,3 +710,18 @@ cdef extern from "writer.h" nogil:
     rl_job *rl_writer_take(rl_writer *writer) noexcept
     void rl_writer_finish(rl_writer *writer) noexcept
     void rl_writer_free(rl_writer *writer) noexcept
+
+cdef extern from "records.h" nogil:
+    enum:
+        RL_RECORD_HEADER_BYTES
+    ctypedef struct rl_record:
+        uint32_t payload_bytes
+        uint32_t kind_and_group
+        uint32_t tag
+        uint64_t sequence
+        uint64_t durable
+    size_t rl_record_size(size_t payload_bytes) noexcept
+    void rl_record_seal(uint8_t *out, const rl_record *record, const void *payload) noexcept
+    int rl_record_parse(
+        const uint8_t *data, size_t size, uint32_t payload_bytes_max, rl_record *record
+    ) noexcept

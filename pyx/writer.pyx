@@ -26,7 +26,6 @@ from csrc cimport (
 
 import errno
 import os
-import sys
 
 from ringleader.errors import MisuseError
 
@@ -192,8 +191,3 @@ cdef class Writer:
         rl_writer_free(writer)
         self._pending = 0
 
-
-if sys.platform == "win32":
-    from ringleader._reference.writer import Writer as _Reference
-
-    globals()["Writer"] = _Reference

@@ -50,6 +50,18 @@ class Time:
         return self.seconds
 
 
+class Respond:
+    """As `peers.Responder`, of a peer that takes whatever it is told."""
+
+    is_full = False
+
+    def __init__(self, respond: Callable[[Response], None]) -> None:
+        self.respond = respond
+
+    def __call__(self, response: Response) -> None:
+        self.respond(response)
+
+
 class Answer:
     """A waiter; `got` is [] until there is a reply."""
 
@@ -106,6 +118,9 @@ class Node:
     def connected(self, peer: str) -> bool:
         return self.up and self.group.nodes[peer].up and not self.group.is_cut(self.name, peer)
 
+    def silent(self, peer: str) -> bool:
+        return not self.connected(peer)
+
     def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None:
         self.group.wire.append((self.name, peer, request, done))
 
@@ -151,6 +166,8 @@ class NodeGroup:
         self.cuts: set[frozenset[str]] = set()
         #: Requests to these are executed, and their responses lost.
         self.mute: set[str] = set()
+        #: Requests to these stay on the way: the functions that would be told the outcomes.
+        self.held: dict[str, list[Callable[[Response], None]]] = {}
         self.nodes: dict[str, Node] = {}
         for name in NAMES:
             self.nodes[name] = Node(self, name, hosts)
@@ -193,6 +210,9 @@ class NodeGroup:
         if not self.nodes[sender].connected(to):
             done(Response(request.id, "unsent"))
             return
+        if to in self.held:
+            self.held[to].append(done)
+            return
         responses: list[Response] = []
 
         def respond(response: Response) -> None:
@@ -200,7 +220,7 @@ class NodeGroup:
             if to not in self.mute:
                 done(response)
 
-        self.nodes[to].router.serve([request], respond)
+        self.nodes[to].router.serve([request], Respond(respond))  # type: ignore[arg-type]
         if to in self.mute:
             self.settle()
             done(Response(request.id, "lost"))

@@ -13,6 +13,7 @@ from ringleader.consensus.paxos import Config, MultiPaxos
 from ringleader.consensus.paxos.ballot import number_of
 from ringleader.consensus.paxos.messages import Accept, Accepted, Prepare, Promise
 from ringleader.consensus.ready import HardState, Ready
+from ringleader.sim.family import paxos_core
 from ringleader.storage.memory import MemoryStorage
 
 #: As in the papers: without the extensions that would hide a rule.
@@ -69,20 +70,9 @@ def paxos(
     """One core that has accepted in these ballots, and has nothing to do yet."""
     if storage is None:
         storage = stored(accepted, term, commit, aside)
-    found = storage.load()
-    if isinstance(voters, int):
-        voters = list(range(1, voters + 1))
-    return MultiPaxos(
-        id,
-        voters,
-        log=found.log,
-        config=config,
-        seed=seed,
-        hard_state=found.hard_state,
-        snapshot=found.snapshot,
-        partial=found.partial,
-        aside=found.aside,
-    )
+    if not isinstance(voters, Membership):
+        voters = Membership(range(1, voters + 1) if isinstance(voters, int) else voters)
+    return paxos_core(id, voters, storage.load(), config, seed)
 
 
 def promise(core: MultiPaxos, sender: NodeId, *blocks: Block) -> Any:

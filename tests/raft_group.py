@@ -11,6 +11,7 @@ from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership, NodeId
 from ringleader.consensus.raft import Config, Raft, messages
 from ringleader.consensus.ready import HardState, Ready
+from ringleader.sim.family import raft_core
 from ringleader.storage.memory import MemoryStorage
 
 #: As in the paper: without the extensions that would hide a rule.
@@ -46,19 +47,9 @@ def raft(
     """One core with a log of these terms, that has nothing to do yet."""
     if storage is None:
         storage = stored(terms or [], term, vote, commit)
-    found = storage.load()
-    if isinstance(voters, int):
-        voters = list(range(1, voters + 1))
-    return Raft(
-        id,
-        voters,
-        log=found.log,
-        config=config,
-        seed=id if seed is None else seed,
-        hard_state=found.hard_state,
-        snapshot=found.snapshot,
-        partial=found.partial,
-    )
+    if not isinstance(voters, Membership):
+        voters = Membership(range(1, voters + 1) if isinstance(voters, int) else voters)
+    return raft_core(id, voters, storage.load(), config, id if seed is None else seed)
 
 
 def elect(core: Raft) -> list[Any]:

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "placement",
         "consensus",
         "storage",
+        "__init__",  # the version, which a node tells
     },
     "shardsim": {"limits", "consensus", "sim", "node"},
     "availability": {"errors", "limits", "placement"},

@@ -40,6 +40,7 @@ __all__ = [
     "partitions",
     "placer",
     "quorum",
+    "records",
     "rendezvous",
     "replicas",
     "require_compiled",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         partitions,
         placer,
         quorum,
+        records,
         rendezvous,
         replicas,
         ring,
@@ -96,6 +98,7 @@ KERNELS = (
     "partitions",
     "placer",
     "quorum",
+    "records",
     "rendezvous",
     "replicas",
     "ring",
@@ -103,6 +106,8 @@ KERNELS = (
     "writer",
 )
 _AT_ONCE = ("hashing", "keys", "ring")
+#: Those whose C is not written for this system: the twin is used.
+_TWINS = ("writer",) if sys.platform == "win32" else ()
 _loaded: dict[str, ModuleType] = {}
 
 
@@ -110,7 +115,7 @@ def _load(name: str) -> ModuleType:
     kernel = _loaded.get(name)
     if kernel is not None:
         return kernel
-    package = "_reference" if PURE else "_native"
+    package = "_reference" if PURE or name in _TWINS else "_native"
     try:
         kernel = importlib.import_module(f"ringleader.{package}.{name}")
     except ImportError as error:
@@ -152,7 +157,9 @@ COMPILED = (
     "ringleader.consensus.paxos.messages",
     "ringleader.consensus.paxos.progress",
     "ringleader.consensus.paxos.core",
-    "ringleader.consensus.paxos.decree",
+    "ringleader.consensus.paxos.decree.messages",
+    "ringleader.consensus.paxos.decree.state",
+    "ringleader.consensus.paxos.decree.roles",
     "ringleader.consensus.driver",
 )
 

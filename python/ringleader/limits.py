@@ -132,11 +132,21 @@ REQUEST_ARGS_MAX: Final = 2**20
 PEER_CALLS_MAX: Final = 2**16
 #: Bytes that wait to be taken by one peer; beyond them messages are dropped.
 PEER_QUEUE_BYTES_MAX: Final = 2**26
+#: Bytes of responses that wait to be taken by one peer; beyond them its requests are refused before
+#: anything is done, or its memory and ours would fill with what it cannot pass on.
+PEER_ANSWER_BYTES_MAX: Final = 2**24
+#: Beyond so many the longer responses (as of the next) are left out: their outcome is unknown.
+PEER_UNTAKEN_BYTES_MAX: Final = 2**26
+PEER_LONG_REPLY_BYTES: Final = 2**12
+#: Requests that are handed on between two looks at that.
+PEER_REQUESTS_TOGETHER: Final = 16
 #: Accepted connections that have not yet said who they are.
 PEER_STRANGERS_MAX: Final = 64
 #: A connection that has not said who it is for so long is closed.
 PEER_HANDSHAKE_SECONDS: Final = 5.0
 PEER_PING_SECONDS: Final = 0.25
+#: After so many pings with nothing back a peer counts as silent.
+PEER_QUIET_TICKS: Final = 3
 #: A connection on which nothing has come for so long is closed.
 PEER_SILENT_SECONDS: Final = 3.0
 #: Between two attempts to reach a peer: at first, at most, and after it refused us (or we it).
@@ -219,6 +229,14 @@ CLIENT_STRANGER_BULK_BYTES_MAX: Final = 2**14
 #: With so many commands or bytes unanswered, a connection is not read any further.
 CLIENT_UNANSWERED_MAX: Final = 2**13
 CLIENT_UNANSWERED_BYTES_MAX: Final = 2**25
+#: Reads of one connection that may be under way, at first; with each short reply by one more ...
+CLIENT_READS_FIRST: Final = 2**8
+CLIENT_READS_MAX: Final = 2**11
+CLIENT_READS_MIN: Final = 2**3
+#: ... and shrinks so that their replies come to no more bytes than this.
+CLIENT_READS_BYTES_AIM: Final = 2**23
+#: Commands that waited for their turn are begun in such portions.
+CLIENT_RESUMED_MAX: Final = 2**9
 #: Replies of one connection that are made at a time, before its socket is tried.
 CLIENT_OUTPUT_TURN_BYTES: Final = 2**20
 #: With so many bytes of replies waiting for its socket, a connection's commands wait ...
@@ -234,6 +252,8 @@ CLIENT_NAME_BYTES_MAX: Final = 2**10
 #: A command that has begun must be whole within this, and a client must authenticate within this.
 CLIENT_PARTIAL_SECONDS: Final = 30
 CLIENT_HANDSHAKE_SECONDS: Final = 10
+#: A client that reads nothing of what waits for it, for so long, is closed.
+CLIENT_STALLED_SECONDS: Final = 60
 #: More time for a command that keeps arriving, at this rate or faster.
 CLIENT_PARTIAL_BYTES_PER_SECOND: Final = 2**16
 #: How often clients are looked through for those that have run out of time.
@@ -247,10 +267,10 @@ CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------
 #: Shards of a cluster: each is a range of Redis' 16384 slots, and a consensus group.
 SHARDS_MAX: Final = 4096
-#: A key, a field of a hash.
+#: A key.
 STORE_KEY_BYTES_MAX: Final = 2**16
-#: A value, and what APPEND, SETRANGE and the like may make of one.  Redis allows 512 MiB; a value
-#: travels in one log entry.
+#: A value, a field of a hash, and what APPEND, SETRANGE and the like may make of one.  Redis allows
+#: 512 MiB; a value travels in one log entry.
 STORE_VALUE_BYTES_MAX: Final = 2**26
 #: All arguments of one command, or of all commands of one transaction.
 COMMAND_BYTES_MAX: Final = 2**27
@@ -266,6 +286,8 @@ WATCHED_KEYS_MAX: Final = 2**17
 WATCH_MS: Final = 60_000
 #: Milliseconds since 1970 that a leader's clock may say: the year 10889.
 CLOCK_MS_MAX: Final = 2**48 - 1
+#: Keys that one batch removes because they expire: 10 to 20 ms.
+EXPIRED_KEYS_MAX: Final = 5000
 #: Spellings of command names that are remembered.
 COMMAND_SPELLINGS_MAX: Final = 4096
 #: A pattern of KEYS or SCAN, and how many of them are kept translated.
@@ -315,6 +337,9 @@ assert SHARD_BATCH_COMMANDS_MAX <= BATCH_COMMANDS_MAX
 assert PAYLOAD_BYTES_MAX < BLOCK_BYTES_MAX
 assert PAYLOAD_BYTES_MAX + PEER_CONTROL_BYTES_MAX < PEER_FRAME_BYTES_MAX < 2**32
 assert 4 * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_UNTAKEN_BYTES_MAX
+assert PEER_FRAME_BYTES <= PEER_ANSWER_BYTES_MAX < PEER_QUEUE_BYTES_MAX
+assert (PEER_QUIET_TICKS + 1) * PEER_PING_SECONDS < PEER_SILENT_SECONDS < PEER_HANDSHAKE_SECONDS
 assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_BYTES_MAX
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ringleader.cli.histogram import Histogram, upper_us
 from ringleader.cli.load import Plan, key_of, owners_of, prepared
+from ringleader.cli.tables import console
 from ringleader.errors import LocalClusterError
 from ringleader.node import local
 from ringleader.node.config import ClusterConfig
@@ -169,7 +170,8 @@ def test_up_runs_shows_and_stops(
         if "It stays down" in lines[-1]:
             break
     assert "us-1 ended by signal SIGKILL" in "".join(lines)
-    result = run("status", "--dir", "c")
+    assert run("status", "--dir", "c").exit_code == 0
+    result = run("status", "--dir", "c", "--check")
     assert result.exit_code == 1
     assert "no answer" in result.stdout
     process.send_signal(signal.SIGTERM)
@@ -265,13 +267,34 @@ def test_serve_checks_before_it_starts(
     assert "eu-1 holds 6 of them" in result.stdout
 
 
+def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    import resource
+
+    from ringleader.cli.serve import _allow_open_files
+
+    limits, made = [(1024, 5000)], []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits[0])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: made.append(pair))
+    _allow_open_files(1000)
+    _allow_open_files(3000)
+    assert made == [(3000, 5000)]
+    assert capsys.readouterr().err == ""
+    _allow_open_files(9000)
+    assert made[1:] == [(5000, 5000)]
+    assert "asks for 9000: raise the hard limit" in capsys.readouterr().err
+    limits[0] = (1024, resource.RLIM_INFINITY)
+    _allow_open_files(9000)
+    assert made[2:] == [(9000, resource.RLIM_INFINITY)]
+
+
 def test_status_of_nothing(run: Run, refused: Refused, tmp_path: Path, base_port: int) -> None:
     assert "makes a cluster" in refused("status", "--dir", "none")
     assert "Give --dir or --config" in refused("status")
     local.prepared(tmp_path / "c", local.Options(base_port=base_port))
     result = run("status", "--config", "c/cluster.toml", "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     seen = json.loads(result.stdout)
+    assert set(seen) == {"nodes", "shards"}
     assert [node["alive"] for node in seen["nodes"]] == [False] * 3
     assert [shard["leader"] for shard in seen["shards"]] == [None] * 6
 
@@ -296,6 +319,33 @@ def test_answers_are_put_together(tmp_path: Path) -> None:
     shard = merged(config, answers)["shards"][0]
     assert (shard["leader"], shard["commit"], shard["lag"]) == (None, 11, {"eu-1": 2})
     assert merged(config, answers)["nodes"][2]["trouble"] == "no answer within 2 s"
+
+
+def test_reads_are_timed_in_each_datacenter(
+    cluster: tuple[local.LocalCluster, Path],
+) -> None:
+    from ringleader.cli.up import Probes, _view
+
+    running, _ = cluster
+
+    async def use() -> None:
+        probes = Probes(running.config)
+        await probes.run()
+        assert all(stale and strong for stale, strong in probes.times.values())
+        running.signal("us-1", signal.SIGKILL)
+        running.processes["us-1"].wait(10)
+        await probes.run()  # on connections that are lost
+        assert probes.times["us"] == (None, None)
+        assert None not in probes.times["ap"]
+        seen = await watch(running.config)
+        out = console()
+        with out.capture() as captured:
+            out.print(_view(running, seen, probes))
+        assert "no answer" in captured.get()
+        assert "0 of 1" in captured.get()
+        await probes.close()
+
+    asyncio.run(use())
 
 
 def test_another_node_at_the_port_is_told(
@@ -361,6 +411,24 @@ def test_bench_with_a_rate_and_straight_to_leaders(
 )
 def test_what_bench_refuses(refused: Refused, args: list[str], words: str) -> None:
     assert words in refused("bench", *args)
+
+
+@pytest.mark.parametrize("command", [["bench"], ["up"], ["status", "--dir", "c"]])
+def test_without_their_packages(
+    refused: Refused,
+    without: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    """They say which extra brings them, before anything is started."""
+    for module in ("cli.bench", "cli.load", "cli.resp", "cli.up", "cli.status", "node.watch"):
+        package, _, name = f"ringleader.{module}".rpartition(".")
+        monkeypatch.delitem(sys.modules, f"{package}.{name}", raising=False)
+        if package in sys.modules:
+            monkeypatch.delattr(sys.modules[package], name, raising=False)
+    for package in ("hiredis", "msgspec"):
+        without(package)
+    assert 'pip install "ringleader[node]"' in refused(*command)
 
 
 def test_bench_needs_somebody(refused: Refused, base_port: int) -> None:

@@ -45,6 +45,30 @@ def test_the_command_without_its_extra(start: Start, package: str) -> None:
     )
 
 
+def test_every_module_has_its_command() -> None:
+    from click import Context
+
+    from ringleader.cli.app import MODULES, app
+
+    context = Context(app)
+    for name in app.list_commands(context):
+        command = app.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+    assert app.list_commands(context) == sorted(MODULES)
+    assert app.get_command(context, "none") is None
+
+
+def test_a_node_starts_without_the_rest(start: Start) -> None:
+    code = (
+        "import sys; from ringleader.cli.app import app; app(['serve', '-h'], "
+        "standalone_mode=False); print([m for m in ('ringleader.sim', 'ringleader.cli.plan', "
+        "'matplotlib') if m in sys.modules])"
+    )
+    out, err = start("-c", code).communicate()
+    assert (out.splitlines()[-1], err) == (b"[]", b"")
+
+
 def test_importing_ringleader_needs_numpy_only(start: Start) -> None:
     code = (
         "import sys; import ringleader, ringleader.cli; "

@@ -71,7 +71,7 @@ def test_verify_tells_what_is_there(run: Run, data: Path) -> None:
         assert words in result.stdout
     found = json.loads(run("wal", "verify", "data", "--json").stdout)
     assert found["layout"] == "raft, 16 shards"
-    assert found["torn"]["bytes"] == 0
+    assert found["end"]["bytes_behind"] == 0
     groups = {group["group"]: group for group in found["groups"]}
     assert list(groups) == [0, 7, 9]
     assert (groups[0]["term"], groups[0]["vote"], groups[0]["last"]) == (4, "us-1", 2)
@@ -117,10 +117,10 @@ def test_a_torn_write_is_no_damage(run: Run, data: Path) -> None:
     last.write_bytes(whole[: end // 8 * 8 + 8] + b"\xa5" * 40)
     result = run("wal", "verify", "data", "--json")
     assert result.exit_code == 0, result.output
-    torn = json.loads(result.stdout)["torn"]
-    assert torn["file"] == last.name
-    assert torn["bytes"] > 0
-    assert f"{last.name}:" in run("wal", "verify", "data").stdout
+    end = json.loads(result.stdout)["end"]
+    assert end["file"] == last.name
+    assert end["bytes_behind"] > 0
+    assert f"of {last.name}." in run("wal", "verify", "data").stdout
     assert "bytes behind it are no records" in run("wal", "dump", "data").stdout
 
 

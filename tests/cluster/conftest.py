@@ -1,7 +1,7 @@
 """Real clusters for tests.  Longer runs are asked for by the environment:
 
 RINGLEADER_KILLS=100               cycles of kill -9 under load (5)
-RINGLEADER_NEMESIS_SECONDS=600     kills, stops, cuts and heals (25)
+RINGLEADER_NEMESIS_SECONDS=600     kills, stops, cuts and heals (15)
 RINGLEADER_CONNECTIONS=10000       connections at once (1000)
 RINGLEADER_CLUSTER_SEED=7          which nodes, which moments (1)
 
@@ -32,7 +32,7 @@ class Asked:
 def asked() -> Asked:
     return Asked(
         int(os.environ.get("RINGLEADER_KILLS", "5")),
-        float(os.environ.get("RINGLEADER_NEMESIS_SECONDS", "25")),
+        float(os.environ.get("RINGLEADER_NEMESIS_SECONDS", "15")),
         int(os.environ.get("RINGLEADER_CONNECTIONS", "1000")),
         int(os.environ.get("RINGLEADER_CLUSTER_SEED", "1")),
     )

@@ -47,6 +47,10 @@ COUNTERS = 4
 OPERATION_SECONDS_MAX = 4.0
 CONNECT_SECONDS_MAX = 1.0
 PIPELINE_MAX = 6
+BALLAST_SHARE = 0.2
+WATCHED_SHARE = 0.06
+ORDERED_SHARE = 0.06
+BALLAST_KEYS = 50
 STEPS_MAX = 3_000_000
 
 
@@ -86,12 +90,15 @@ class Load:
         think_seconds: float = 0.004,
         operation_seconds_max: float = OPERATION_SECONDS_MAX,
         clients_of: Sequence[str] | None = None,
+        ballast_bytes: int = 0,
     ) -> None:
         self.cluster = cluster
         self.seed = seed
         self.client_count = clients
         self.think_seconds = think_seconds
         self.operation_seconds_max = operation_seconds_max
+        #: Of values that nobody looks at, which make logs and snapshots long.
+        self.ballast_bytes = ballast_bytes
         #: Datacenters whose nodes the clients talk to; None: all.
         self.clients_of = clients_of
         self.history: list[Operation] = []
@@ -168,7 +175,17 @@ class Load:
                     for _ in range(count):
                         serial += 1
                         calls.append(self._choose(rng, f"{number}.{serial}"))
-                    if not await self._perform(f"{number}/{serial}", link, calls):
+                    client = f"{number}/{serial}"
+                    kind = rng.random()
+                    if kind < WATCHED_SHARE:
+                        serial += 1
+                        going = await self._watched(client, link, rng, f"{number}.{serial}")
+                    elif kind < WATCHED_SHARE + ORDERED_SHARE:
+                        serial += 1
+                        going = await self._ordered(link, f"ordered:{number}.{serial}")
+                    else:
+                        going = await self._perform(client, link, calls)
+                    if not going:
                         break
                     await asyncio.sleep(self.think_seconds * 2 * rng.random())
             finally:
@@ -188,20 +205,26 @@ class Load:
         return _Link(sock)
 
     def _choose(self, rng: random.Random, unique: str) -> _Call:
+        if self.ballast_bytes and rng.random() < BALLAST_SHARE:
+            key = f"ballast:{rng.randrange(BALLAST_KEYS)}"
+            return _Call("ballast", key, ("SET", key, rng.randbytes(self.ballast_bytes)))
         kind = rng.random()
         if kind < 0.15:
             return _Call("once", f"once:{unique}", ("SET", f"once:{unique}", f"v{unique}"))
         if kind < 0.25:
             key = f"counter:{rng.randrange(COUNTERS)}"
             return _Call("counter", key, ("INCR", key))
-        generation = int((time.monotonic() - self._began) / GENERATION_SECONDS)
-        key = f"register:{self.seed}:{generation}:{rng.randrange(REGISTERS)}"
+        key = self._register(rng)
         if kind < 0.55:
             return _Call("get", key, ("GET", key))
         if kind < 0.85:
             return _Call("set", key, ("SET", key, unique), ("set", unique.encode()))
         if kind < 0.95:
-            known = [op.call[1] for op in self.history[-50:] if op.key == key and op.call[1:]]
+            known = [
+                op.call[1]
+                for op in self.history[-50:]
+                if op.key == key and op.call[1:2] not in ((), (None,))
+            ]
             old = rng.choice(known) if known else b"none"
             call = ("cas", old, unique.encode())
             return _Call("cas", key, ("SET", key, unique, "IFEQ", old), call)
@@ -230,6 +253,79 @@ class Load:
             self._unknown(client, call, problem, invoked)
         return not problem
 
+    async def _watched(self, client: str, link: _Link, rng: random.Random, unique: str) -> bool:
+        """Read a register and set it, in a transaction that fails if it was changed in between;
+        whether the connection is of use still.
+
+        A transaction that was done set the register from what was read.  One that was not, because
+        somebody touched the key, did nothing, and says nothing about its value.
+        """
+        key = self._register(rng)
+        invoked: float | None = None
+        call = _Call("cas", key, ("EXEC",))
+        try:
+            async with asyncio.timeout(self.operation_seconds_max):
+                await link.send([("WATCH", key), ("GET", key)])
+                watched, old = await link.reply(), await link.reply()
+                if isinstance(watched, Exception) or isinstance(old, Exception):
+                    await link.send([("UNWATCH",)])
+                    return not isinstance(await link.reply(), Exception)
+                call = _Call("cas", key, ("EXEC",), ("cas", old, unique.encode()))
+                invoked = time.monotonic()
+                await link.send([("MULTI",), ("SET", key, unique), ("EXEC",)])
+                for _ in range(2):
+                    await link.reply()
+                reply = await link.reply()
+        except OSError as error:  # TimeoutError too
+            if invoked is not None:
+                why = "time-out" if isinstance(error, TimeoutError) else "lost connection"
+                self._unknown(client, call, why, invoked)
+            return False
+        if reply is None:
+            self.tally.refused["watched"] += 1
+        else:
+            good = reply if isinstance(reply, Exception) else b"OK"
+            self._answered(client, call, good, invoked, time.monotonic())
+        return True
+
+    async def _ordered(self, link: _Link, key: str) -> bool:
+        """Write and read a key of one's own in one pipeline, whose commands are done in order;
+        whether the connection is of use still."""
+        values = [b"1", b"2", b"3"]
+        commands: list[tuple[Any, ...]] = []
+        for value in values:
+            commands += [("SET", key, value), ("GET", key)]
+        possible: set[bytes | None] = {None}
+        doubtful: set[bytes | None] = set()
+        try:
+            async with asyncio.timeout(self.operation_seconds_max):
+                await link.send(commands)
+                for value in values:
+                    done, seen = await link.reply(), await link.reply()
+                    if not isinstance(done, Exception):
+                        # What was uncertain before may still come.
+                        possible = {value, *doubtful}
+                        self.tally.done += 1
+                        self.acknowledged.append(time.monotonic())
+                    elif str(done).startswith(UNCERTAIN):
+                        doubtful.add(value)
+                        possible.add(value)
+                        self.tally.unknown[UNCERTAIN] += 1
+                    else:
+                        self.tally.refused[str(done).split(" ", 1)[0]] += 1
+                    if not isinstance(seen, Exception) and seen not in possible:
+                        self.tally.unexpected.append(
+                            f"{key} was {seen!r}, of {possible}, after SET {value!r}: {done!r}"
+                        )
+        except OSError:  # TimeoutError too
+            self.tally.unknown["a pipeline"] += 1
+            return False
+        return True
+
+    def _register(self, rng: random.Random) -> str:
+        generation = int((time.monotonic() - self._began) / GENERATION_SECONDS)
+        return f"register:{self.seed}:{generation}:{rng.randrange(REGISTERS)}"
+
     # --- outcomes --------------------------------------------------------------------------------
 
     def _answered(
@@ -251,7 +347,7 @@ class Load:
         elif call.kind == "counter":
             self.attempts[call.key] += 1
             self.answers.setdefault(call.key, []).append(reply)
-        else:
+        elif call.kind != "ballast":
             if call.kind == "set":
                 result = None
             elif call.kind == "cas":
@@ -267,7 +363,7 @@ class Load:
         self.tally.unknown[why] += 1
         if call.kind == "counter":
             self.attempts[call.key] += 1
-        elif call.kind not in {"get", "once"}:
+        elif call.kind not in {"get", "once", "ballast"}:
             self.history.append(Operation(client, call.key, call.model, UNKNOWN, invoked, None))
 
     # --- verdicts --------------------------------------------------------------------------------

@@ -239,8 +239,8 @@ class Cluster:
         self.launch(*names)
         self.wait_ready(*names)
 
-    def launch(self, *names: str) -> None:
-        """Start these nodes (all by default) without waiting."""
+    def launch(self, *names: str, options: Sequence[str] = ()) -> None:
+        """Start these nodes (all by default) without waiting, with more options of `serve`."""
         for name in names or self.nodes:
             node = self.nodes[name]
             assert not node.is_running, f"{name} runs"
@@ -251,7 +251,7 @@ class Cluster:
                 log.flush()
                 namespace = self.network.namespace(node.dc) if self.network else -1
                 node.process = subprocess.Popen(
-                    [*inside(namespace), *self.command(node)],
+                    [*inside(namespace), *self.command(node), *options],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Store:
     old: dict[bytes, bytes] = field(default_factory=dict)
     rng: random.Random = field(default_factory=lambda: random.Random(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: How often each key was changed.
+    versions: Counter[bytes] = field(default_factory=Counter)
 
     def run(self, args: list[bytes]) -> bytes | None:
         """The reply to a command; None: close the connection and say nothing."""
@@ -44,7 +47,9 @@ class Store:
             name, key = args[0], args[1]
             value = self.data.get(key)
             if name == b"GET":
-                if self.fault == "stale reads" and rare:
+                if self.fault == "stale reads" and rare and key.startswith(b"register"):
+                    value = self.old.get(key, value)
+                if self.fault == "reads before writes" and rare and key.startswith(b"ordered"):
                     value = self.old.get(key, value)
                 return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
             if self.fault == "silence" and rare:
@@ -69,6 +74,7 @@ class Store:
 
     def change(self, args: list[bytes], value: bytes | None) -> bytes:
         name, key = args[0], args[1]
+        self.versions[key] += 1
         if value is not None:
             self.old[key] = value
         if name == b"INCR":
@@ -82,6 +88,45 @@ class Store:
         return b"+OK\r\n"
 
 
+class Conversation:
+    """One connection, with its transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.watched: dict[bytes, int] = {}
+        self.queued: list[list[bytes]] | None = None
+
+    def run(self, args: list[bytes]) -> bytes | None:
+        store = self.store
+        if args[0] == b"WATCH":
+            with store.lock:
+                self.watched[args[1]] = store.versions[args[1]]
+            return b"+OK\r\n"
+        if args[0] == b"MULTI":
+            self.queued = []
+            return b"+OK\r\n"
+        if args[0] == b"UNWATCH":
+            self.watched.clear()
+            return b"+OK\r\n"
+        if args[0] == b"EXEC":
+            return self.execute()
+        if self.queued is not None:
+            self.queued.append(args)
+            return b"+QUEUED\r\n"
+        return store.run(args)
+
+    def execute(self) -> bytes:
+        store = self.store
+        commands, self.queued = self.queued or [], None
+        watched, self.watched = self.watched, {}
+        with store.lock:
+            changed = any(store.versions[key] != version for key, version in watched.items())
+            if changed and store.fault != "blind transactions":
+                return b"*-1\r\n"
+            replies = [store.change(args, store.data.get(args[1])) for args in commands]
+        return b"*%d\r\n" % len(replies) + b"".join(replies)
+
+
 @contextmanager
 def serving(store: Store, path: Path) -> Iterator[Cluster]:
     """The store behind a socket, in the place of a cluster's only node."""
@@ -91,10 +136,11 @@ def serving(store: Store, path: Path) -> Iterator[Cluster]:
         def handle(self) -> None:
             open_sockets.append(self.request)
             reader = hiredis.Reader()
+            conversation = Conversation(store)
             while data := self.request.recv(65536):
                 reader.feed(data)
                 while (args := reader.gets()) is not False:
-                    reply = store.run(args)
+                    reply = conversation.run(args)
                     if reply is None:
                         return
                     self.request.sendall(reply)
@@ -138,14 +184,16 @@ def test_an_honest_server(tmp_path: Path, fault: str) -> None:
     tally = load(fault, tmp_path)
     assert tally.done > 200
     assert bool(tally.unknown) == (fault in {"silence", "uncertain"})
-    assert bool(tally.refused) == (fault == "refusals")
+    assert bool(tally.refused.keys() - {"watched"}) == (fault == "refusals")
 
 
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
         ("stale reads", "not linearizable"),
-        ("lost writes", "lost"),
+        ("reads before writes", "after SET"),
+        ("lost writes", "lost|after SET"),
+        ("blind transactions", "not linearizable"),
         ("done twice", "increments were acknowledged"),
         ("refused, but done", "increments were acknowledged"),
     ],

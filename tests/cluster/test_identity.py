@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,34 +25,32 @@ def refusal(cluster: Cluster, name: str) -> str:
     return said
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Cluster:
-    """A cluster with some data, stopped in order."""
-    with Cluster(tmp_path / "c") as cluster:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with some data, stopped in order.  The tests leave it as it was."""
+    with Cluster(tmp_path_factory.mktemp("stopped")) as cluster:
         cluster.start()
         assert cluster.call("eu-1", "SET", "k", "v") == b"OK"
         assert set(cluster.stop().values()) == {0}
-    return cluster
+        yield cluster
 
 
-def test_a_stopped_cluster_finds_its_data(stopped: Cluster) -> None:
-    with stopped:
-        for _ in range(2):
-            stopped.start()
-            assert stopped.call("eu-2", "GET", "k") == b"v"
-            assert set(stopped.stop().values()) == {0}
+def swap(first: Path, second: Path) -> None:
+    spare = first.with_name("spare")
+    first.rename(spare)
+    second.rename(first)
+    spare.rename(second)
 
 
 def test_the_directory_of_another_node(stopped: Cluster) -> None:
-    with stopped:
-        first, second = (stopped.nodes[name].directory for name in ("eu-1", "eu-2"))
-        spare = first.with_name("spare")
-        first.rename(spare)
-        second.rename(first)
-        spare.rename(second)
+    first, second = (stopped.nodes[name].directory for name in ("eu-1", "eu-2"))
+    swap(first, second)
+    try:
         said = refusal(stopped, "eu-1")
-        assert "eu-2" in said
-        assert str(first) in said
+    finally:
+        swap(first, second)
+    assert "eu-2" in said
+    assert str(first) in said
 
 
 @pytest.mark.parametrize(
@@ -67,24 +66,34 @@ def test_the_directory_of_another_node(stopped: Cluster) -> None:
 def test_a_config_that_contradicts_the_data(
     stopped: Cluster, changes: dict[str, object], named: str
 ) -> None:
-    with stopped:
-        stopped.write_config(**changes)
+    stopped.write_config(**changes)
+    try:
         assert named in refusal(stopped, "eu-1")
-        # With the old one nothing is lost.
+    finally:
         stopped.write_config()
-        stopped.start()
-        assert stopped.call("eu-1", "GET", "k") == b"v"
 
 
-def test_two_processes_on_one_directory(tmp_path: Path) -> None:
-    with Cluster(tmp_path / "c") as cluster:
-        cluster.start()
-        twin = Cluster(tmp_path / "twin", settings={"data_dir": str(cluster.directory)})
-        with twin:
-            # The same nodes with the same data, but with ports of their own.
-            said = refusal(twin, "eu-1")
-        assert str(cluster.directory) in said
-        assert cluster.call("eu-1", "PING") == b"PONG"
+def test_nothing_is_lost_by_that(stopped: Cluster) -> None:
+    stopped.start()
+    assert stopped.call("eu-2", "GET", "k") == b"v"
+    assert set(stopped.stop().values()) == {0}
+
+
+def test_two_processes_on_one_directory(cluster: Cluster, tmp_path: Path) -> None:
+    twin = Cluster(tmp_path / "twin", settings={"data_dir": str(cluster.directory)})
+    with twin:
+        # The same nodes with the same data, but with ports of their own.
+        said = refusal(twin, "eu-1")
+    assert str(cluster.directory) in said
+    assert cluster.call("eu-1", "PING") == b"PONG"
+
+
+def test_a_port_that_is_taken(cluster: Cluster, tmp_path: Path) -> None:
+    with Cluster(tmp_path / "d") as other:
+        other.nodes["eu-1"].port = cluster.nodes["eu-1"].port
+        other.write_config()
+        assert str(cluster.nodes["eu-1"].port) in refusal(other, "eu-1")
+    assert cluster.call("eu-1", "PING") == b"PONG"
 
 
 def test_a_config_with_mistakes(tmp_path: Path) -> None:
@@ -103,12 +112,3 @@ def test_a_node_that_is_not_in_the_config(tmp_path: Path) -> None:
             cluster.directory / "eu-9.log",
         )
         assert "eu-9" in refusal(cluster, "eu-9")
-
-
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    with Cluster(tmp_path / "c") as cluster, Cluster(tmp_path / "d") as other:
-        cluster.start()
-        other.nodes["eu-1"].port = cluster.nodes["eu-1"].port
-        other.write_config()
-        assert str(cluster.nodes["eu-1"].port) in refusal(other, "eu-1")
-        assert cluster.call("eu-1", "PING") == b"PONG"

@@ -15,15 +15,18 @@ from cluster.processes import Cluster
 if TYPE_CHECKING:
     from cluster.conftest import Asked
 
+BALLAST_BYTES = 100_000
 #: Apart enough that messages overtake what others do, near enough to get much done.
 ROUND_TRIP_MS = 2.0
 
 
 def test_kills_and_stops(tmp_path: Path, consensus: str, asked: Asked) -> None:
-    """Needs no rights."""
-    with Cluster(tmp_path / "c", settings={"consensus": consensus}) as cluster:
+    """Needs no rights.  So much is written that logs are cut and snapshots are sent; one node has
+    no replica, and only passes commands on."""
+    settings = {"consensus": consensus, "shards": 1, "replicas": 3}
+    with Cluster(tmp_path / "c", dcs={"eu": 4}, settings=settings) as cluster:
         cluster.start()
-        with Load(cluster, asked.seed) as load:
+        with Load(cluster, asked.seed, ballast_bytes=BALLAST_BYTES) as load:
             load.wait_for_progress()
             Nemesis(cluster, load, asked.seed).run(asked.nemesis_seconds / 2)
         load.verify()

@@ -30,7 +30,7 @@ def damage(directory: Path) -> str:
 def test_a_node_that_lost_its_log_becomes_a_voter_again(
     tmp_path: Path, consensus: str, loss: str
 ) -> None:
-    with Cluster(tmp_path / "c", consensus=consensus) as cluster:
+    with Cluster(tmp_path / "c", settings={"consensus": consensus}) as cluster:
         cluster.start()
         for number in range(50):
             assert cluster.call("eu-1", "SET", f"k{number}", f"v{number}") == b"OK"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
 from cluster.history import Load
 from cluster.processes import Cluster
 
 #: Longer than any lease and any election time-out of these clusters.
 STALL_SECONDS = 1.5
-ROUNDS = 3
+ROUNDS = 2
 
 
 def write(cluster: Cluster, name: str, key: str, value: str) -> None:
@@ -61,9 +60,9 @@ def test_a_leader_that_wakes_up_loses_nothing(tmp_path: Path, consensus: str) ->
         load.verify()
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_nodes_that_stand_still_for_a_moment(tmp_path: Path, count: int) -> None:
-    """Shorter than a lease: nobody needs to lead instead, and nothing fails."""
+def test_a_majority_that_stands_still_for_moments(tmp_path: Path) -> None:
+    """About as long as a lease, or shorter."""
+    count = 2
     with Cluster(tmp_path / "c") as cluster:
         cluster.start()
         with Load(cluster, seed=4) as load:

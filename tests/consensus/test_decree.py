@@ -728,19 +728,19 @@ def test_states_that_cannot_be(wrong: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        decree._ACCEPTOR.pack(b"RDA1", B11, B12, 2) + b"v",  # accepted above the promise
-        decree._ACCEPTOR.pack(b"RDA1", B11, B11, 3) + b"v",  # another length
-        decree._ACCEPTOR.pack(b"RDA1", B11, 0, 0) + b"v",
-        decree._ACCEPTOR.pack(b"RDA1", 2**64 - 1, 0, 0),
-        decree._PROPOSER.pack(b"RDP1", 7),
-        decree._PROPOSER.pack(b"RDP1", 2**64 - 1),
-        decree._PROPOSER.pack(b"RDP1", B11) + b"v",
+        decree.state._ACCEPTOR.pack(b"RDA1", B11, B12, 2) + b"v",  # accepted above the promise
+        decree.state._ACCEPTOR.pack(b"RDA1", B11, B11, 3) + b"v",  # another length
+        decree.state._ACCEPTOR.pack(b"RDA1", B11, 0, 0) + b"v",
+        decree.state._ACCEPTOR.pack(b"RDA1", 2**64 - 1, 0, 0),
+        decree.state._PROPOSER.pack(b"RDP1", 7),
+        decree.state._PROPOSER.pack(b"RDP1", 2**64 - 1),
+        decree.state._PROPOSER.pack(b"RDP1", B11) + b"v",
     ],
 )
 def test_bytes_with_a_right_checksum_and_a_wrong_state(body: bytes) -> None:
     kind = AcceptorState if body.startswith(b"RDA1") else ProposerState
     with pytest.raises(FormatError):
-        kind.from_bytes(decree._sealed(body))
+        kind.from_bytes(decree.state._sealed(body))
 
 
 def test_messages_are_values() -> None:

@@ -19,6 +19,7 @@ class FakeRouter:
 
     Args:
         beside: another router of the cluster, with which it shares the shards.
+        defers_reads: reads are, too, as a node does that has to ask another.
         deferred: writes are answered by `commit()`, in one batch for each shard, as a node does.
     """
 
@@ -27,6 +28,7 @@ class FakeRouter:
         shard_count: int = 4,
         *,
         deferred: bool = False,
+        defers_reads: bool = False,
         host: str = "127.0.0.1",
         beside: FakeRouter | None = None,
     ) -> None:
@@ -40,6 +42,10 @@ class FakeRouter:
         self.shard_count = shard_count
         self.shard_of_slot = tuple(shard_table(shard_count))
         self.deferred = deferred
+        self.defers_reads = defers_reads
+        #: Commands that were queued, and how many of them at most at a time.
+        self.begun_count = 0
+        self.widest_count = 0
         self.stores = [Store() for _ in range(shard_count)] if beside is None else beside.stores
         self.now_ms = NOW_MS
         self.queues: list[list[tuple[list[bytes], Waiting]]] = [[] for _ in range(shard_count)]
@@ -53,9 +59,11 @@ class FakeRouter:
     ) -> Reply:
         if self.refusing and number in self.refusing:
             return self.refusing[number]
-        if self.deferred and (command.is_write or origin.pending.get(number)):
+        if self.deferred and (command.is_write or self.defers_reads or origin.pending.get(number)):
             origin.pending[number] = 1
             self.queues[number].append((args, waiter))
+            self.begun_count += 1
+            self.widest_count = max(self.widest_count, sum(map(len, self.queues)))
             if not self.is_dirty:
                 self.is_dirty = True
                 if self.on_dirty is not None:

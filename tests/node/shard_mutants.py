@@ -474,9 +474,8 @@ MUTANTS = (
         "a transaction takes effect though a watched key has expired",
         (
             STORE,
-            "            if expires.get(key) == moment:\n                self.remove(key)",
-            "            if expires.get(key) == moment:\n"
-            "                del self.data[key], expires[key]",
+            "                room -= 1\n                self.remove(key)",
+            "                room -= 1\n                del self.data[key], expires[key]",
         ),
     ),
     _mutant(

@@ -266,6 +266,16 @@ def test_blocks_leave_as_they_are() -> None:
     assert all(piece is bytes(block) for piece in pieces[1:])
 
 
+def test_hot_messages_take_the_short_way() -> None:
+    short = {
+        plan.kind.__name__
+        for wire in WIRES.values()
+        for plan in c._plans(wire.CODEC)[1].values()
+        if plan.ends_with_block or not plan.parts
+    }
+    assert short >= {"AppendEntries", "AppendReply", "Accept", "Accepted"}
+
+
 def test_what_was_read_shares_nothing_with_the_buffer() -> None:
     first = written(raft_wire, [b"a" * 100, (1, Propose("eu-1", "us-1", 1, 1, (b"b" * 100,)))])
     frames = reader()

@@ -168,6 +168,7 @@ def node(**values: Any) -> Change:
         (put(nodes=[3]), ["nodes[0]: must be a table"]),
         (node(name="eu-0"), ["nodes: two are called 'eu-0'"]),
         (node(name="EU-0"), ["nodes: 'EU-0' and 'eu-0' differ only in case"]),
+        (node(name=""), ["nodes[1].name: '' is not possible"]),
         (node(name=".."), ["nodes[..].name: '..' is not possible"]),
         (node(host="a b"), ["nodes[eu-1].host: 'a b' is not possible"]),
         (node(hots="a"), ["nodes[eu-1].hots: there is no such key", "'host'"]),
@@ -255,6 +256,53 @@ def test_anything_else_is_refused_in_words(
     except ClusterFileError:
         return
     assert ClusterConfig.parse(tomllib.loads(config.to_toml()), secrets=False) == config
+
+
+@st.composite
+def valid(draw: st.DrawFn) -> dict[str, Any]:
+    """Cluster files that are right, with anything in them that may be."""
+    name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
+    dcs = draw(st.lists(name, min_size=1, max_size=4, unique_by=str.casefold))
+    nodes = []
+    for at, dc in enumerate(dcs):
+        for number in range(draw(st.integers(1, 3))):
+            nodes.append(
+                {
+                    "name": f"n.{at}-{number}",
+                    "dc": dc,
+                    "zone": draw(st.just("") | name),
+                    "host": draw(st.sampled_from(["127.0.0.1", "::1", "node.example"])),
+                    "port": 1000 + 10 * len(nodes),
+                    "weight": draw(st.floats(0.01, 100)),
+                    "bind": draw(st.sampled_from(["", "0.0.0.0", "fe80::1%eth0"])),
+                }
+            )
+    wan = {
+        one: {other: draw(st.floats(0, 500)) for other in dcs[at + 1 :]}
+        for at, one in enumerate(dcs[:-1])
+    }
+    return {
+        "name": draw(name),
+        "shards": draw(st.integers(1, 30)),
+        "replicas": draw(st.integers(1, len(nodes)) | st.just(dict.fromkeys(dcs, 1))),
+        "leaders": draw(st.lists(st.sampled_from(dcs), unique=True)),
+        "nodes": nodes,
+        "data_dir": draw(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=9)),
+        draw(st.sampled_from(["wan", "round_trips"])): wan if draw(st.booleans()) else {},
+        "timing": draw(st.fixed_dictionaries({}, optional={"settle_ms": st.integers(0, 9999)})),
+        "limits": draw(st.fixed_dictionaries({}, optional={"clients_max": st.integers(1, 10**6)})),
+        "log": {"format": draw(st.sampled_from(["auto", "json", "console"]))},
+    }
+
+
+@given(valid())
+@settings(max_examples=60, deadline=None)
+def test_every_right_file_reads_again_what_it_writes(given: dict[str, Any]) -> None:
+    config = ClusterConfig.parse(given, secrets=False)
+    again = ClusterConfig.parse(tomllib.loads(config.to_toml()), secrets=False)
+    assert again == config
+    assert again.identity().digest == config.identity().digest
+    assert all(isinstance(words, str) for words in config.warnings())
 
 
 # --- timing -------------------------------------------------------------------------------------
@@ -346,6 +394,24 @@ def test_other_warnings() -> None:
     text = "\n".join(ClusterConfig.parse(given).warnings())
     assert "password: none" in text
     assert "tls.peers: off" in text
+
+
+def test_readable_secrets_are_warned_of(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    secret.chmod(0o600)
+    path = str(tmp_path / "cluster.toml")
+    config = ClusterConfig.parse(cluster("eu", password_file="secret"), path=path)
+    assert config.warnings() == []
+    secret.chmod(0o640)
+    assert f"others than its owner may read {secret}" in config.warnings()[0]
+
+
+def test_delays_between_machines_are_warned_of() -> None:
+    wan = {"eu": {"us": 80, "ap": 180}, "us": {"ap": 150}}
+    given = cluster(wan=wan)
+    given["nodes"][0]["host"] = "10.0.0.1"
+    assert any(text.startswith("wan: delays") for text in ClusterConfig.parse(given).warnings())
 
 
 # --- identity -----------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ def status(**changes: Any) -> NodeStatus:
             "ap-1": {"connected": False, "rtt_ms": None, "connects": 1, "messages_dropped": 9},
         },
         "clients": {"connected": 3, "accepted": 12, "refused": {"too many": 2}},
+        "refused": {"peer: other cluster": 5},
         "wal": {"batches": 4, "bytes": 400, "syncs": 3, "sync_seconds": 0.25},
     }
     return made | changes  # type: ignore[return-value]
@@ -207,6 +208,7 @@ def test_what_is_counted_is_on_the_page() -> None:
         ("ringleader_command_seconds_bucket", {"kind": "write", "le": "0.002048"}, 0),
         ("ringleader_command_seconds_bucket", {"kind": "write", "le": "0.004096"}, 40),
         ("ringleader_refused_total", {"reason": "wrong arity"}, 1),
+        ("ringleader_refused_total", {"reason": "peer: other cluster"}, 5),
         ("ringleader_shards", {}, 2),
         ("ringleader_shards_led", {}, 1),
         ("ringleader_shard_term", {"shard": "0"}, 3),

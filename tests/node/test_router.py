@@ -9,7 +9,9 @@ from node_group import NAMES, NodeGroup
 
 from ringleader.errors import StorageError
 from ringleader.limits import SHARD_QUEUE_COMMANDS_MAX
-from ringleader.node.replies import ReplyError
+from ringleader.node.codec import Response
+from ringleader.node.replies import ReplyError, pack
+from ringleader.node.router import UNCERTAIN
 from ringleader.node.routing import Origin
 from ringleader.node.shard import BUSY
 
@@ -187,6 +189,28 @@ def test_an_answer_that_is_lost_is_uncertain_for_writes_only(group: NodeGroup) -
     group.mute.clear()
     group.tick(3)
     assert read == [b"v"]
+
+
+def test_a_leader_that_is_silent_is_not_waited_for_once_another_leads(group: NodeGroup) -> None:
+    group.lead("a")
+    group["b"].ask("SET", "k", "before")
+    group.settle()
+    group.held["a"] = []
+    written = group["b"].ask("SET", "k", "after")
+    read = group["b"].ask("GET", "k", origin=Origin(0.0))
+    group.settle()
+    group.cut("a")
+    assert (written, read) == ([], [])
+    for _ in range(200):
+        group.tick()
+        if written and read:
+            break
+    assert written == [UNCERTAIN]
+    assert read == [b"before"]
+    # What it says in the end comes too late to be anybody's answer.
+    for done in group.held["a"]:
+        done(Response(0, "done", pack("OK")))
+    assert (len(written), len(read)) == (1, 1)
 
 
 def test_a_leader_that_was_stopped_knows_that_its_lease_is_over(group: NodeGroup) -> None:

@@ -17,9 +17,8 @@ from ringleader.limits import PATTERN_BYTES_MAX
 from ringleader.node import scan
 from ringleader.node.globs import matcher
 from ringleader.node.replies import ReplyError
-from ringleader.node.store import Store
 
-names = st.integers(0, 60).map(lambda number: b"k%d" % number)
+names = st.integers(0, 25).map(lambda number: b"k%d" % number)
 
 
 class Scanning(RuleBasedStateMachine):
@@ -57,9 +56,11 @@ class Scanning(RuleBasedStateMachine):
 
     @rule()
     def another_replica(self) -> None:
-        restored = Store()
-        restored.restore(BytesSource(self.shard.store.snapshot()))
-        self.shard.store = restored
+        behind = Shard()  # it has scanned what it had
+        behind.line("SET k0 v")
+        behind.line("SCAN 0")
+        behind.store.restore(BytesSource(self.shard.store.snapshot()))
+        self.shard.store = behind.store
 
     @rule()
     def start(self) -> None:
@@ -68,8 +69,9 @@ class Scanning(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 3), count=st.sampled_from([1, 2, 5, 10, 100]))
     def go_on(self, which: int, count: int) -> None:
-        if which >= len(self.scans):
-            return
+        if not self.scans:
+            self.start()
+        which %= len(self.scans)
         cursor, stayed, found = self.scans[which]
         following, some = self.shard("SCAN", cursor, "COUNT", count)
         assert set(some) <= self.shard.store.data.keys()
@@ -88,36 +90,72 @@ Scanning.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestScanning = Scanning.TestCase
 
 
+def scanned(shard: Shard, count: int) -> list[list[bytes]]:
+    """What each call of a whole scan finds."""
+    cursor, calls = b"0", []
+    while not calls or cursor != b"0":
+        cursor, some = shard("SCAN", cursor, "COUNT", count)
+        calls.append(some)
+    return [some for some in calls if some]
+
+
 def test_keys_of_one_hash_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_SHIFT", 62)  # four hashes in all
     shard = Shard()
     shard.batch([("SET", f"k{n}", "v") for n in range(64)])
-    monkeypatch.setattr(scan, "_SHIFT", 62)  # four hashes in all
-    seen: list[bytes] = []
-    cursor, calls = b"0", 0
-    while True:
-        cursor, some = shard("SCAN", cursor, "COUNT", 1)
-        shard("SET", b"new%d" % calls, "v")
-        seen += some
-        calls += 1
-        if cursor == b"0":
-            break
-    assert calls <= 4
-    assert {b"k%d" % n for n in range(64)} <= set(seen)
+    for later in range(3):
+        calls = scanned(shard, 1)
+        assert len(calls) == 4
+        found = [key for some in calls for key in some]
+        assert sorted(found) == sorted(shard.store.data)
+        for some in calls:
+            assert len({hashing.xxh3_64(key) >> 62 for key in some}) == 1
+        shard.batch([("SET", f"later{later}:{n}", "v") for n in range(30)])
+
+
+def test_keys_that_came_later_keep_their_own_hashes_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan, "_SHIFT", 62)
+    shard = Shard()
+    shard("SCAN", 0)
+    shard.batch([("SET", f"later{n}", "v") for n in range(50)])
+    calls = scanned(shard, 3)
+    assert len(calls) == 4
+    assert shard.store._index is not None
+    assert len(shard.store._index._later) == 50
+    assert sorted(key for some in calls for key in some) == sorted(shard.store.data)
 
 
 def test_a_scan_takes_about_as_many_as_asked_for() -> None:
     shard = Shard()
     shard.batch([("SET", f"k{n}", "v") for n in range(1000)])
-    cursor, calls = b"0", 0
-    while True:
-        cursor, some = shard("SCAN", cursor, "COUNT", 100)
-        calls += 1
-        assert len(some) <= 100
-        if cursor == b"0":
-            break
-    assert calls == 10
+    calls = scanned(shard, 100)
+    assert [len(some) for some in calls] == [100] * 10
+    shard.batch([("SET", f"later{n}", "v") for n in range(900)])
+    calls = scanned(shard, 100)
+    assert all(len(some) <= 200 for some in calls)
+    found = [key for some in calls for key in some]
+    assert len(found) == len(set(found)) == 1900
     assert shard("SCAN", 2**48) == [b"0", []]
     assert shard("SCAN", 2**64 - 1) == [b"0", []]
+
+
+def test_a_key_that_is_gone_does_not_come() -> None:
+    shard = Shard()
+    shard.batch([("SET", f"k{n}", "v") for n in range(10)])
+    shard("SCAN", 0)
+    shard("DEL", "k3", "k4")
+    assert sorted(shard("SCAN", 0, "COUNT", 100)[1]) == sorted(shard.store.data)
+
+
+def test_a_key_that_went_and_came_back_comes_once() -> None:
+    shard = Shard()
+    shard.batch([("SET", f"k{n}", "v") for n in range(10)])
+    shard("SCAN", 0)
+    shard("DEL", "k3")
+    shard("HSET", "k3", "f", "v")
+    assert sorted(shard("SCAN", 0, "COUNT", 100)[1]) == sorted(shard.store.data)
 
 
 def test_the_index_is_dropped_when_nobody_scans() -> None:
@@ -133,6 +171,7 @@ def test_the_index_is_dropped_when_nobody_scans() -> None:
     assert shard.store._index is None
     shard("SCAN", 0)
     shard("DEL", *(f"new{n}" for n in range(2000)))
+    assert shard.store._index is None
     assert len(shard("SCAN", 0, "COUNT", 5000)[1]) == 10
 
 

@@ -200,7 +200,8 @@ class TestBytes:
                 raise ZeroDivisionError("no")
 
         class Log:
-            lines: list[str] = []
+            def __init__(self) -> None:
+                self.lines: list[str] = []
 
             def error(self, event: str, **fields: Any) -> None:
                 self.lines.append(fields["error"])
@@ -209,7 +210,8 @@ class TestBytes:
 
         async def main() -> None:
             router = Faulty()
-            server = Server(ClientSettings(), router, router, logger=Log())
+            log = Log()
+            server = Server(ClientSettings(), router, router, logger=log)
             await server.start()
             async with wire(server) as client, wire(server) as other:
                 await client.send(encoded("GET", "a"))
@@ -217,7 +219,7 @@ class TestBytes:
                 await other.send(encoded("PING"))
                 assert await other.line() == b"+PONG\r\n"
             await server.stop()
-            assert Log.lines == ["ZeroDivisionError('no')"]
+            assert log.lines == ["ZeroDivisionError('no')"]
             assert server.service.failed_connections == 1
 
         run(main())
@@ -269,15 +271,18 @@ class TestLimits:
     def test_strangers_have_little_time(self) -> None:
         async def main() -> None:
             settings = {"password": "p", "handshake_s_max": 0.2, "sweep_s": 0.05}
-            async with serving(**settings) as server:
-                async with wire(server) as stranger, wire(server) as friend:
-                    await friend.send(encoded("AUTH", "p"))
-                    assert await friend.line() == b"+OK\r\n"
-                    await stranger.send(encoded("PING"))
-                    assert await stranger.line() == b"-NOAUTH Authentication required.\r\n"
-                    assert await stranger.rest() == b""
-                    await friend.send(encoded("PING"))
-                    assert await friend.line() == b"+PONG\r\n"
+            async with (
+                serving(**settings) as server,
+                wire(server) as stranger,
+                wire(server) as friend,
+            ):
+                await friend.send(encoded("AUTH", "p"))
+                assert await friend.line() == b"+OK\r\n"
+                await stranger.send(encoded("PING"))
+                assert await stranger.line() == b"-NOAUTH Authentication required.\r\n"
+                assert await stranger.rest() == b""
+                await friend.send(encoded("PING"))
+                assert await friend.line() == b"+PONG\r\n"
 
         run_here(main())
 
@@ -322,20 +327,55 @@ class TestLimits:
 
         run(main())
 
-    def test_output_that_grows_beyond_its_limit(self, run: Callable[[Any], Any]) -> None:
-        """Commands that were under way already when the client stopped reading."""
+    def test_a_client_that_never_reads(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            settings = {"stalled_s_max": 0.3, "sweep_s": 0.05}
+            async with serving(FakeRouter(), **settings) as server, wire(server) as client:
+                await client.send(
+                    encoded("SET", "k", "x" * 100_000) + encoded("GET", "k") * 300 + encoded("QUIT")
+                )
+                await until(lambda: not server.connections)
+                assert server.service.evicted_connections == 1
+
+        run(main())
+
+    def test_a_reply_beyond_the_limit(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            settings = {"output_bytes_max": 2**22}
+            async with serving(FakeRouter(1), **settings) as server, wire(server) as client:
+                await client.send(encoded("SET", "k", "x" * 2**20) + encoded("MGET", *["k"] * 100))
+                await until(lambda: not server.connections)
+                assert server.service.evicted_connections == 1
+                assert len(await client.rest()) < 100 * 2**20
+
+        run(main())
+
+    def test_long_replies_that_were_waited_for(self, run: Callable[[Any], Any]) -> None:
+        """A client that pipelines reads of long values, and reads late: few are under way, and
+        all are answered."""
 
         async def main() -> None:
-            router = FakeRouter(deferred=True)
-            router.on_dirty = lambda: None
-            async with serving(router, output_bytes_max=2**22) as server:
-                async with wire(server) as client:
-                    await client.send(encoded("SET", "k", "x" * 2**20) + encoded("GET", "k") * 100)
-                    await until(lambda: len(router.queues[router.shard_of_slot[7629]]) == 101)
-                    router.commit()
-                    await until(lambda: not server.connections)
-                    assert server.service.evicted_connections == 1
-                    assert len(await client.rest()) < 100 * 2**20
+            router = FakeRouter(deferred=True, defers_reads=True)
+            async with serving(router) as server, wire(server) as client:
+                size = 500_000
+                await client.send(encoded("SET", "k", "x" * size))
+                assert await client.line() == b"+OK\r\n"
+                count = 2000
+                sending = asyncio.create_task(client.send(encoded("GET", "k") * count))
+                await asyncio.sleep(0.3)
+                [connection] = server.connections.values()
+                assert connection.session is not None
+                assert connection._transport is not None
+                assert connection._transport.get_write_buffer_size() < 5_000_000
+                assert router.begun_count < 400
+                expected = (len(b"$500000\r\n\r\n") + size) * count
+                while expected:
+                    data = await client.reader.read(2**20)
+                    assert data
+                    expected -= len(data)
+                await sending
+                assert router.begun_count == count + 1
+                assert router.widest_count <= 257
 
         run(main())
 
@@ -383,20 +423,19 @@ class TestEnds:
         async def main() -> None:
             router = FakeRouter(deferred=True)
             router.on_dirty = lambda: None
-            async with serving(router) as server:
-                async with wire(server) as busy, wire(server) as idle:
-                    await busy.send(encoded("SET", "a", 1) + encoded("CLIENT", "ID"))
-                    await idle.send(encoded("PING"))
-                    assert await idle.line() == b"+PONG\r\n"
-                    await until(lambda: router.is_dirty)
-                    draining = asyncio.create_task(server.drain())
-                    assert await idle.rest() == b""
-                    assert not draining.done()
-                    router.commit()
-                    await draining
-                    assert (await busy.rest()).startswith(b"+OK\r\n:")
-                    with pytest.raises(OSError):
-                        await asyncio.open_connection("127.0.0.1", server.port)
+            async with serving(router) as server, wire(server) as busy, wire(server) as idle:
+                await busy.send(encoded("SET", "a", 1) + encoded("CLIENT", "ID"))
+                await idle.send(encoded("PING"))
+                assert await idle.line() == b"+PONG\r\n"
+                await until(lambda: router.is_dirty)
+                draining = asyncio.create_task(server.drain())
+                assert await idle.rest() == b""
+                assert not draining.done()
+                router.commit()
+                await draining
+                assert (await busy.rest()).startswith(b"+OK\r\n:")
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.open_connection("127.0.0.1", server.port)
 
         run(main())
 

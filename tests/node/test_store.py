@@ -132,6 +132,65 @@ def test_a_key_that_would_expire_at_once_is_removed(shard: Shard) -> None:
         assert not shard.store.expires
 
 
+def overdue(monkeypatch: pytest.MonkeyPatch) -> Shard:
+    """Of four keys that are due at once, a batch removes no more than one."""
+    monkeypatch.setattr(store, "EXPIRED_KEYS_MAX", 1)
+    shard = Shard()
+    shard.line("HSET h f v")
+    shard.batch([("SET", key, "v", "PX", 50) for key in "abc"])
+    shard.line("PEXPIRE h 50")
+    shard.line("WATCH b c")
+    return shard
+
+
+def test_keys_that_are_due_and_still_there_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = overdue(monkeypatch)
+    version = shard.store.mark
+    shard.now += 50
+    replies = shard.batch(
+        [
+            ("GET", "b"), ("DBSIZE",), ("KEYS", "*"), ("SCAN", "0"), ("RANDOMKEY",),
+            ("MGET", "a", "b", "c"), ("HGETALL", "h"), ("PTTL", "c"), ("EXISTS", "b", "h"),
+        ]
+    )  # fmt: skip
+    assert replies == [None, 0, [], [b"0", []], None, [None] * 3, {}, -2, 0]
+    # To read is not to remove: a follower that answers nobody has the same state.
+    assert sorted(shard.store.data) == [b"b", b"c", b"h"]
+    assert shard.store.next_due_ms == shard.now
+    assert shard.store.read([b"GET", b"b"]) is None
+    assert shard.store.read([b"DBSIZE"], hide_due_ms=0) == 0
+    assert shard.store.is_due(commands.COMMANDS[b"GET"], [b"GET", b"c"], shard.now)
+    assert copied(shard).snapshot() == shard.store.snapshot()
+    # The next batch removes b; c is still there, and has been modified all the same.
+    assert execute(shard, [(b"c", version)], "GET c") is NULL_ARRAY
+    assert sorted(shard.store.data) == [b"h"]
+
+
+def test_keys_that_are_due_and_still_there_are_not_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shard = overdue(monkeypatch)
+    shard.now += 50
+    assert shard.batch([("SET", "c", "w", "XX"), ("SETNX", "b", "w"), ("HSET", "h", "g", "w")]) == [
+        None,
+        1,
+        1,
+    ]
+    assert shard.store.data == {b"b": b"w", b"h": {b"g": b"w"}}
+    assert not shard.store.expires
+    assert shard.store.next_due_ms is None
+
+
+def test_an_expiry_that_is_not_later_or_earlier(shard: Shard) -> None:
+    shard.line("SET k v PX 500")
+    assert shard.line("PEXPIRE k 500 GT") == 0
+    assert shard.line("PEXPIRE k 500 LT") == 0
+    assert shard.line("PEXPIRE k 501 GT") == 1
+    assert shard.line("PEXPIRE k 500 LT") == 1
+    assert shard.line("SET k w KEEPTTL") == "OK"
+    assert shard.line("PTTL k") == 500
+
+
 def test_reads_of_the_leader_are_due_when_a_key_of_theirs_is(shard: Shard) -> None:
     shard.line("SET k v PX 50")
     shard.line("SET other v")
@@ -426,12 +485,17 @@ def test_a_command_that_fails_as_none_should_stops_nobody(
     assert shard.store.faults == 1
 
 
-def test_nobody_waits_for_the_answers_of_a_follower(shard: Shard) -> None:
+def test_nobody_waits_for_the_answers_of_a_follower(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(commands.COMMANDS[b"KEYS"], "run", lambda *args: asked.append(args))
     shard.store.answering = False
     raw = [[b"SET", b"k", b"v"], [b"KEYS", b"*"], [b"INCR", b"n"]]
     assert shard.store.apply([(1, encode_batch(shard.now, raw))]) == [None]
     assert shard.store.data == {b"k": b"v", b"n": b"1"}
     assert shard.store.applied == 1
+    assert not asked
 
 
 def test_times_a_clock_cannot_say() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import struct
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -18,8 +19,9 @@ from ringleader.consensus.log import Log
 from ringleader.consensus.ready import BytesSource
 from ringleader.errors import FormatError, VersionError
 from ringleader.kernels import hashing
-from ringleader.limits import BATCH_COMMANDS_MAX, WATCH_MS
+from ringleader.limits import BATCH_COMMANDS_MAX, EXPIRED_KEYS_MAX, WATCH_MS
 from ringleader.node import internal
+from ringleader.node import store as store_module
 from ringleader.node.commands import COMMANDS, INTERNAL
 from ringleader.node.replies import NULL_ARRAY, ReplyError
 from ringleader.node.store import (
@@ -28,6 +30,8 @@ from ringleader.node.store import (
     decode_batch,
     encode_batch,
 )
+
+NEVER = 2**63
 
 keys = st.sampled_from([b"a", b"b", b"c", b"d"])
 #: So few that much happens to each.
@@ -70,9 +74,12 @@ def state(store: Store) -> Any:
 
 def check_invariants(store: Store) -> None:
     assert store.expires.keys() <= store.data.keys()
-    assert all(moment > store.now for moment in store.expires.values())
+    assert store.hide_ms is None
+    overdue = sum(moment <= store.now for moment in store.expires.values())
+    assert not overdue or store_module.EXPIRED_KEYS_MAX < 5
     assert {} not in store.data.values()
     assert store.armed.keys() == store.armed_until.keys()
+    assert list(store.armed_until.values()) == sorted(store.armed_until.values())
     assert all(mark <= store.mark for mark in store.armed.values())
     assert all(store.now < moment <= store.now + WATCH_MS for moment in store.armed_until.values())
     assert {(moment, key) for key, moment in store.expires.items()} <= set(store._heap)
@@ -86,6 +93,12 @@ def test_the_same_entries_give_the_same_state(
     steps: list[tuple[int, list[list[bytes]]]], cut: int, data: st.DataObject
 ) -> None:
     entries = entries_of(steps)
+    limit = data.draw(st.sampled_from([1, 2, EXPIRED_KEYS_MAX]), "keys that expire in a batch")
+    with mock.patch.object(store_module, "EXPIRED_KEYS_MAX", limit):
+        check_the_same(entries, cut, data)
+
+
+def check_the_same(entries: list[tuple[int, bytes]], cut: int, data: st.DataObject) -> None:
     whole, silent, parted = Store(), Store(), Store()
     silent.answering = False
     replies = whole.apply(entries)
@@ -105,6 +118,28 @@ def test_the_same_entries_give_the_same_state(
     assert state(restored) == state(whole)
     assert restored.snapshot() == whole.snapshot()
     check_invariants(restored)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 60), st.lists(commands, max_size=6)), min_size=2, max_size=12
+    )
+)
+def test_nobody_sees_that_keys_expire_in_portions(
+    steps: list[tuple[int, list[list[bytes]]]],
+) -> None:
+    steps = [(step, [args for args in batch if args[0] != b"WATCH"]) for step, batch in steps]
+    steps = [
+        (step, [*batch, *([b"SET", b"key%d" % n, b"1", b"PX", b"30"] for n in range(4))])
+        for step, batch in steps
+    ]
+    entries = entries_of(steps)
+    replies = Store().apply(entries)
+    with mock.patch.object(store_module, "EXPIRED_KEYS_MAX", 1):
+        slow = Store()
+        for entry, wanted in zip(entries, replies, strict=True):
+            assert slow.apply([entry]) == [wanted]
+            check_invariants(slow)
 
 
 def test_entries_of_a_log() -> None:
@@ -209,6 +244,14 @@ class Expiring(RuleBasedStateMachine):
         ]
         self.watches.append((key, version, [False], self.shard.now + WATCH_MS))
 
+    @rule()
+    def watch_both(self) -> None:
+        self.watch(b"a")
+        self.time_passes(1)
+        self.watch(b"b")
+        self.time_passes(1)
+        self.watch(b"a")
+
     @precondition(lambda self: self.watches)
     @rule(data=st.data())
     def execute(self, data: st.DataObject) -> None:
@@ -228,8 +271,13 @@ class Expiring(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         store = self.shard.store
-        assert store.data == self.values
-        assert store.expires == self.moments
+        there = {key for key in store.data if store.expires.get(key, NEVER) > store.now}
+        assert {key: store.data[key] for key in there} == self.values
+        assert {key: store.expires[key] for key in there & store.expires.keys()} == self.moments
+        assert sorted(store.read([b"KEYS", b"*"])) == sorted(self.values)
+        assert store.read([b"DBSIZE"]) == len(self.values)
+        for key in (b"a", b"b"):
+            assert store.read([b"GET", key]) == self.values.get(key)
         check_invariants(store)
 
     @invariant()
@@ -244,6 +292,22 @@ class Expiring(RuleBasedStateMachine):
 
 Expiring.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
 TestExpiring = Expiring.TestCase
+
+
+class ExpiringInPortions(Expiring):
+    """The same, while a batch removes no more than one key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = mock.patch.object(store_module, "EXPIRED_KEYS_MAX", 1)
+        self.patch.start()
+
+    def teardown(self) -> None:
+        self.patch.stop()
+
+
+ExpiringInPortions.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TestExpiringInPortions = ExpiringInPortions.TestCase
 
 
 # --- bytes ---------------------------------------------------------------------------------------
@@ -374,7 +438,6 @@ def test_damage_with_a_right_checksum_is_seen_or_harmless(at: int, byte: int) ->
     ("parts", "why"),
     [
         ([5, 1, 0, {}, {b"k": 9}, {}, {}], "not there expires"),
-        ([5, 1, 0, {b"k": b""}, {b"k": 5}, {}, {}], "has expired"),
         ([5, 1, 0, {b"k": {}}, {}, {}, {}], "empty hash"),
         ([5, 1, 0, {}, {}, {b"k": 0}, {}], "without an end"),
         ([5, 1, 0, {}, {}, {b"k": 1}, {b"k": 9}], "mark of the future"),

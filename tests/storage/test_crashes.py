@@ -353,7 +353,7 @@ class Lives:
             model.check(wal.group(number).load())
 
 
-@pytest.mark.parametrize("seed", range(300 if not kernels.PURE else 3))
+@pytest.mark.parametrize("seed", range(200 if not kernels.PURE else 3))
 def test_what_any_group_was_acknowledged_survives_every_crash(seed: int) -> None:
     lives = Lives(seed, HARSH)
     lives.run()
@@ -369,7 +369,7 @@ def test_what_failed_is_never_acknowledged_to_any_group(seed: int) -> None:
 
 def test_spoiled_bytes_of_a_shared_log_are_refused_or_harmless() -> None:
     refused = 0
-    for seed in range(seeds := 150 if not kernels.PURE else 3):
+    for seed in range(seeds := 40 if not kernels.PURE else 3):
         lives = Lives(seed, HARSH)
         lives.run(4)
         lives.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from typing import Any
@@ -11,20 +12,6 @@ import click
 import rich  # noqa: F401  the commands print with it; a missing one is reported at the start
 
 from ringleader import __version__
-from ringleader.cli.assign import assign
-from ringleader.cli.availability import availability
-from ringleader.cli.bench import bench
-from ringleader.cli.compare import compare
-from ringleader.cli.compare_consensus import consensus
-from ringleader.cli.demo import demo
-from ringleader.cli.look import balance, plot
-from ringleader.cli.plan import plan
-from ringleader.cli.ring import ring
-from ringleader.cli.serve import serve
-from ringleader.cli.simulate import simulate
-from ringleader.cli.status import status
-from ringleader.cli.up import up
-from ringleader.cli.wal import wal
 from ringleader.errors import RingleaderError
 
 EXIT_REFUSED = 2
@@ -36,8 +23,38 @@ class Refusal(click.ClickException):
     exit_code = EXIT_REFUSED
 
 
+#: Each command's module: imported when it is called, so that a node starts without what draws
+#: pictures of rings.
+MODULES = {
+    "assign": "assign",
+    "availability": "availability",
+    "balance": "look",
+    "bench": "bench",
+    "compare": "compare",
+    "demo": "demo",
+    "plan": "plan",
+    "plot": "look",
+    "ring": "ring",
+    "serve": "serve",
+    "simulate": "simulate",
+    "status": "status",
+    "up": "up",
+    "wal": "wal",
+}
+
+
 class App(click.Group):
     """A group whose errors are one line on stderr, never a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in MODULES:
+            return None
+        module = importlib.import_module(f"ringleader.cli.{MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -72,20 +89,3 @@ def _discard_stdout() -> None:
 @click.version_option(__version__, prog_name="ringleader")
 def app() -> None:
     """Placement: where does this key live?  Agreement: what do all replicas agree on?"""
-
-
-app.add_command(assign)
-app.add_command(ring)
-app.add_command(balance)
-app.add_command(plot)
-app.add_command(plan)
-app.add_command(demo)
-app.add_command(compare)
-compare.add_command(consensus)
-app.add_command(availability)
-app.add_command(simulate)
-app.add_command(up)
-app.add_command(serve)
-app.add_command(status)
-app.add_command(bench)
-app.add_command(wal)

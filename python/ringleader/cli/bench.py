@@ -45,7 +45,8 @@ class _Mix(click.ParamType[dict[str, float]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> dict[str, float]:
-        from ringleader.cli.load import KINDS
+        with needed("node", "ringleader bench"):
+            from ringleader.cli.load import KINDS
 
         if isinstance(value, dict):
             return value
@@ -118,6 +119,10 @@ class _Mix(click.ParamType[dict[str, float]]):
 @click.option(
     "--password-env", metavar="NAME", help="A variable of the environment with the password."
 )
+@click.option(
+    "--tls-ca", "ca", metavar="FILE",
+    help="Speak TLS, and trust this authority.  [default: as the cluster file says]",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object.")
 def bench(
     addresses: tuple[str, ...],
@@ -129,6 +134,7 @@ def bench(
     seconds: float | None,
     requests: int | None,
     rate: float | None,
+    ca: str | None,
     **given: Any,
 ) -> None:
     """Load a cluster, or any Redis server, and show how long answers took.
@@ -142,7 +148,7 @@ def bench(
         from ringleader.cli.load import Plan
         from ringleader.cli.tables import console
 
-    nodes, password = _nodes(addresses, directory, file)
+    nodes, password, their_ca = _nodes(addresses, directory, file)
     if password_env is not None:
         if password_env not in os.environ:
             raise click.UsageError(f"--password-env {password_env}: it is not set.")
@@ -151,6 +157,7 @@ def bench(
     plan = Plan(
         nodes=nodes,
         password=password,
+        ca=ca if ca is not None else their_ca,
         seconds=seconds if seconds is not None else 0.0 if requests else 10.0,
         requests=requests or 0,
         rate=rate or 0.0,
@@ -175,14 +182,18 @@ def bench(
 
 def _nodes(
     addresses: tuple[str, ...], directory: str | None, file: str | None
-) -> tuple[list[tuple[str, int]], str]:
-    """Whom to load, and their password."""
+) -> tuple[list[tuple[str, int]], str, str | None]:
+    """Whom to load, their password, and the authority of their TLS (None: they speak none)."""
     if directory is not None or file is not None:
         with needed("node", "ringleader bench"):
             from ringleader.node.config import ClusterConfig
         path = Path(directory) / "cluster.toml" if directory is not None else Path(file or "")
         config = ClusterConfig.load(path)
-        return [(node.host, node.port) for node in config.nodes], config.password
+        return (
+            [(node.host, node.port) for node in config.nodes],
+            config.password,
+            (config.tls.ca if config.tls.clients else None),
+        )
     found = []
     for address in addresses or (DEFAULT_ADDRESS,):
         host, _, port = address.rpartition(":")
@@ -190,7 +201,7 @@ def _nodes(
         if not host or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
             raise click.UsageError(f"--at {address}: write HOST:PORT.")
         found.append((host, int(port)))
-    return found, ""
+    return found, "", None
 
 
 # --- processes ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ringleader.cli.compare_consensus import consensus
 from ringleader.cli.comparison import ALGORITHMS, Measured, measure
 from ringleader.errors import SettingError
 
@@ -183,3 +184,6 @@ def _print(rows: Sequence[Measured]) -> None:
         "strays: keys that moved between two nodes that stayed.  ns: for each key.",
         style="dim",
     )
+
+
+compare.add_command(consensus)

@@ -44,6 +44,7 @@ AFTER_SECONDS = 6.0
 HEALED_SECONDS = 3.0
 SERVE_SECONDS = 60.0
 SOCKET_SECONDS = 6.0
+RETRY_SECONDS = 20.0
 SLOTS = 16384
 NO_CONNECTION = "no connection"
 
@@ -158,7 +159,7 @@ def run(out: Console, paths: Sequence[bytes], picture: str | None, nodes_per_dc:
     with needed("node", "the demo's cluster"):
         import redis  # noqa: F401  only looked for
 
-        from ringleader.node import local
+        from ringleader.node import local, watch  # noqa: F401  as well
 
     directory = Path(tempfile.mkdtemp(prefix="ringleader-demo-"))
     begun = time.perf_counter()
@@ -230,6 +231,39 @@ def _client(cluster: LocalCluster, dc: str, *, readonly: bool = False) -> Any:
     return client
 
 
+def _retried(call: Callable[[], Any]) -> Any:
+    """What may be done twice, done until it works: leaders may change at any time.
+
+    Raises:
+        LocalClusterError: it does not work for too long.
+    """
+    import redis
+
+    from ringleader.errors import LocalClusterError
+
+    deadline = time.perf_counter() + RETRY_SECONDS
+    while True:
+        try:
+            return call()
+        except redis.exceptions.RedisError as error:
+            if time.perf_counter() > deadline:
+                raise LocalClusterError(f"the cluster does not answer: {error}") from error
+        time.sleep(0.2)
+
+
+def _piped(client: Any, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+    """The replies to commands that are sent together."""
+
+    def send() -> Any:
+        pipe = client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        return pipe.execute()
+
+    replies: list[Any] = _retried(send)
+    return replies
+
+
 @contextmanager
 def _clients(cluster: LocalCluster) -> Iterator[dict[str, Any]]:
     clients = {dc: _client(cluster, dc) for dc in DCS}
@@ -244,13 +278,18 @@ def _wait_until(cluster: LocalCluster, is_so: Callable[[dict[str, Any]], bool]) 
     """Wait; the seconds that it took.
 
     Raises:
-        LocalClusterError: it took too long.
+        LocalClusterError: it took too long, or a node ended.
     """
     from ringleader.errors import LocalClusterError
     from ringleader.node.watch import watch
 
     begun = time.perf_counter()
     while time.perf_counter() - begun < SERVE_SECONDS:
+        if ended := cluster.ended():
+            last = "\n".join(cluster.tail(next(iter(ended))))
+            raise LocalClusterError(
+                f"{', '.join(ended)} ended; the last words of the first:\n{last}"
+            )
         seen = asyncio.run(watch(cluster.config))
         if is_so(seen):
             return time.perf_counter() - begun
@@ -291,10 +330,8 @@ def _load(out: Console, cluster: LocalCluster, paths: Sequence[bytes]) -> dict[s
     with _clients(cluster) as clients:
         items = list(sizes.items())
         for at in range(0, len(items), BATCH):
-            pipe = clients[HOME].pipeline(transaction=False)
-            for name, size in items[at : at + BATCH]:
-                pipe.set(name, size)
-            pipe.execute()
+            some = items[at : at + BATCH]
+            _piped(clients[HOME], [("SET", name, size) for name, size in some])
     took = time.perf_counter() - begun
     out.print(
         f"Loaded {len(sizes):,} file paths with redis-py, {BATCH} in a pipeline: {took:.1f} s, "
@@ -318,9 +355,7 @@ def _show_latencies(out: Console, cluster: LocalCluster) -> None:
         for call in calls:
             times = []
             for key in _keys_held(cluster, dc):
-                begun = time.perf_counter()
-                call(key)
-                times.append(time.perf_counter() - begun)
+                times.append(_retried(lambda: _timed(call, key)))  # noqa: B023  used at once
             medians.append(median(times) * 1e3)
         del medians[2]  # the first stale read asks the leader how old what is here may be
         found[dc] = medians
@@ -341,6 +376,12 @@ def _show_latencies(out: Console, cluster: LocalCluster) -> None:
             table.add_row(dc, *(f"{ms:,.1f}" for ms in found[dc]))
     out.print()
     out.print(table)
+
+
+def _timed(call: Callable[[str], object], key: str) -> float:
+    begun = time.perf_counter()
+    call(key)
+    return time.perf_counter() - begun
 
 
 def _keys_held(cluster: LocalCluster, dc: str) -> list[str]:
@@ -427,10 +468,7 @@ def _verify(
     with _clients(cluster) as clients:
         for at in range(0, len(items), BATCH):
             some = items[at : at + BATCH]
-            pipe = clients[dc].pipeline(transaction=False)
-            for key, _ in some:
-                pipe.get(key)
-            got = pipe.execute()
+            got = _piped(clients[dc], [("GET", key) for key, _ in some])
             missing += sum(
                 value != expected for (_, expected), value in zip(some, got, strict=True)
             )

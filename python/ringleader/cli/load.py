@@ -26,7 +26,7 @@ from typing import Any
 import hiredis
 
 from ringleader.cli.histogram import Histogram
-from ringleader.cli.resp import Command, packed
+from ringleader.cli.resp import Command, packed, tls
 from ringleader.hashing import crc16_xmodem
 
 #: What a client can do: a write, a linearizable read, a read that may be stale.
@@ -56,6 +56,7 @@ class Plan:
         seconds, requests: when to end, whichever comes first; 0: not by this.
         rate: commands a second of this process; 0: as fast as answers come.
         warmup: seconds that are not counted.
+        ca: as of `resp.tls`.
     """
 
     nodes: list[Address]
@@ -70,6 +71,7 @@ class Plan:
     warmup: float = 0.0
     cluster: bool = False
     password: str = ""
+    ca: str | None = None
     seed: int = 0
     fill: bool = False
     first_key: int = 0
@@ -228,7 +230,7 @@ class Client:
         if readonly:
             hello.append((b"READONLY",))
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, made = await loop.create_connection(lambda: Link(self), *address)
+            _, made = await loop.create_connection(lambda: Link(self), *address, ssl=self.load.ssl)
         for command in hello:  # answered before anything else, and not counted
             made.transport.write(packed(command))
         made.expected = 0
@@ -363,6 +365,7 @@ class Load:
         self.loop = asyncio.get_running_loop()
         self.result = Result()
         self.ended = False
+        self.ssl = tls(plan.ca)
         self.interval = plan.clients * plan.pipeline / plan.rate if plan.rate else 0.0
         self.counts_from = 0.0
         self.done = 0
@@ -484,7 +487,7 @@ async def owners_of(plan: Plan) -> list[list[Address]]:
     for host, port in plan.nodes:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await Connection.open(host, port, password=plan.password)
+                connection = await Connection.open(host, port, password=plan.password, ca=plan.ca)
                 try:
                     ranges = await connection.call(b"CLUSTER", b"SLOTS")
                 finally:
@@ -512,7 +515,7 @@ async def fill(plan: Plan) -> None:
     from ringleader.cli.resp import Connection
 
     value = random.Random(plan.seed).randbytes(plan.value_bytes)
-    connection = await Connection.open(*plan.nodes[0], password=plan.password)
+    connection = await Connection.open(*plan.nodes[0], password=plan.password, ca=plan.ca)
     try:
         left = list(range(plan.first_key, plan.first_key + plan.fill_keys))
         for _ in range(100):

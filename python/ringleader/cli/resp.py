@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,6 +13,20 @@ import hiredis
 Command = tuple[bytes, ...]
 
 packed: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+def tls(ca: str | None) -> ssl.SSLContext | None:
+    """TLS that trusts the certificates of this PEM file, whatever host they name; "" trusts any
+    at all, None is no TLS."""
+    if ca is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    if ca:
+        context.load_verify_locations(ca)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class RespError(Exception):
@@ -28,15 +43,20 @@ class Connection(asyncio.Protocol):
         self._lost: Exception | None = None
 
     @classmethod
-    async def open(cls, host: str, port: int, *, password: str = "") -> Connection:
+    async def open(
+        cls, host: str, port: int, *, password: str = "", ca: str | None = None
+    ) -> Connection:
         """A connection on which commands can be sent.
+
+        Args:
+            ca: as of `tls`.
 
         Raises:
             OSError: nobody answers there.
             RespError: the password is refused.
         """
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(cls, host, port)
+        _, made = await loop.create_connection(cls, host, port, ssl=tls(ca))
         if password:
             try:
                 await made.call(b"AUTH", password.encode())

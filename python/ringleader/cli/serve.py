@@ -12,6 +12,9 @@ import click
 
 from ringleader.cli.extras import needed
 
+#: Open besides connections: the log, snapshots, ports, what Python itself has.
+OTHER_FILES = 256
+
 
 @click.command()
 @click.option(
@@ -56,9 +59,31 @@ def serve(
         return
     with needed("node", "a node"):
         from ringleader.node.serve import run
+    _allow_open_files(config.limits.clients_max + 4 * len(config.nodes) + OTHER_FILES)
     if until_eof:
         threading.Thread(target=_stop_at_eof, name="until eof", daemon=True).start()
     sys.exit(run(config, name, data, refetch=refetch))
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Let this process open so many files and connections, or as many as the system lets it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return
+    allowed = wanted if hard == unlimited else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        click.echo(
+            f"warning: this process may open {allowed} files and connections, and "
+            f"limits.clients_max asks for {wanted}: raise the hard limit (ulimit -Hn, or systemd's "
+            "LimitNOFILE)",
+            err=True,
+        )
 
 
 def _stop_at_eof() -> None:

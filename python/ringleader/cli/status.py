@@ -21,6 +21,9 @@ EXIT_UNWELL = 1
 @click.option("--config", "file", metavar="FILE", help="Or the cluster file of any other.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object.")
 @click.option(
+    "--check", is_flag=True, help="Exit with 1 unless all nodes are ready and all shards led."
+)
+@click.option(
     "--timeout",
     "seconds",
     type=click.FloatRange(0.05, 60),
@@ -28,11 +31,13 @@ EXIT_UNWELL = 1
     show_default=True,
     help="Seconds for each node's answer.",
 )
-def status(directory: str | None, file: str | None, as_json: bool, seconds: float) -> None:
+def status(
+    directory: str | None, file: str | None, as_json: bool, check: bool, seconds: float
+) -> None:
     """Show the nodes and shards of a cluster.
 
-    Nodes that do not answer are shown as well.  Exit codes: 0 every node is ready and every shard
-    has a leader; 1 something is not; 2 there is no such cluster.
+    Nodes that do not answer are shown as well.  Exit codes: 0 shown; 1 with --check, when
+    something is not well; 2 there is no such cluster.
     """
     if (directory is None) == (file is None):
         raise click.UsageError("Give --dir or --config.")
@@ -57,7 +62,7 @@ def status(directory: str | None, file: str | None, as_json: bool, seconds: floa
         from ringleader.cli.tables import console
 
         show(console(), seen)
-    if not is_serving(seen):
+    if check and not is_serving(seen):
         click.get_current_context().exit(EXIT_UNWELL)
 
 

@@ -89,8 +89,9 @@ def up(directory: str, **given: Any) -> None:
     start; 2 refused, with the reason on standard error and nothing started.
     """
     with needed("node", "ringleader up"):
+        from ringleader.cli import resp  # noqa: F401  used once nodes run: too late to miss it
         from ringleader.cli.tables import console
-        from ringleader.node import local
+        from ringleader.node import local, watch  # noqa: F401
 
     folder = Path(directory)
     config = local.prepared(folder, local.Options(**given))
@@ -312,7 +313,10 @@ class Probes:
             if node.dc == dc:
                 try:
                     made = await Connection.open(
-                        node.host, node.port, password=self._config.password
+                        node.host,
+                        node.port,
+                        password=self._config.password,
+                        ca=self._config.tls.ca if self._config.tls.clients else None,
                     )
                 except OSError as error:
                     last = error

@@ -90,7 +90,7 @@ def _object(found: Summary) -> dict[str, Any]:
         "segments": found.segments,
         "bytes": found.log_bytes,
         "last_sequence": found.last_sequence,
-        "torn": {"file": found.torn_file, "at": found.torn_at, "bytes": found.torn_bytes},
+        "end": {"file": found.end_file, "at": found.end_at, "bytes_behind": found.bytes_behind},
         "needless_files": found.needless,
         "groups": [group._asdict() for group in found.groups],
     }
@@ -112,10 +112,10 @@ def _show(found: Summary) -> None:
         f"{found.last_sequence} records so far, the last of them in {len(found.segments)} segments "
         f"of {found.log_bytes:,} bytes."
     )
-    if found.torn_file:
+    if found.bytes_behind:
         out.print(
-            f"{found.torn_file}: {found.torn_bytes} bytes from byte {found.torn_at} on are a write "
-            f"that was not completed; a start cuts them off."
+            f"It ends at byte {found.end_at} of {found.end_file}.  The {found.bytes_behind} bytes "
+            f"behind are of a write that was not completed, or of an earlier use of the file."
         )
     table = Table(**TABLE_STYLE)
     for name in ("group", "term", "vote", "commit", "entries", "bytes", "snapshot", "aside"):

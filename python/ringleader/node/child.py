@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import ringleader
+from ringleader import limits
 
 
 def environment() -> dict[str, str]:
     """Our own, in which a child finds the ringleader that we are, from wherever it was imported."""
-    root = str(Path(ringleader.__file__).resolve().parent.parent)
+    root = str(Path(limits.__file__).resolve().parents[1])
     paths = [root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     distinct = dict.fromkeys(path for path in paths if path)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(distinct)}

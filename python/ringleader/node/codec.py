@@ -242,23 +242,32 @@ def frame(
     return _head(kind, control, 0) + control
 
 
-def frames(
-    kind: int, values: Sequence[Request] | Sequence[Response]
-) -> tuple[list[bytes], list[Any]]:
-    """REQUESTS or RESPONSES in as few frames as their limits allow, and those of `values` that fit
-    into none because they are too large by themselves."""
-    if len(values) <= PEER_REQUESTS_MAX:
-        control = _encoder.encode(values)
-        if len(control) <= PEER_FRAME_BYTES or (
-            len(values) == 1 and HEAD_BYTES + len(control) <= PEER_FRAME_BYTES_MAX
-        ):
-            return [_head(kind, control, 0) + control], []
-        if len(values) == 1:
-            return [], [values[0]]
-    half = len(values) // 2
-    first, too_large = frames(kind, values[:half])
-    second, more = frames(kind, values[half:])
-    return first + second, too_large + more
+def frames(kind: int, values: Sequence[Any]) -> tuple[list[bytes], list[Any]]:
+    """REQUESTS or RESPONSES in frames of about `limits.PEER_FRAME_BYTES`, and those of `values`
+    that fit into none because they are too large by themselves.  O(bytes)."""
+    made: list[bytes] = []
+    too_large: list[Any] = []
+    start = size = 0
+    for at, value in enumerate(values):
+        if kind == REQUESTS:
+            more = sum(map(len, value.args)) + 5 * len(value.args)
+        else:
+            more = len(value.reply)
+        if at > start and (size + more > PEER_FRAME_BYTES or at - start == PEER_REQUESTS_MAX):
+            _put_frame(kind, values[start:at], made, too_large)
+            start, size = at, 0
+        size += more
+    if values:
+        _put_frame(kind, values[start:], made, too_large)
+    return made, too_large
+
+
+def _put_frame(kind: int, values: Sequence[Any], made: list[bytes], too_large: list[Any]) -> None:
+    control = _encoder.encode(values)
+    if HEAD_BYTES + len(control) > PEER_FRAME_BYTES_MAX:
+        too_large += values
+    else:
+        made.append(_head(kind, control, 0) + control)
 
 
 # --- consensus messages -----------------------------------------------------------------------
@@ -267,10 +276,13 @@ def frames(
 class _Plan:
     """How the fields of one kind of message are written; derived from its `FIELDS`."""
 
-    __slots__ = ("count", "flags", "inserts", "kind", "mask", "numbers", "parts", "word")
+    __slots__ = (
+        *("count", "flags", "inserts", "kind", "mask", "numbers", "parts", "word"),
+        "ends_with_block",
+    )
 
     def __init__(self, number: int, kind: Any) -> None:
-        names = kind.FIELDS[2:]  # sender and receiver are the connection's
+        names = list(kind.FIELDS[2:])  # sender and receiver are the connection's
         numbers = [name for name in names if name not in _FLAGS and not _is_part(name)]
         flags = [name for name in names if name in _FLAGS]
         get: Any = operator.attrgetter(*numbers)
@@ -283,6 +295,8 @@ class _Plan:
         self.flags = tuple((name, 1 << _FLAG_SHIFT + i) for i, name in enumerate(flags))
         self.mask = sum(bit for _, bit in self.flags)
         self.parts = tuple(name for name in names if _is_part(name))
+        #: Integers, and then a block: what most bytes travel in, so made and read without detours.
+        self.ends_with_block = not flags and names == [*numbers, "block"]
         #: What to insert among the integers to have all fields: where, and a flag's bit or 0,
         #: and a part's name.
         bits = dict(self.flags)
@@ -341,6 +355,9 @@ class MessagesWriter:
                 f"{type(message).__name__} has no number among {self._core}'s messages"
             )
         word = plan.word
+        if plan.ends_with_block:
+            self._add_with_block(group, word, plan, message)
+            return
         for name, bit in plan.flags:
             if getattr(message, name):
                 word |= bit
@@ -365,6 +382,24 @@ class MessagesWriter:
         self._tail_bytes += len(data)
         self.bytes += len(data)
         self.count += 1
+
+    def _add_with_block(self, group: int, word: int, plan: _Plan, message: Any) -> None:
+        block = message.block
+        numbers = plan.numbers(message)
+        if block is None:
+            self._ints += (group, word, *numbers, 0)
+            if len(self._ints) > _INTS_MAX:
+                self._close()
+            size = 0
+        else:
+            data = bytes(block)  # of a Block: no copy
+            size = len(data)
+            self._make_room(size, plan.count + 3)
+            self._ints += (group, word, *numbers, size)
+            self._tail.append(data)
+            self._tail_bytes += size
+        self.count += 1
+        self.bytes += size + _MESSAGE_BYTES
 
     def _add_with_parts(self, group: int, word: int, plan: _Plan, message: Any) -> None:
         ints = [group, word, *plan.numbers(message)]
@@ -452,6 +487,14 @@ def _read_messages(
             messages.append((group, plan.kind(sender, to, *ints[at:stop])))
             at = stop
             continue
+        if plan.ends_with_block and word == plan.word:
+            if stop == end:
+                raise FormatError("a frame ends amid a message")
+            size = ints[stop]
+            block = Block(reader.take(size)) if size else None
+            messages.append((group, plan.kind(sender, to, *ints[at:stop], block)))
+            at = stop + 1
+            continue
         if word & ~plan.mask != plan.word:
             raise FormatError(f"{word:#x} has flags that its kind does not have")
         fields: list[Any] = ints[at:stop]
@@ -498,13 +541,7 @@ class _Tail:
         if at >= len(ints):
             raise FormatError("a frame ends amid a message")
         size = ints[at]
-        if size == 0:
-            self.value = None
-        else:
-            try:
-                self.value = Block(self.take(size))
-            except BlockError as error:
-                raise FormatError(f"a message with a damaged block: {error}") from error
+        self.value = Block(self.take(size)) if size else None
         return at + 1
 
     def bytes(self, ints: list[int], at: int) -> int:
@@ -644,6 +681,8 @@ class Frames:
             if tail_bytes:
                 raise FormatError(f"a frame of kind {kind} has no tail")
             value = decode(control)
+        except BlockError as error:
+            raise FormatError(f"a message with a damaged block: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"a frame of kind {kind} is malformed: {error}") from error
         if kind == RESPONSES and any(response.status in _LOCAL for response in value):

@@ -99,7 +99,7 @@ class Limits:
     clients_max: int = 10_000
     client_output_bytes_max: int = 64 * 2**20
     client_idle_s_max: int = 0
-    client_pending_max: int = 10_000
+    client_pending_max: int = 1_000
     command_bytes_max: int = 64 * 2**20
     command_args_max: int = 2**20
     value_bytes_max: int = 16 * 2**20
@@ -430,6 +430,14 @@ class ClusterConfig:
                 "tls.peers: off: nodes trust whoever reaches their peer ports; keep these ports "
                 "in a private network, or turn it on"
             )
+        if open_hosts and self.wan:
+            found.append(
+                "wan: delays what nodes say to each other, to try things out on one machine; "
+                "between machines say [round_trips]"
+            )
+        for key, name in (("password_file", self.password_file), ("tls.key", self.tls.key)):
+            if name and _others_may_read(path := Path(self.path).absolute().parent / name):
+                found.append(f"{key}: others than its owner may read {path}: chmod 600")
         return found
 
     def _dc_of(self, name: str) -> str:
@@ -747,11 +755,12 @@ def _limits(table: Table) -> Limits:
         }
     )
     table.done()
-    if made.value_bytes_max + limits.STORE_KEY_BYTES_MAX > made.command_bytes_max:
+    needed = made.value_bytes_max + limits.STORE_KEY_BYTES_MAX
+    if needed > made.command_bytes_max:
         table.fault(
             "command_bytes_max",
-            f"{made.command_bytes_max} is less than a key and a value may have together "
-            f"({made.value_bytes_max + limits.STORE_KEY_BYTES_MAX}): raise it, or lower value_bytes_max",
+            f"{made.command_bytes_max} is less than a key and a value may have together, "
+            f"{needed}: raise it, or lower value_bytes_max",
         )
     return made
 
@@ -882,6 +891,14 @@ def _lease_ms(election_ms: int, tick_ms: int) -> int:
 
 def _there(dcs: Collection[str]) -> str:
     return f"the datacenters are {listed(dcs)}"
+
+
+def _others_may_read(path: Path) -> bool:
+    """Whether it is there, and the file system says so."""
+    try:
+        return os.name == "posix" and bool(path.stat().st_mode & 0o044)
+    except OSError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

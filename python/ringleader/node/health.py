@@ -73,7 +73,8 @@ class NodeStatus(TypedDict, total=False):
         peers: by name: "connected", "rtt_ms" (or None), and counters such as "messages_dropped",
             "connects", "failures", "bytes_in", "bytes_out".
         clients: "connected", and counters: "accepted", "commands", and "refused" by reason.
-        wal: counters "batches", "bytes", "syncs", and "sync_seconds" together; "disk_bytes".
+        wal: counters "batches", "bytes", "syncs", and "sync_seconds" together; "segments".
+        refused: input from outside that was no good, by reason.
         timing_warning: what is wrong with the election timeout, or None.
     """
 
@@ -91,6 +92,7 @@ class NodeStatus(TypedDict, total=False):
     peers: dict[str, dict[str, Any]]
     clients: dict[str, Any]
     wal: dict[str, Any]
+    refused: dict[str, int]
     timing_warning: str | None
 
 

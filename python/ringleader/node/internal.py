@@ -85,6 +85,7 @@ def exec_(store: Store, args: list[bytes]) -> Reply:
     except FormatError as error:
         raise CommandError(f"ERR {error}") from None
     for key, version in watches:
+        store.drop_due(key)
         if store.armed.get(key, version + 1) > version:
             return NULL_ARRAY
     return store.run_all(commands)

@@ -248,7 +248,7 @@ def _by_preference(
     nodes: Sequence[Node], held: Sequence[Sequence[str]], leaders: Sequence[str]
 ) -> list[list[str]]:
     """Each shard's nodes, who should lead first."""
-    weights = {node.name: Fraction(node.weight) for node in nodes}
+    weights = {node.name: node.weight for node in nodes}
     dcs = {node.name: node.dc for node in nodes}
     rank = {dc: at for at, dc in enumerate(leaders)}
     ring = HashRing(list(weights))
@@ -274,43 +274,50 @@ def _by_preference(
 
 
 def _designated(
-    candidates: Sequence[Sequence[str]], weights: Mapping[str, Fraction]
+    candidates: Sequence[Sequence[str]], weights: Mapping[str, float]
 ) -> list[str | None]:
     """One candidate for each shard, so that all have their weight's part: the least sum of
     load**2 / weight.
 
     First the least loaded, then one shard after the other is passed on along the shortest chain
-    from a node to one that is better off with it, until no chain makes the sum less.
+    from a node to one that is better off with it, until no chain makes the sum less.  Division
+    keeps order when it rounds: what is less as a float is less, so that this ends.
     """
     load = dict.fromkeys(weights, 0)
+    led: dict[str, set[int]] = {name: set() for name in weights}
     chosen: list[str | None] = []
-    for names in candidates:
+    for shard, names in enumerate(candidates):
         best = min(names, key=lambda name: ((load[name] + 1) / weights[name], name), default=None)
         chosen.append(best)
         if best is not None:
             load[best] += 1
+            led[best].add(shard)
 
     def improved() -> bool:
-        full = sorted(load, key=lambda name: ((1 - 2 * load[name]) / weights[name], name))
-        for start in full:
-            saved = (2 * load[start] - 1) / weights[start]
+        gains = {name: (2 * load[name] + 1) / weights[name] for name in load}
+        losses = {name: (2 * load[name] - 1) / weights[name] for name in load}
+        least = min(gains.values())
+        for start in sorted(load, key=lambda name: (-losses[name], name)):
+            saved = losses[start]
+            if saved <= least:
+                return False  # nobody is better off with one of its shards, nor of the next ones'
             came: dict[str, tuple[str, int]] = {}
             queue = [start]
             for giver in queue:
-                for shard, owner in enumerate(chosen):
-                    if owner != giver:
-                        continue
+                for shard in sorted(led[giver]):
                     for taker in candidates[shard]:
                         if taker == start or taker in came:
                             continue
                         came[taker] = (giver, shard)
                         queue.append(taker)
-                        if (2 * load[taker] + 1) / weights[taker] < saved:
+                        if gains[taker] < saved:
                             load[start] -= 1
                             load[taker] += 1
                             while taker != start:
                                 before, passed = came[taker]
                                 chosen[passed] = taker
+                                led[before].remove(passed)
+                                led[taker].add(passed)
                                 taker = before
                             return True
         return False

@@ -29,6 +29,8 @@ _EARLY_SECONDS = 0.0005
 _HIGH_WATER_BYTES = 2**20
 #: How long a connection that is being closed may take to send what it has.
 _CLOSE_SECONDS = 1.0
+#: What comes in the meantime is read in pieces of so many bytes, and ignored.
+_IGNORED_BYTES = 2**14
 
 
 class Link(asyncio.BufferedProtocol):
@@ -66,6 +68,8 @@ class Link(asyncio.BufferedProtocol):
         #: What is held back: when it is due, its pieces, their bytes.
         self._held: deque[tuple[float, list[bytes], int]] = deque()
         self._held_bytes = 0
+        #: Bytes that were ever written.
+        self.written_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what asyncio calls -------------------------------------------------------------------
@@ -94,10 +98,12 @@ class Link(asyncio.BufferedProtocol):
         self.peers.on_link_lost(self, error)
         self.done.set_result(None)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._frames.room()
+    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+        return bytearray(_IGNORED_BYTES) if self._closing else self._frames.room()
 
     def buffer_updated(self, nbytes: int) -> None:
+        if self._closing:
+            return
         frames = self._frames
         frames.wrote(nbytes)
         self.quiet = 0
@@ -146,8 +152,9 @@ class Link(asyncio.BufferedProtocol):
         """Sends the pieces behind everything written before, `delay_seconds` from now."""
         if self._closing:
             return
+        size = sum(map(len, pieces))
+        self.written_bytes += size
         if delay_seconds > 0 or self._held:
-            size = sum(map(len, pieces))
             self._held.append((time.monotonic() + delay_seconds, pieces, size))
             self._held_bytes += size
             if self._timer is None:
@@ -186,7 +193,11 @@ class Link(asyncio.BufferedProtocol):
         self._forget_held()
 
     def close(self, *last: bytes) -> None:
-        """Closes after all that was written, and `last`, has left; nothing comes in any more."""
+        """Closes after all that was written, and `last`, has left; nothing comes in any more.
+
+        The other side is given the chance to close first, for a moment: a socket that is closed
+        with something unread in it takes what was written with it.
+        """
         if self._closing:
             return
         pieces = [piece for _, some, _ in self._held for piece in some]
@@ -196,7 +207,10 @@ class Link(asyncio.BufferedProtocol):
             self._write(pieces)
         self._closing = True
         self.ready = False
-        self.transport.close()
+        if self.transport.can_write_eof():  # not with TLS
+            self.transport.write_eof()
+        else:
+            self.transport.close()
         if self.deadline is not None:
             self.deadline.cancel()
         self.deadline = self.loop.call_later(_CLOSE_SECONDS, self.abort)

@@ -138,7 +138,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         status = self._metrics._status()
         yield from self._node(status)
-        yield from self._commands()
+        yield from self._commands(status)
         yield from self._shards(status)
         yield from self._peers(status)
         yield from self._clients(status)
@@ -158,7 +158,7 @@ class _Collector:
         )
         yield _gauge("memory_bytes", "Resident memory of the process.", _resident_bytes())
 
-    def _commands(self) -> Iterator[Metric]:
+    def _commands(self, status: NodeStatus) -> Iterator[Metric]:
         metrics = self._metrics
         outcomes = CounterMetricFamily(
             "ringleader_commands", "Commands of clients.", labels=["kind", "outcome"]
@@ -168,7 +168,8 @@ class _Collector:
         yield outcomes
         seconds = HistogramMetricFamily(
             "ringleader_command_seconds",
-            "From a command's arrival to its reply, on the node that a client asked.",
+            "Of commands that go through the log: from a batch's proposal to its replies, at the "
+            "leader.",
             labels=["kind"],
         )
         for kind, each in metrics._latencies.items():
@@ -177,7 +178,8 @@ class _Collector:
         refused = CounterMetricFamily(
             "ringleader_refused", "Input from outside that was no good.", labels=["reason"]
         )
-        for reason, count in sorted(metrics._refused.items()):
+        reasons = metrics._refused + Counter(status.get("refused", {}))
+        for reason, count in sorted(reasons.most_common(REASONS_MAX)):
             refused.add_metric([reason], count)
         yield refused
 
@@ -283,9 +285,7 @@ class _Collector:
         ):
             if _is_count(value := wal.get(key)):
                 yield CounterMetricFamily(f"ringleader_wal_{key}", words, value=value)
-        yield _gauge(
-            "wal_disk_bytes", "Room that its segments take on disk.", wal.get("disk_bytes", 0)
-        )
+        yield _gauge("wal_segments", "Files of the write-ahead log.", wal.get("segments", 0))
         syncs = HistogramMetricFamily(
             "ringleader_wal_sync_duration_seconds", "Of each sync of the write-ahead log."
         )

@@ -5,7 +5,7 @@ of disk writes -- is taken in at once, and what follows from it is done at the e
 
     1  each shard with commands proposes them, as one batch
     2  the write-ahead log writes what all shards have to persist: one append, one sync
-    3  what waits for each peer leaves as one frame
+    3  what waits for each peer leaves as one frame, and replies to each client as one write
 
 Time is counted in ticks of a clock that also runs while the process is stopped.  Before a lease is
 trusted, all ticks that have passed are reported, so that a node that was stopped for a while knows
@@ -45,13 +45,13 @@ from ringleader.limits import (
 )
 from ringleader.node import rejoin, tls, views
 from ringleader.node.clock import NodeClock
-from ringleader.node.codec import Request, Response
+from ringleader.node.codec import Request
 from ringleader.node.config import ClusterConfig
 from ringleader.node.health import HealthServer, NodeStatus
 from ringleader.node.layout import ShardLayout
 from ringleader.node.logs import Logger
 from ringleader.node.metrics import Metrics
-from ringleader.node.peers import Peers
+from ringleader.node.peers import Peers, Responder
 from ringleader.node.rejoin import Refetch, Rejoining
 from ringleader.node.requests import RequestLimits
 from ringleader.node.router import Router
@@ -381,6 +381,7 @@ class Node:
             self.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
+        """Do what follows from all that was taken in."""
         self._turn_due = False
         if self._stopping:
             return
@@ -392,6 +393,7 @@ class Node:
                     self.loop.call_later(SHARD_GATHER_S, self._flush_late, shard)
         self.wal.flush()
         self.peers.flush()
+        self.server.flush()
 
     def _flush_late(self, shard: Shard) -> None:
         self._late.discard(shard)
@@ -404,7 +406,7 @@ class Node:
 
     def _on_disk(self) -> None:
         self.disk.poll()
-        self._schedule_turn()
+        self._turn()
 
     def _on_messages(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
         shards = self.router.shards
@@ -415,9 +417,7 @@ class Node:
                 shard.driver.receive(message)
         self._schedule_turn()
 
-    def _on_requests(
-        self, peer: str, requests: Sequence[Request], respond: Callable[[Response], None]
-    ) -> None:
+    def _on_requests(self, peer: str, requests: Sequence[Request], respond: Responder) -> None:
         for request in requests:
             if request.args and request.args[0] in rejoin.REQUESTS:
                 number = request.shard

@@ -38,21 +38,26 @@ from ringleader.consensus.raft.wire import CODEC as RAFT
 from ringleader.errors import FormatError, NodeNotFound, SettingError, VersionError
 from ringleader.limits import (
     CLOCK_SKEW_MS_MAX,
+    PEER_ANSWER_BYTES_MAX,
     PEER_CALLS_MAX,
     PEER_HANDSHAKE_SECONDS,
+    PEER_LONG_REPLY_BYTES,
     PEER_PING_SECONDS,
     PEER_QUEUE_BYTES_MAX,
+    PEER_QUIET_TICKS,
     PEER_REFUSED_SECONDS,
+    PEER_REQUESTS_TOGETHER,
     PEER_RETRY_SECONDS_MAX,
     PEER_RETRY_SECONDS_MIN,
     PEER_SILENT_SECONDS,
     PEER_STRANGERS_MAX,
+    PEER_UNTAKEN_BYTES_MAX,
 )
 from ringleader.node import codec as c
 from ringleader.node.codec import Request, Response
 from ringleader.node.link import Link
 
-__all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers"]
+__all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers", "Responder"]
 
 CODECS = {"raft": RAFT, "paxos": PAXOS}
 
@@ -80,7 +85,6 @@ _REPEAT_SECONDS = 60.0
 _REQUEST_BYTES = 64
 
 Done = Callable[[Response], None]
-Respond = Callable[[Response], None]
 
 
 class PeerNode(Protocol):
@@ -125,6 +129,8 @@ class Counters:
     requests_out: int = 0
     requests_unsent: int = 0
     requests_lost: int = 0
+    #: Of its requests, those not executed because it does not take the responses.
+    requests_refused: int = 0
     responses_in: int = 0
     responses_out: int = 0
     responses_dropped: int = 0
@@ -151,15 +157,20 @@ class Peer:
         self.incoming: Link | None = None
         #: Of the last HELLO that was accepted; -1: none yet.
         self.incarnation = -1
-        self.respond: Respond | None = None
+        self.respond: Responder | None = None
         self.requests: list[Request] = []
         self.responses: list[Response] = []
         #: By the numbers of the requests that wait: whom to tell, and until when.
         self.calls: dict[int, tuple[Done, float]] = {}
         #: Bytes that may still be queued, by what was known at the last look; 0: not connected.
         self.room = 0
-        #: Bytes of the requests and responses that wait for `flush`.
-        self.waiting_bytes = 0
+        #: Bytes of the requests, and of the responses, that wait for `flush`.
+        self.request_bytes = 0
+        self.response_bytes = 0
+        #: Responses that the socket has not taken: where in the link's stream they end, how many
+        #: bytes they are; and their sum.
+        self.written_answers: deque[tuple[int, int]] = deque()
+        self.written_answer_bytes = 0
         self.is_dirty = False
         self.is_cut = False
         self.is_draining = False
@@ -172,10 +183,53 @@ class Peer:
         self.trouble_at = 0.0
 
     @property
+    def answering(self) -> Link | None:
+        """The link that responses leave on."""
+        return self.out if self.out is not None else self.incoming
+
+    def answer_bytes(self) -> int:
+        """Bytes of responses that wait, here or in the socket.  O(1), amortized."""
+        link = self.answering
+        if link is None:
+            return 0
+        answers = self.written_answers
+        taken_bytes = link.written_bytes - link.queued_bytes()
+        while answers and answers[0][0] <= taken_bytes:
+            self.written_answer_bytes -= answers.popleft()[1]
+        return self.written_answer_bytes + self.response_bytes
+
+    def forget_answers(self) -> None:
+        """Responses leave on another link from now on."""
+        self.written_answers.clear()
+        self.written_answer_bytes = 0
+
+    @property
     def skew_ms(self) -> float | None:
         """How far its clock is ahead, by the fastest of the last round trips: the least in doubt
         (half of that round trip)."""
         return min(self.round_trips)[1] if self.round_trips else None
+
+
+class Responder:
+    """Takes the responses to the requests of one life of one peer; each at most once."""
+
+    __slots__ = ("_incarnation", "_peer", "_peers")
+
+    def __init__(self, peers: Peers, peer: Peer, incarnation: int) -> None:
+        self._peers = peers
+        self._peer = peer
+        self._incarnation = incarnation
+
+    def __call__(self, response: Response) -> None:
+        """Queues it; a reply longer than `limits.PEER_LONG_REPLY_BYTES` is left out, and the
+        outcome unknown, while `is_full`."""
+        self._peers._respond(self._peer, self._incarnation, response)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the peer has not taken so many bytes of responses that no more long ones are sent
+        to it.  Who asks in time need not even make them."""
+        return self._peer.answer_bytes() > PEER_UNTAKEN_BYTES_MAX
 
 
 class Peers:
@@ -189,7 +243,8 @@ class Peers:
         loop: on which everything runs.
         on_messages: consensus messages came: from whom, and [(group, message), ...].
         on_requests: requests came: from whom, which, and a function for their responses, each to
-            be given to it at most once; they leave with the next `flush`.
+            be given to it at most once; they leave with the next `flush`.  A few requests at a
+            time: when responses pile up, the rest is refused before it gets here.
         on_data: node data came: from whom, and what.
         on_peer: a peer can now be reached (True), or not any more.
         incarnation: grows with each start of this node; the default is the time in ms.
@@ -212,7 +267,7 @@ class Peers:
         name: str,
         loop: asyncio.AbstractEventLoop,
         on_messages: Callable[[str, list[tuple[int, Message]]], None],
-        on_requests: Callable[[str, list[Request], Respond], None],
+        on_requests: Callable[[str, list[Request], Responder], None],
         *,
         on_data: Callable[[str, bytes], None] = lambda name, data: None,
         on_peer: Callable[[str, bool], None] = lambda name, connected: None,
@@ -381,14 +436,14 @@ class Peers:
         peer = self._peer(peer_name)
         request.id = self._next_request
         self._next_request += 1
-        has_room = peer.waiting_bytes < peer.room or self._find_room(peer)
+        has_room = peer.request_bytes < peer.room or self._find_room(peer)
         if not has_room or len(peer.calls) >= PEER_CALLS_MAX:
             peer.counters.requests_unsent += 1
             self.loop.call_soon(done, Response(request.id, "unsent"))
             return
         peer.calls[request.id] = done, self.loop.time() + request.budget_ms / 1000
         peer.requests.append(request)
-        peer.waiting_bytes += sum(map(len, request.args)) + _REQUEST_BYTES
+        peer.request_bytes += sum(map(len, request.args)) + _REQUEST_BYTES
         self._mark(peer)
 
     def flush(self) -> None:
@@ -414,24 +469,32 @@ class Peers:
                 counters.requests_out += len(requests) - len(too_large)
                 for request in too_large:
                     self._settle_soon(peer, request.id, "unsent")
+            peer.request_bytes = 0
+            if pieces:
+                self._write(peer, link, pieces)
         if peer.responses:
-            responses, peer.responses = peer.responses, []
-            made, too_large = c.frames(c.RESPONSES, responses)
-            if too_large:
-                counters.responses_dropped += len(too_large)
-                self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
-            if link is not None:
-                pieces += made
-                counters.responses_out += len(responses) - len(too_large)
-            elif peer.incoming is not None:
-                self._write(peer, peer.incoming, made)
-                counters.responses_out += len(responses) - len(too_large)
-            else:
-                counters.responses_dropped += len(responses)
-        peer.waiting_bytes = 0
-        if link is not None and pieces:
-            self._write(peer, link, pieces)
+            self._flush_responses(peer)
+        if link is not None:
             peer.room = self._queue_bytes_max - link.queued_bytes()
+
+    def _flush_responses(self, peer: Peer) -> None:
+        responses, peer.responses = peer.responses, []
+        peer.response_bytes = 0
+        link = peer.answering
+        if link is None:
+            peer.counters.responses_dropped += len(responses)
+            return
+        made, too_large = c.frames(c.RESPONSES, responses)
+        if too_large:
+            peer.counters.responses_dropped += len(too_large)
+            self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
+        peer.counters.responses_out += len(responses) - len(too_large)
+        if not made:
+            return
+        self._write(peer, link, made)
+        size = sum(map(len, made))
+        peer.written_answers.append((link.written_bytes, size))
+        peer.written_answer_bytes += size
 
     def _write(self, peer: Peer, link: Link, pieces: list[bytes]) -> None:
         if peer.is_cut:
@@ -449,20 +512,39 @@ class Peers:
         if peer.out is None:
             return False
         peer.room = self._queue_bytes_max - peer.out.queued_bytes()
-        return max(peer.writer.bytes, peer.waiting_bytes) < peer.room
+        return max(peer.writer.bytes, peer.request_bytes) < peer.room
 
     def _respond(self, peer: Peer, incarnation: int, response: Response) -> None:
-        if peer.incarnation != incarnation or (peer.out is None and peer.incoming is None):
-            peer.counters.responses_dropped += 1
-            return
-        if peer.waiting_bytes >= self._queue_bytes_max or (
-            peer.out is not None and peer.waiting_bytes >= peer.room and not self._find_room(peer)
+        link = peer.answering
+        if (
+            peer.incarnation != incarnation
+            or link is None
+            or peer.response_bytes + link.queued_bytes() >= self._queue_bytes_max
         ):
             peer.counters.responses_dropped += 1
             return
+        is_long = len(response.reply) > PEER_LONG_REPLY_BYTES
+        if is_long and peer.answer_bytes() > PEER_UNTAKEN_BYTES_MAX:
+            # Those that went through the log come all at once, long after they were let in.
+            peer.counters.responses_dropped += 1
+            response = Response(response.id, "unknown")
         peer.responses.append(response)
-        peer.waiting_bytes += len(response.reply) + _REQUEST_BYTES
+        peer.response_bytes += len(response.reply) + _REQUEST_BYTES
         self._mark(peer)
+
+    def _serve(self, peer: Peer, requests: list[Request]) -> None:
+        """Hands requests on, as long as the peer takes the responses."""
+        assert peer.respond is not None
+        for start in range(0, len(requests), PEER_REQUESTS_TOGETHER):
+            if peer.answer_bytes() > PEER_ANSWER_BYTES_MAX:
+                rest = requests[start:]
+                peer.counters.requests_refused += len(rest)
+                for request in rest:
+                    peer.respond(Response(request.id, "refused"))
+                return
+            self._on_requests(
+                peer.name, requests[start : start + PEER_REQUESTS_TOGETHER], peer.respond
+            )
 
     # --- what is known of a peer ----------------------------------------------------------------
 
@@ -481,6 +563,13 @@ class Peers:
         """Whether messages and requests can leave for this peer now."""
         peer = self._peers.get(peer_name)
         return peer is not None and peer.out is not None
+
+    def silent(self, peer_name: str) -> bool:
+        """Whether nothing has come from the peer for a while: pings are answered, so that it is
+        cut off, or stands still."""
+        peer = self._peer(peer_name)
+        links = [link for link in (peer.out, peer.incoming) if link is not None]
+        return all(link.quiet >= PEER_QUIET_TICKS for link in links)
 
     def draining(self, peer_name: str) -> bool:
         """Whether it said that it is being stopped, and has not come back."""
@@ -644,6 +733,8 @@ class Peers:
             self._strangers -= 1
         if peer is None:
             return
+        if peer.answering is link:
+            peer.forget_answers()
         if peer.incoming is link:
             peer.incoming = None
         if peer.out is link:
@@ -651,7 +742,7 @@ class Peers:
             peer.room = 0
             peer.counters.messages_dropped += peer.writer.count
             peer.writer.take()
-            peer.waiting_bytes = 0
+            peer.request_bytes = 0
             self._trouble(peer, why)
             self._lose_calls(peer)
             self._on_peer(peer.name, False)
@@ -696,8 +787,7 @@ class Peers:
                 self._on_data(peer.name, piece)
         elif kind == c.REQUESTS:
             counters.requests_in += len(value)
-            assert peer.respond is not None
-            self._on_requests(peer.name, value, peer.respond)
+            self._serve(peer, value)
         elif kind == c.RESPONSES:
             counters.responses_in += len(value)
             for response in value:
@@ -741,7 +831,7 @@ class Peers:
             return
         if hello.incarnation != peer.incarnation:
             peer.incarnation = hello.incarnation
-            peer.respond = partial(self._respond, peer, hello.incarnation)
+            peer.respond = Responder(self, peer, hello.incarnation)
             peer.responses.clear()
             for old in (peer.out, peer.incoming):  # to a process that is gone
                 if old is not None:
@@ -753,6 +843,7 @@ class Peers:
         link.introduce(peer)
         peer.is_draining = False
         if link.dialled:
+            peer.forget_answers()
             peer.out = link
             peer.room = self._queue_bytes_max
             peer.counters.connects += 1

@@ -19,10 +19,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from ringleader.consensus.constants import LEADER
 from ringleader.errors import FormatError
-from ringleader.limits import ERRANDS_MAX
+from ringleader.limits import ERRANDS_MAX, PEER_LONG_REPLY_BYTES
 from ringleader.node import replies
 from ringleader.node.codec import Request, Response
 from ringleader.node.commands import Command, find
+from ringleader.node.peers import Responder
 from ringleader.node.replies import ReplyError
 from ringleader.node.routing import PENDING, Origin
 from ringleader.node.shard import BUSY, Args, Clock, Shard, Waiter
@@ -44,10 +45,15 @@ class Calls(Protocol):
 
     def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None: ...
     def connected(self, peer: str) -> bool: ...
+    def silent(self, peer: str) -> bool: ...
 
 
 class _Errand:
-    """A command that is not executed yet.  `order`: errands of a shard are tried in this order."""
+    """A command that is not executed yet.
+
+    order       errands of a shard are tried in this order
+    peer        who was asked to execute it; "" while nobody is
+    """
 
     __slots__ = (
         "args",
@@ -56,6 +62,7 @@ class _Errand:
         "number",
         "order",
         "origin",
+        "peer",
         "router",
         "waiter",
     )
@@ -77,10 +84,15 @@ class _Errand:
         self.waiter = waiter
         self.order = router.take_order()
         self.deadline_s = router.clock.now_s() + router.patience_s
+        self.peer = ""
 
     def answered(self, response: Response) -> None:
         """The leader's answer, or what is known without one."""
         router = self.router
+        if not self.peer:
+            return  # it was given up before
+        del router.under_way[self.peer][self.order]
+        self.peer = ""
         remote = self.origin.remote
         remote[self.number] -= 1
         if not remote[self.number]:
@@ -105,12 +117,16 @@ class _Remote:
 
     __slots__ = ("id", "respond")
 
-    def __init__(self, id: int, respond: Callable[[Response], None]) -> None:
+    def __init__(self, id: int, respond: Responder) -> None:
         self.id = id
         self.respond = respond
 
     def resolve(self, reply: Any) -> None:
-        self.respond(Response(self.id, "done", replies.pack(reply), ""))
+        is_long = reply.__class__ is bytes and len(reply) > PEER_LONG_REPLY_BYTES
+        if is_long and self.respond.is_full:
+            self.respond(Response(self.id, "unknown"))  # packing it would be for nothing
+        else:
+            self.respond(Response(self.id, "done", replies.pack(reply), ""))
 
 
 class _Wait:
@@ -162,6 +178,8 @@ class Router:
         self.is_full = False
         self.uncertain = 0
         self.forwarded = 0
+        #: Errands on other nodes: node -> order -> errand.
+        self.under_way: dict[str, dict[int, _Errand]] = {}
         self._parked: dict[int, list[_Errand]] = {}
         self._parked_count = 0
         self._orders = 0
@@ -233,6 +251,8 @@ class Router:
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
+        errand.peer = leader
+        self.under_way.setdefault(leader, {})[errand.order] = errand
         self.peers.call(leader, Request(0, number, mode, errand.args, budget_ms), errand.answered)
 
     def take_order(self) -> int:
@@ -247,10 +267,19 @@ class Router:
 
     def tick(self) -> None:
         """Try again what waits, and give up what has waited too long."""
+        for peer, errands in self.under_way.items():
+            if errands and self.peers.silent(peer):
+                self._give_up(peer, errands)
         if self._parked:
             self._retry()
         if self._waits:
             self._check_waits()
+
+    def _give_up(self, peer: str, errands: dict[int, _Errand]) -> None:
+        """Expect no more answers of a silent node about shards that another one leads by now."""
+        for errand in list(errands.values()):
+            if self.leader_of(errand.number) not in (None, peer):
+                errand.answered(Response(0, "lost"))
 
     def _retry(self) -> None:
         now_s = self.clock.now_s()
@@ -370,7 +399,7 @@ class Router:
 
     # --- commands of other nodes' clients -------------------------------------------------------
 
-    def serve(self, requests: Sequence[Request], respond: Callable[[Response], None]) -> None:
+    def serve(self, requests: Sequence[Request], respond: Responder) -> None:
         """Execute what another node's clients asked for, if this node leads the shards."""
         for request in requests:
             number = request.shard

@@ -6,9 +6,10 @@ waited for, in `Server.flush`, for all such connections together.
 
     no more is read from a connection   while too much of it is unanswered, or its socket takes no
                                         more replies
-    a connection is closed              when replies that it does not read exceed a limit; when a
-                                        command does not get complete, or no password comes, in
-                                        time; when it breaks the protocol (after an error reply)
+    a connection is closed              when replies that it does not read exceed a limit, or wait
+                                        too long; when a command does not get complete, or no
+                                        password comes, in time; when it breaks the protocol (after
+                                        an error reply)
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ringleader.limits import (
     CLIENT_OUTPUT_PAUSE_BYTES,
     CLIENT_PARTIAL_BYTES_PER_SECOND,
     CLIENT_PARTIAL_SECONDS,
+    CLIENT_STALLED_SECONDS,
     CLIENT_SWEEP_SECONDS,
     CLIENT_TLS_SECONDS,
     CLIENT_UNANSWERED_MAX,
@@ -65,7 +67,10 @@ class ClientSettings:
         output_bytes_max: replies that wait for a client to read them; then it is closed.
         idle_s_max: a client that says nothing for so long is closed; 0: never.
         partial_s_max: within this a command that has begun must be complete; more for large ones.
+        stalled_s_max: a client that reads nothing of what waits for it, for so long, is closed.
         handshake_s_max: within this a client must authenticate, if it has to.
+        drain_s_max: what is under way when the server drains is waited for so long.
+        sweep_s: how often clients are looked through for those that have run out of time.
         requests: limits of one command.
     """
 
@@ -79,6 +84,7 @@ class ClientSettings:
     output_bytes_max: int = CLIENT_OUTPUT_BYTES_MAX
     idle_s_max: int = 0
     partial_s_max: float = CLIENT_PARTIAL_SECONDS
+    stalled_s_max: float = CLIENT_STALLED_SECONDS
     handshake_s_max: float = CLIENT_HANDSHAKE_SECONDS
     drain_s_max: float = CLIENT_DRAIN_SECONDS
     sweep_s: float = CLIENT_SWEEP_SECONDS
@@ -96,6 +102,8 @@ class Connection(asyncio.Protocol):
         "_resumes",
         "_server",
         "_since_s",
+        "_stalled_bytes",
+        "_stalled_s",
         "_transport",
         "session",
     )
@@ -109,6 +117,9 @@ class Connection(asyncio.Protocol):
         #: When the command that is not complete was first seen, and how many came before it.
         self._partial_s = 0.0
         self._partial_count = -1
+        #: How much the client had not read when it last read something, and when that was.
+        self._stalled_bytes = -1
+        self._stalled_s = 0.0
         self.session: Session | None = None
 
     # --- what the event loop calls --------------------------------------------------------------
@@ -218,6 +229,9 @@ class Connection(asyncio.Protocol):
                 if waiting_bytes > self._server.settings.output_bytes_max:
                     self._evict(session, waiting_bytes)
                     return
+        if session.can_resume and not self._resumes:
+            self._resumes = True
+            self._server.loop.call_soon(self._resume)
         if session.closing:
             if session.is_finished:
                 transport.close()
@@ -226,9 +240,6 @@ class Connection(asyncio.Protocol):
             return
         if session.is_full is not self._is_paused:
             self._pause(transport)
-        if session.can_resume and not self._resumes:
-            self._resumes = True
-            self._server.loop.call_soon(self._resume)
 
     def _pause(self, transport: asyncio.Transport) -> None:
         """Stop reading, or begin again."""
@@ -272,9 +283,18 @@ class Connection(asyncio.Protocol):
     def check(self, now_s: float) -> None:
         """Close it if its time has run out."""
         session, transport = self.session, self._transport
-        if session is None or transport is None or session.closing:
+        if session is None or transport is None:
             return
         settings = self._server.settings
+        if session.blocked_output or session.closing:
+            unread_bytes = transport.get_write_buffer_size()
+            if not 0 <= self._stalled_bytes <= unread_bytes:
+                self._stalled_bytes = unread_bytes
+                self._stalled_s = now_s
+            elif now_s - self._stalled_s > settings.stalled_s_max:
+                self._evict(session, unread_bytes)
+            return
+        self._stalled_bytes = -1
         if not session.user and now_s - self._since_s > settings.handshake_s_max:
             self._time_out(session, transport, b"")
         elif session.is_partial and not self._is_paused:

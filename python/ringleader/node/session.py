@@ -15,7 +15,10 @@ Rules:
    *barriers*, which begin when all before them are answered.
 3. Commands that cannot begin wait in `_backlog`, in order; while there are any, `is_full` says that
    no more should be read.  It says so, too, while too much is unanswered or unwritten.
-4. After `close()`, replies that still come change nothing.
+4. How long a reply will be is not known before it is there.  So the number of reads that are under
+   way begins small, grows while replies are short, and shrinks when they are long: what a client
+   has asked for and does not read stays within bounds, here and on the nodes that answer.
+5. After `close()`, replies that still come change nothing.
 
 The loop of `_run` is the node's hottest code in Python.  A command with one key, called by its name
 all in upper or lower case and with as few arguments as it may have, goes straight through; all
@@ -31,6 +34,11 @@ from typing import TYPE_CHECKING, Final, final
 
 from ringleader.limits import (
     CLIENT_OUTPUT_TURN_BYTES,
+    CLIENT_READS_BYTES_AIM,
+    CLIENT_READS_FIRST,
+    CLIENT_READS_MAX,
+    CLIENT_READS_MIN,
+    CLIENT_RESUMED_MAX,
     CLIENT_UNANSWERED_BYTES_MAX,
 )
 from ringleader.node.commands import Command, check_sizes, has_arity, keys_of
@@ -136,6 +144,8 @@ class Session:
         "_out_bytes",
         "_parser",
         "_pending",
+        "_reads_left",
+        "_reads_max",
         "_shards",
         "_spare",
         "_table",
@@ -195,6 +205,8 @@ class Session:
         self._chunks: deque[tuple[int, int]] = deque()
         self._unanswered_bytes = 0
         self._answered_count = 0
+        #: Reads that may be under way together, and how many more may begin now.
+        self._reads_max = self._reads_left = CLIENT_READS_FIRST
         #: Among the commands at hand may be one whose key is too long.
         self._large = False
         self.origin = Origin(service.lag_max_s)
@@ -233,10 +245,10 @@ class Session:
         self.taken_count += len(commands)
         self.last_s = self.service.clock_s()
         self._large = parser.large or (self._large and bool(self._backlog))
-        if self._backlog or self.blocked_output:
+        if self._backlog or self.blocked_output or self._reads_left <= 0:
             self._backlog.extend(commands)
         else:
-            self._run(commands)
+            self._backlog.extend(self._run(commands))
         if not was_trusted or parser.error is not None:
             self._receive_rest()
         if self._pending:
@@ -254,7 +266,7 @@ class Session:
                 break
             self.taken_count += len(commands)
             self._large = parser.large
-            self._run(commands)
+            self._backlog.extend(self._run(commands))
         if parser.error is not None and not self._backlog and not self.closing:
             self.service.protocol_errors += 1
             self._put(ReplyError(f"ERR {parser.error}"))
@@ -264,21 +276,27 @@ class Session:
         """Encode the replies that have come, as far as the order allows, and go on with commands
         that waited for them.  O(replies)."""
         self.is_awake = False
+        self.resume()
+
+    def resume(self) -> None:
+        """Encode replies and begin commands, as far as they may."""
         self._answer()
         chunks = self._chunks
         while chunks and chunks[0][0] <= self._answered_count:
             self._unanswered_bytes -= chunks.popleft()[1]
-        self.resume()
-
-    def resume(self) -> None:
-        """Go on with the backlog, if it may."""
-        if self._backlog and not self.closing and not self.blocked_output:
-            backlog = self._backlog
-            self._backlog = deque()
-            self._run(backlog)
+        backlog = self._backlog
+        while backlog and self._reads_left > 0 and not self.closing and not self.blocked_output:
+            count = min(len(backlog), CLIENT_RESUMED_MAX)
+            left = self._run([backlog.popleft() for _ in range(count)])
+            backlog.extendleft(reversed(left))
+            if left or self._is_turn_over() or len(self._pending) >= self.service.unanswered_max:
+                break
         if not self._backlog and (self._parser.partial or self._parser.error is not None):
             self._receive_rest()
         self._settle()
+
+    def _is_turn_over(self) -> bool:
+        return self._out_bytes > CLIENT_OUTPUT_TURN_BYTES
 
     def take(self) -> bytes:
         """The replies that are to be written now."""
@@ -309,18 +327,13 @@ class Session:
         return bool(self._out)
 
     @property
-    def has_backlog(self) -> bool:
-        return bool(self._backlog)
-
-    @property
     def can_resume(self) -> bool:
-        """Whether commands wait that nothing but their turn keeps from beginning."""
-        return (
-            bool(self._backlog)
-            and not self._pending
-            and not self.blocked_output
-            and not self.closing
-        )
+        """Whether replies or commands wait that nothing but their turn keeps from going on."""
+        if self.blocked_output:
+            return False
+        if self._pending:
+            return self._pending[0].reply is not PENDING
+        return bool(self._backlog) and not self.closing
 
     @property
     def is_finished(self) -> bool:
@@ -354,8 +367,11 @@ class Session:
 
     # --- the hot loop ---------------------------------------------------------------------------
 
-    def _run(self, commands: Iterable[list[bytes]]) -> None:
-        """Begin commands until one must wait, and encode what is answered at once."""
+    def _run(self, commands: Iterable[list[bytes]]) -> list[list[bytes]]:
+        """Begin commands until one must wait, and encode what is answered at once.
+
+        Returns those that could not begin.
+        """
         pending = self._pending
         out = self._out
         find = self._table.get
@@ -381,6 +397,10 @@ class Session:
                     elif reply is PENDING:
                         pending.append(spare)
                         spare = Waiter(self)
+                        if not command.is_write:
+                            self._reads_left -= 1
+                            if self._reads_left <= 0:
+                                break
                         continue
                 else:
                     reply = self._begin(command, local, args, spare)
@@ -393,12 +413,15 @@ class Session:
             if reply is PENDING:
                 pending.append(spare)
                 spare = Waiter(self)
+                self._reads_left -= 1
+                if self._reads_left <= 0:
+                    break
             elif reply is SILENCE:
-                pass
+                if self._reads_left <= 0:
+                    break
             elif reply is BLOCKED:
-                self._backlog.append(args)
-                self._backlog.extend(remaining)
-                break
+                self._spare = spare
+                return [args, *remaining]
             elif pending:
                 spare.reply = reply
                 pending.append(spare)
@@ -406,19 +429,23 @@ class Session:
             else:
                 self._encode(reply, protocol)
                 if self._out_bytes > CLIENT_OUTPUT_TURN_BYTES:
-                    self._backlog.extend(remaining)
                     break
             if self.closing:
-                break
+                self._spare = spare
+                return []
         self._spare = spare
+        return list(remaining)
 
     def _answer(self) -> None:
-        """Encode the replies at the head of the order."""
+        """Encode the replies at the head of the order, as many as there is room for."""
         pending = self._pending
+        if not pending:
+            return
         out = self._out
         protocol = self.protocol
         count = len(pending)
-        while pending:
+        bytes_before = self._out_bytes
+        while pending and not self.blocked_output:
             reply = pending[0].reply
             if reply is PENDING:
                 break
@@ -427,7 +454,20 @@ class Session:
                 out.append(b"+OK\r\n")
             elif reply is not SILENCE:
                 self._encode(reply, protocol)
-        self._answered_count += count - len(pending)
+                if self._out_bytes > CLIENT_OUTPUT_TURN_BYTES:
+                    break
+        answered = count - len(pending)
+        if answered:
+            self._answered_count += answered
+            self._pace(answered, self._out_bytes - bytes_before)
+
+    def _pace(self, answered: int, size: int) -> None:
+        """Let more reads be under way, or fewer, after so many replies of so many bytes."""
+        aim = CLIENT_READS_BYTES_AIM * answered // (size + 1)
+        widest = min(self._reads_max + answered, aim, CLIENT_READS_MAX)
+        self._reads_max = max(widest, CLIENT_READS_MIN)
+        left = self._reads_left + answered if self._pending else self._reads_max
+        self._reads_left = min(left, self._reads_max)
 
     def _put(self, reply: Reply) -> None:
         """A reply that comes after all others under way."""
@@ -463,10 +503,12 @@ class Session:
             if entry is None:
                 if self.transaction is not None:
                     self.transaction.failed = True
-                if not self.replying:
-                    return SILENCE
                 self.service.errors_count += 1
-                return unknown_command(args)
+                if self.replying and not self.skips_next:
+                    return unknown_command(args)
+                self.skips_next = False
+                self.settle_plain()
+                return SILENCE
         command, _, local = entry
         if self.replying and not self.skips_next:
             return self._begin(command, local, args, waiter)
@@ -478,6 +520,7 @@ class Session:
             return BLOCKED
         if reply is PENDING:
             self._pending.append(muted)
+            self._reads_left -= 1
         self.settle_plain()
         if reply is OK and [arg.upper() for arg in args] == [b"CLIENT", b"REPLY", b"ON"]:
             return reply
@@ -598,6 +641,7 @@ class Session:
         self.is_full = (
             bool(self._backlog)
             or self.blocked_output
+            or self._reads_left <= 0
             or pending_count >= limit
             or self._unanswered_bytes >= CLIENT_UNANSWERED_BYTES_MAX
         )

@@ -417,15 +417,12 @@ class Shard:
         """Let keys expire that are due, even if nobody writes, and give up stale reads that no
         answer can help any more.  Called several times a second."""
         due_ms = self.store.next_due_ms
-        if (
-            due_ms is not None
-            and not self._expiring
-            and not self._commands
-            and self.leads
-            and due_ms <= self.clock.wall_ms()
-        ):
+        wall_ms = self.clock.wall_ms()
+        # A group that has committed nothing has no index to read at (0 is a refusal).
+        is_wanted = self.core.commit == 0 or (due_ms is not None and due_ms <= wall_ms)
+        if is_wanted and self.leads and not self._expiring and not self._commands:
             self._expiring = True
-            self.driver.propose((encode_batch(self.clock.wall_ms(), []),), self._expired)
+            self.driver.propose((encode_batch(wall_ms, []),), self._expired)
         if self._stale:
             now_s = self.clock.now_s()
             waiting, self._stale = self._stale, []

@@ -6,9 +6,10 @@ Rules:
         are equal, replies too.  Time is `now`, which the entries bring, and never goes back.
     S2  An entry is a batch: the leader's clock, and commands.  It is applied whole, before anything
         is read.
-    S3  A key with an expiry <= now does not exist: it is removed when the batch that brings `now`
-        begins.  So every expiry is > now, and nobody has to hide a key, except a reader whose own
-        clock is ahead of `now` (`read`).
+    S3  A key with an expiry <= now does not exist for anybody.  It is removed when the batch that
+        brings `now` begins; of very many (`EXPIRED_KEYS_MAX`) the later ones are removed by the
+        batches that follow, or before a command changes them, and are hidden meanwhile.  So is
+        what is due by the clock of a reader that is ahead of `now` (`read`).
     S4  A command that answers an error has changed nothing.
     S5  Bytes that are no batch change nothing and are answered by an error, on every replica alike.
 
@@ -26,6 +27,7 @@ import msgspec
 from ringleader.errors import FormatError, VersionError
 from ringleader.hashing import redis_slot_column
 from ringleader.kernels import hashing
+from ringleader.limits import EXPIRED_KEYS_MAX
 from ringleader.node.batches import BAD_BATCH, Now, decode_batch, decoded, encode_batch
 from ringleader.node.commands import KNOWN, Command, find, keys_of
 from ringleader.node.internal import RUN_ALL_ONLY
@@ -82,13 +84,14 @@ class Store:
     clock       what a reader takes for the time (TTL): `now`, or its own clock when that is ahead.
     applied     the index of the last entry applied.
     data        the keys.  Invariant: no empty dict.
-    expires     when keys expire, in ms.  Invariant: its keys are in `data`, its values > now.
+    expires     when keys expire, in ms.  Invariant: its keys are in `data`.
     size        bytes that keys and values take, about.
     mark        how many modifications of watched keys there have been, and first watchers.
     armed       watched keys, and the mark of their last modification.  Invariant: <= mark.
     armed_until when they are watched no more, in ms, in this order.
     answering   whether `apply` answers: a replica that nobody waits for skips reads.
-    hide_ms     while a reader reads whose clock is ahead of `now`: that clock, else None.
+    hide_ms     keys with an expiry <= this are there and must not be seen; None: all may be seen.
+                Not None only within `apply` and `read`.
     faults      entries that were no batch, and commands that failed as none should.
     """
 
@@ -146,8 +149,11 @@ class Store:
         if now > self.now:
             self.now = now
         now = self.clock = self.now
-        if self._heap and self._heap[0][0] <= now:
+        heap = self._heap
+        if heap and heap[0][0] <= now:
             self._expire()
+            if heap and heap[0][0] <= now:
+                self.hide_ms = now
         if self.armed_until:
             self._disarm()
         replies: list[Reply] = []
@@ -177,7 +183,7 @@ class Store:
             else:
                 answer(self._run(args))
         self.size += grown
-        heap = self._heap
+        self.hide_ms = None
         if len(heap) > 2 * len(expires) + 1024:
             heap[:] = [(moment, key) for key, moment in expires.items()]
             heapify(heap)
@@ -195,6 +201,11 @@ class Store:
         if not self.answering and not command.is_write:
             return None
         try:
+            if self.hide_ms is not None:
+                if not command.is_write:
+                    return self._read_hiding(args, self.hide_ms)
+                for key in keys_of(command, args):
+                    self.drop_due(key)
             return command.run(self, args)
         except CommandError as error:
             return error.reply
@@ -222,14 +233,16 @@ class Store:
             hide_due_ms: the reader's clock: keys that expire then or before are hidden, and TTL
                 counts from then.  Without it the clock is `now`.
         """
-        if hide_due_ms is not None and self._heap and self._heap[0][0] <= hide_due_ms:
-            return self._read_hiding(args, hide_due_ms)
+        heap = self._heap
+        if heap:
+            moment = heap[0][0]
+            if moment <= self.now or (hide_due_ms is not None and moment <= hide_due_ms):
+                return self._read_hiding(args, max(self.now, hide_due_ms or 0))
         name = args[0]
         if len(args) == 2 and (name == b"GET" or name == b"get"):
             value = self.data.get(args[1])
             return value if value.__class__ is not dict else _WRONG_TYPE_REPLY
-        now = self.now
-        self.clock = hide_due_ms if hide_due_ms is not None and hide_due_ms > now else now
+        self.clock = self.now if hide_due_ms is None else max(self.now, hide_due_ms)
         return self._read(args)
 
     def _read(self, args: list[bytes]) -> Reply:
@@ -252,11 +265,11 @@ class Store:
             return self._read(args)
         keys = keys_of(command, args)
         if not keys:
-            self.hide_ms = clock
+            before, self.hide_ms = self.hide_ms, clock
             try:
                 return self._read(args)
             finally:
-                self.hide_ms = None
+                self.hide_ms = before
         hidden = {key for key in keys if self.expires.get(key, _NEVER) <= clock}
         if not hidden:
             return self._read(args)
@@ -429,12 +442,22 @@ class Store:
     # --- time ----------------------------------------------------------------------------------
 
     def _expire(self) -> None:
-        """Remove the keys whose time has come."""
+        """Remove the keys whose time has come, the earliest first, `EXPIRED_KEYS_MAX` at most."""
         heap, expires, now = self._heap, self.expires, self.now
+        room = EXPIRED_KEYS_MAX
         while heap and heap[0][0] <= now:
-            moment, key = heappop(heap)
+            moment, key = heap[0]
             if expires.get(key) == moment:
+                if not room:
+                    return
+                room -= 1
                 self.remove(key)
+            heappop(heap)
+
+    def drop_due(self, key: bytes) -> None:
+        """Remove a key whose time has come, if it is still there."""
+        if self.expires.get(key, _NEVER) <= self.now:
+            self.remove(key)
 
     def _disarm(self) -> None:
         """Forget who was watched long enough; they stand in this order."""
@@ -515,8 +538,6 @@ def _check_state(state: _State) -> None:
     """The invariants of `Store`, before a snapshot takes the place of what is there."""
     if not state.expires.keys() <= state.data.keys():
         raise FormatError("a damaged snapshot: a key that is not there expires")
-    if min(state.expires.values(), default=_NEVER) <= state.now:
-        raise FormatError("a damaged snapshot: a key that has expired is there")
     if not all(state.data.values()) and {} in state.data.values():
         raise FormatError("a damaged snapshot: an empty hash")
     if state.armed.keys() != state.armed_until.keys():

@@ -86,7 +86,8 @@ class Table:
         if among and value not in among:
             self.fault(name, f"{value!r} is none of {listed(among)}{nearest(value, among)}")
             return default
-        if pattern is not None and not pattern.fullmatch(value):
+        left_out = value == default and not needed  # written down, as if it were not
+        if pattern is not None and not left_out and not pattern.fullmatch(value):
             self.fault(name, f"{value!r} is not possible: {of}")
             return default
         if "\0" in value:

@@ -150,6 +150,10 @@ def status(node: Node) -> NodeStatus:
             "sync_seconds": node.sync_seconds,
             "segments": node.wal.segment_count,
         },
+        refused={
+            "client: no RESP": service.protocol_errors,
+            **{f"peer: {reason}": count for reason, count in node.peers.refused.items()},
+        },
         timing_warning=node.timing_warning,
     )
 

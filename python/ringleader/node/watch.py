@@ -1,7 +1,6 @@
 """A cluster as seen from outside: every node is asked, and the answers are put together.
 
-    {"cluster", "consensus",
-     "nodes": [{"name", "dc", "zone", "pid", "host", "port", "peer_port", "http_port", "alive",
+    {"nodes": [{"name", "dc", "zone", "pid", "host", "port", "peer_port", "http_port", "alive",
                 "ready", "failed", "started", "shards", "leads", "peers", "clients", "wal",
                 "trouble"}],
      "shards": [{"id", "slots", "replicas", "leader", "term", "commit", "applied", "lag", "keys",
@@ -153,12 +152,7 @@ def merged(
                 "bytes": best.get("bytes"),
             }
         )
-    return {
-        "cluster": config.name,
-        "consensus": config.consensus,
-        "nodes": nodes,
-        "shards": shards,
-    }
+    return {"nodes": nodes, "shards": shards}
 
 
 def is_serving(status: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from ringleader.placement.located import (
     SampledLocator,
     checked_names,
     found_position,
+    heading,
     joined,
     position_of,
 )
@@ -174,11 +175,8 @@ class BucketLocator(SampledLocator):
 
     def __repr__(self) -> str:
         now = self._now
-        names = [repr(node.name) for node in now.nodes]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
         return (
-            f"<{type(self).__name__} of {len(now.nodes)} nodes [{', '.join(names)}], "
+            f"<{heading(self, [node.name for node in now.nodes])}, "
             f"{now.standing} of {now.bucket_count} buckets, hash={self.hash!r}, "
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}>"
         )

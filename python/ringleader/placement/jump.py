@@ -38,7 +38,7 @@ from ringleader.errors import (
 )
 from ringleader.hashing import resolve_hash
 from ringleader.placement import saved
-from ringleader.placement.located import PlacerLocator, checked_int, checked_names
+from ringleader.placement.located import PlacerLocator, checked_int, checked_names, heading
 from ringleader.placement.node import Node, as_node
 from ringleader.placement.stats import RingStats
 
@@ -283,15 +283,8 @@ class JumpHash(PlacerLocator):
         return tuple(mine) == tuple(theirs)
 
     def __repr__(self) -> str:
-        buckets = self._buckets
-        shown = [repr(name) for name in buckets.names[:6]]
-        if len(buckets) > 6:
-            shown[3:] = ["...", repr(buckets.names[-1])]
         seed = self._seed if self._hash != "siphash13" else "(secret)"
-        return (
-            f"<{type(self).__name__} of {len(buckets)} nodes [{', '.join(shown)}], "
-            f"hash={self._hash!r}, seed={seed}>"
-        )
+        return f"<{heading(self, self._buckets.names)}, hash={self._hash!r}, seed={seed}>"
 
     def stats(self) -> RingStats:
         """The share of the keys that each bucket can be expected to have: one n-th.

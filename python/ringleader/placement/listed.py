@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ringleader import limits
 from ringleader.errors import FormatError, LimitError, WeightError
 from ringleader.placement import saved
-from ringleader.placement.located import checked_int, checked_names, found_position, joined
+from ringleader.placement.located import checked_int, checked_names, found_position, heading, joined
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.points import PointRing
 
@@ -104,13 +104,7 @@ class ListedRing(PointRing):
 
     def __repr__(self) -> str:
         table = self.table
-        names = [repr(name) for name in table.names]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
-        return (
-            f"<{type(self).__name__} of {len(table.nodes)} nodes [{', '.join(names)}], "
-            f"{table.point_count} points{self._describe()}>"
-        )
+        return f"<{heading(self, table.names)}, {table.point_count} points{self._describe()}>"
 
     # --- changes --------------------------------------------------------------------------------
 

@@ -377,6 +377,14 @@ class SampledLocator(PlacerLocator):
         return SampledStats(table.names, weights, samples, share, ideal_shares(weights))
 
 
+def heading(locator: object, names: Sequence[str]) -> str:
+    """How the text of a locator begins: its class, and its nodes' names, or some of them."""
+    shown = [repr(name) for name in (names if len(names) <= 6 else names[:3])]
+    if len(names) > 6:
+        shown += ["...", repr(names[-1])]
+    return f"{type(locator).__name__} of {len(names)} nodes [{', '.join(shown)}]"
+
+
 def checked_int(name: str, value: object) -> int:
     """An argument that has to be an int, by name."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -10,7 +10,13 @@ from typing import Any, ClassVar, TypeVar
 
 from ringleader import kernels
 from ringleader.hashing import resolve_hash
-from ringleader.placement.located import PlacerLocator, checked_names, found_position, joined
+from ringleader.placement.located import (
+    PlacerLocator,
+    checked_names,
+    found_position,
+    heading,
+    joined,
+)
 from ringleader.placement.node import Node, as_node, sorted_nodes
 
 Self = TypeVar("Self", bound="MemberPlacer")
@@ -72,13 +78,9 @@ class MemberPlacer(PlacerLocator):
         return mine == (other._hash, other._seed, other._options) and self.nodes == other.nodes
 
     def __repr__(self) -> str:
-        names = [repr(name) for name in self.names]
-        count = len(names)
-        if count > 6:
-            names[3:-1] = ["..."]
         seed = self._seed if self._hash != "siphash13" else "(secret)"
         return (
-            f"<{type(self).__name__} of {count} nodes [{', '.join(names)}], "
+            f"<{heading(self, self.names)}, "
             f"{self._option_texts()}, hash={self._hash!r}, seed={seed}>"
         )
 

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,6 @@ CIRCLE = 1 << 64
 _NOWHERE = 2**32 - 1
 #: Sums of 32-bit halves stay exact in a float64 for so many rows.
 _EXACT_ROWS = 2**20
-
-
-class HasRanges(Locator, Protocol):
-    """A locator that cuts a hash space into ranges."""
-
-    def ranges(self) -> Ranges: ...
 
 
 # --- sums of lengths ------------------------------------------------------------------------------

@@ -60,164 +60,38 @@ from ringleader.placement.located import (
     checked_int,
     checked_names,
     found_position,
+    heading,
     position_of,
 )
 from ringleader.placement.node import Node, as_node, sorted_nodes
 from ringleader.placement.partition_plan import Topology
+from ringleader.placement.partition_table import (
+    NO_NODE,
+    Built,
+    Moves,
+    Rebalance,
+    Staged,
+    built_of,
+    check_live,
+    first_table,
+    full_rows,
+    next_table,
+    report_of,
+)
 from ringleader.placement.ranges import Ranges, Space
 from ringleader.placement.stats import RingStats
 from ringleader.placement.topology import Replicas
 
+__all__ = ["NO_NODE", "Moves", "PartitionStats", "Partitions", "Rebalance"]
+
 KIND = 14
 PLACEMENT_VERSION = 1
-
-#: No node: where a replica was not there before.
-NO_NODE = 2**32 - 1
-_ABSENT = 2**32 - 2
-_HOLE = 2**32 - 1
 
 _SETTINGS = "HBBddIQ"
 _BUILT = "ddB"
 _HAS_TABLE, _HAS_STAGED = 1, 2
 
 Self = TypeVar("Self", bound="Partitions")
-
-
-@dataclass(frozen=True)
-class _Staged:
-    """What the next rebalance aims at.
-
-    Attributes:
-        nodes: in the order of their names.
-        replicas: of a partition, on average.
-        overload: what a node may take above its share, as a fraction of it.
-        min_move_seconds: between two moves of one partition.
-    """
-
-    nodes: tuple[Node, ...]
-    replicas: float
-    overload: float
-    min_move_seconds: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Built:
-    """A table and what belongs to it: never changed.
-
-    Attributes:
-        topology: of the nodes that the table was made for.
-        replicas, overload: it was made for.
-        cells: uint32, shape (rows, 2**power): positions, NO_NODE where a partition has no replica
-            (in the last row only).
-        moved_at: uint32, for each partition the second of its last move; 0: never.
-        version: rebalances so far.
-        state: the kernel's, made of all this.
-    """
-
-    topology: Topology
-    replicas: float
-    overload: float
-    cells: NDArray[np.uint32]
-    moved_at: NDArray[np.uint32]
-    version: int
-    state: kernels.partitions.State
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        return self.topology.nodes
-
-    @property
-    def power(self) -> int:
-        return int(self.cells.shape[1]).bit_length() - 1
-
-    def names_at(self, positions: list[int]) -> list[str]:
-        return [self.nodes[position].name for position in positions]
-
-    def counts(self, row: int | None = None) -> NDArray[np.int64]:
-        """Cells of each position, in the table or one row of it."""
-        cells = (self.cells if row is None else self.cells[row]).ravel()
-        if self.cells[-1].max() == NO_NODE:
-            cells = cells[cells != NO_NODE]
-        return np.bincount(cells, minlength=len(self.nodes))
-
-    @property
-    def total(self) -> int:
-        """Cells that hold a replica."""
-        return self.cells.size - int(np.count_nonzero(self.cells[-1] == NO_NODE))
-
-    def balance(self) -> float:
-        weights = np.array([node.weight for node in self.nodes], dtype=np.float64)
-        counts, live = self.counts(), weights > 0
-        if counts[~live].any():
-            return math.inf
-        weights = np.maximum(weights[live] / weights.max(), np.finfo(np.float64).tiny)
-        with np.errstate(over="ignore"):  # by as much as a double holds, or infinitely
-            ideal = weights * (self.total / weights.sum())
-            return float(np.abs(counts[live] / ideal - 1).max() * 100)
-
-    def dispersion(self) -> float:
-        topology = self.topology
-        tree = _tree(topology, [0] * topology.tier_count, [0] * topology.tier_count)
-        allowed = topology.even(self.replicas, rounded=True)
-        cells = _as_leaves(self.cells, topology)
-        return 100 * tree.at_risk(cells, np.array(allowed, dtype=np.uint32)) / self.total
-
-
-@dataclass(frozen=True, eq=False)
-class Moves:
-    """What moves between two tables: columns, a row for each replica, by partition.
-
-    Attributes:
-        before, after: the nodes of the two tables, by position.
-        partitions: uint32.
-        replicas: uint32: the row of the table; 0 is the primary.
-        sources: uint32 positions in `before`; 2**32 - 1 (NO_NODE) for a replica that is new.
-        targets: uint32 positions in `after`; NO_NODE for a replica that is no more.
-    """
-
-    before: tuple[Node, ...]
-    after: tuple[Node, ...]
-    partitions: NDArray[np.uint32]
-    replicas: NDArray[np.uint32]
-    sources: NDArray[np.uint32]
-    targets: NDArray[np.uint32]
-
-    def __len__(self) -> int:
-        return len(self.partitions)
-
-
-@dataclass(frozen=True, eq=False)
-class Rebalance:
-    """What a rebalance did, and what it left for later.
-
-    Attributes:
-        moves: which replicas moved, whence and whither.
-        balance: percent by which the worst node is off its share by weight; infinite while a node
-            of weight 0 holds partitions.
-        dispersion: percent of all replicas that are less far apart than they could be.
-        waiting: replicas that should still leave their nodes, and did not because ...
-        too_young: ... their partition moved less than `min_move_seconds` ago;
-        just_moved: ... another replica of their partition moved in this rebalance;
-        stuck: ... no place was found for them that is better.
-        ready_at: the second when the first of those too young may move; None if there is none.
-            For those just moved, it is `min_move_seconds` after this rebalance.
-    """
-
-    moves: Moves
-    balance: float
-    dispersion: float
-    waiting: int
-    too_young: int
-    just_moved: int
-    stuck: int
-    ready_at: int | None
-
-    def __repr__(self) -> str:
-        return (
-            f"<Rebalance: {len(self.moves)} replicas moved, {self.waiting} waiting "
-            f"({self.too_young} too young, {self.just_moved} just moved, {self.stuck} stuck); "
-            f"balance {self.balance:.2f}, dispersion {self.dispersion:.2f}>"
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -298,7 +172,7 @@ class Partitions(PlacerLocator):
         min_move_seconds: int = 3600,
     ) -> None:
         power = _checked_power(power)
-        staged = _Staged(
+        staged = Staged(
             sorted_nodes(nodes),
             _checked_replicas(replicas, power),
             _checked_overload(overload),
@@ -309,9 +183,9 @@ class Partitions(PlacerLocator):
         self._power = power
         self._changing = threading.Lock()
         self._staged = staged
-        self._built: _Built | None = None
+        self._built: Built | None = None
         if staged.nodes:
-            self._adopt(_first(self._kernel_hash, staged, power))
+            self._adopt(first_table(self._kernel_hash, staged, power))
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -400,7 +274,7 @@ class Partitions(PlacerLocator):
     def required_overload(self) -> float:
         """The least `overload` with which the staged nodes' weights do not keep replicas close."""
         staged = self._staged
-        _checked_live(staged)
+        check_live(staged)
         topology = Topology(staged.nodes)
         by_weight = partition_plan.by_weight(topology.weights, staged.replicas)
         apart = partition_plan.shares(topology, staged.replicas, math.inf)[topology.leaf_first :]
@@ -427,11 +301,8 @@ class Partitions(PlacerLocator):
         )
 
     def __repr__(self) -> str:
-        names = [repr(name) for name in self.names]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
         return (
-            f"<{type(self).__name__} of {len(self)} nodes [{', '.join(names)}], "
+            f"<{heading(self, self.names)}, "
             f"2**{self.power} partitions x {self.replicas:g} replicas, version {self.version}"
             f"{', changes staged' if self.has_changes else ''}, hash={self.hash!r}, "
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}>"
@@ -553,7 +424,7 @@ class Partitions(PlacerLocator):
         is_plain = policy is None or (
             policy.by_dc is None and policy.spread == "node" and len(live) == len(built.nodes)
         )
-        if is_plain and wanted <= _full_rows(built.cells):
+        if is_plain and wanted <= full_rows(built.cells):
             owners = np.ascontiguousarray(built.cells[:wanted].T)
         else:
             owners = np.empty((1 << built.power, wanted), dtype=np.uint32)
@@ -770,7 +641,7 @@ class Partitions(PlacerLocator):
             self._power = power
             if built is not None and times > 1:
                 self._adopt(
-                    _made(
+                    built_of(
                         self._kernel_hash,
                         built.topology,
                         built.replicas,
@@ -781,11 +652,11 @@ class Partitions(PlacerLocator):
                     )
                 )
 
-    def _rebalance(self, staged: _Staged, now: int, ignore_age: bool) -> Rebalance:
+    def _rebalance(self, staged: Staged, now: int, ignore_age: bool) -> Rebalance:
         built = self._built
         if built is None:
-            _checked_live(staged)
-            after = _first(self._kernel_hash, staged, self._power)
+            check_live(staged)
+            after = first_table(self._kernel_hash, staged, self._power)
             waiting, ready = 0, np.ones(1 << self._power, dtype=np.uint8)
             changed = np.zeros(0, dtype=np.uint32)
             wanted: list[int] = []
@@ -794,17 +665,19 @@ class Partitions(PlacerLocator):
             ready = (
                 (built.moved_at == 0) | (age >= staged.min_move_seconds) | ignore_age
             ).view(np.uint8)  # fmt: skip
-            after, changed, waiting, wanted = _next(self._kernel_hash, built, staged, ready, now)
-        report = _report(built, after, staged, waiting, wanted, ready, changed)
+            after, changed, waiting, wanted = next_table(
+                self._kernel_hash, built, staged, ready, now
+            )
+        report = report_of(built, after, staged, waiting, wanted, ready, changed)
         self._adopt(after)
         self._staged = staged
         return report
 
-    def _adopt(self, built: _Built) -> None:
+    def _adopt(self, built: Built) -> None:
         self._built = built
         self._publish(kernels.placer.Placer(built.state, built.nodes))
 
-    def _whole(self) -> _Built:
+    def _whole(self) -> Built:
         built = self._built
         if built is None:
             raise EmptyRingError(
@@ -883,238 +756,10 @@ class Partitions(PlacerLocator):
         return twin
 
 
-# --- building -----------------------------------------------------------------------------------
-
-
-def _tree(topology: Topology, wanted: list[int], most: list[int]) -> kernels.partitions.Tree:
-    first_child = np.array(topology.first_child, dtype=np.uint32)
-    return kernels.partitions.Tree(
-        first_child,
-        topology.paths,
-        np.array(wanted, dtype=np.uint32),
-        np.array(most, dtype=np.uint32),
-    )
-
-
-def _full_rows(cells: NDArray[np.uint32]) -> int:
-    return len(cells) - bool(cells[-1].max() == NO_NODE)
-
-
-def _as_leaves(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint32]:
-    """Positions as leaves of the tree."""
-    if cells[-1].max() != NO_NODE:
-        return topology.leaf_of[cells]
-    leaves = np.append(topology.leaf_of, np.uint32(_ABSENT))
-    return leaves[np.minimum(cells, len(topology.leaf_of))]
-
-
-def _as_positions(cells: NDArray[np.uint32], topology: Topology) -> NDArray[np.uint32]:
-    """Leaves of the tree as positions."""
-    if cells[-1].max() != _ABSENT:
-        positions: NDArray[np.uint32] = topology.position_of[cells - np.uint32(topology.leaf_first)]
-        return positions
-    positions = np.append(topology.position_of, np.uint32(NO_NODE))
-    at = np.minimum(cells, topology.tier_count) - np.uint32(topology.leaf_first)
-    found: NDArray[np.uint32] = positions[at]
-    return found
-
-
-def _wanted(
-    topology: Topology, staged: _Staged, power: int, now: list[int]
-) -> tuple[list[int], kernels.partitions.Tree]:
-    """The cells that each tier wants, and the tree that knows."""
-    parts = 1 << power
-    due = partition_plan.shares(topology, staged.replicas, staged.overload)
-    total = math.floor(staged.replicas * parts)
-    wanted = partition_plan.cells(topology, due, parts, total, now)
-    return wanted, _tree(topology, wanted, partition_plan.limits(wanted, parts))
-
-
-def _made(
-    kernel_hash: tuple[int, int, int],
-    topology: Topology,
-    replicas: float,
-    overload: float,
-    cells: NDArray[np.uint32],
-    moved_at: NDArray[np.uint32],
-    version: int,
-) -> _Built:
-    state = kernels.partitions.State(
-        *kernel_hash,
-        cells,
-        _full_rows(cells),
-        topology.paths[topology.leaf_of - topology.leaf_first],
-        topology.tier_count,
-        np.flatnonzero([node.weight > 0 for node in topology.nodes]).astype(np.uint32),
-    )
-    return _Built(topology, replicas, overload, cells, moved_at, version, state)
-
-
-def _first(kernel_hash: tuple[int, int, int], staged: _Staged, power: int) -> _Built:
-    """A table from nothing."""
-    _checked_live(staged)
-    topology = Topology(staged.nodes)
-    _, tree = _wanted(topology, staged, power, [0] * topology.tier_count)
-    parts = 1 << power
-    rows = -(-math.floor(staged.replicas * parts) // parts)
-    cells = _as_positions(tree.fill(power, rows, 0), topology)
-    never = np.zeros(parts, dtype=np.uint32)
-    return _made(kernel_hash, topology, staged.replicas, staged.overload, cells, never, 1)
-
-
-def _next(
-    kernel_hash: tuple[int, int, int],
-    built: _Built,
-    staged: _Staged,
-    ready: NDArray[np.uint8],
-    now: int,
-) -> tuple[_Built, NDArray[np.uint32], int, list[int]]:
-    """The table after `built`: also which rows of each partition changed, how many cells are on
-    nodes with more than they want, and how many each tier wants."""
-    _checked_live(staged)
-    same = built.nodes == staged.nodes
-    topology = built.topology if same else Topology(staged.nodes)
-    if same:
-        cells = _as_leaves(built.cells, topology)
-    else:
-        leaves = {node.name: topology.leaf_of[i] for i, node in enumerate(staged.nodes)}
-        leaf_of = [leaves.get(node.name, _HOLE) for node in built.nodes]
-        moved_to = np.array([*leaf_of, _ABSENT], dtype=np.uint32)
-        cells = moved_to[np.minimum(built.cells, len(leaf_of))]
-    cells = _with_rows(cells, math.floor(staged.replicas * (1 << built.power)))
-    there = cells[cells < _ABSENT] - np.uint32(topology.leaf_first)
-    counts = topology.summed(np.bincount(there, minlength=len(staged.nodes)).tolist())
-    wanted, tree = _wanted(topology, staged, built.power, counts)
-    cells, changed, waiting = tree.rebalance(cells, ready, built.version)
-    moved_at = built.moved_at.copy()
-    moved_at[changed != 0] = now
-    after = _made(
-        kernel_hash,
-        topology,
-        staged.replicas,
-        staged.overload,
-        _as_positions(cells, topology),
-        moved_at,
-        built.version + 1,
-    )
-    return after, changed, waiting, wanted
-
-
-def _reversed_bits(parts: int) -> NDArray[np.uint32]:
-    """The number of each partition with its bits in reverse."""
-    order = np.zeros(1, dtype=np.uint32)
-    while len(order) < parts:
-        order = np.concatenate([order * 2, order * 2 + 1])
-    return order
-
-
-def _with_rows(cells: NDArray[np.uint32], total: int) -> NDArray[np.uint32]:
-    """The table with `total` replicas: rows cut off, or added as holes.
-
-    Where not all partitions have the last one, those with the lowest numbers, bits reversed, come
-    first and go last, so that each run of partitions has its share of them.
-    """
-    parts = cells.shape[1]
-    rows = -(-total // parts)
-    if len(cells) < rows:
-        more = np.full((rows - len(cells), parts), _HOLE, dtype=np.uint32)
-        cells = np.where(cells == _ABSENT, np.uint32(_HOLE), cells)
-        cells = np.concatenate([cells, more])
-        more = cells[-1]
-        more[:] = _ABSENT
-    elif len(cells) > rows:
-        cells = cells[:rows].copy()
-    last, wanted = cells[-1], total - (rows - 1) * parts
-    there = last != _ABSENT
-    missing = wanted - int(np.count_nonzero(there))
-    if missing:
-        order = np.argsort(_reversed_bits(parts))  # which partition is first, second, ...
-        if missing > 0:
-            last[order[~there[order]][:missing]] = _HOLE
-        else:
-            last[order[there[order]][missing:]] = _ABSENT
-    return np.ascontiguousarray(cells)
-
-
-# --- reports ------------------------------------------------------------------------------------
-
-
-def _report(
-    before: _Built | None,
-    after: _Built,
-    staged: _Staged,
-    waiting: int,
-    wanted: list[int],
-    ready: NDArray[np.uint8],
-    changed: NDArray[np.uint32],
-) -> Rebalance:
-    moves = _moves(before, after)
-    too_young = just_moved = 0
-    ready_at = None
-    if waiting and before is not None:
-        topology = after.topology
-        due = np.array(wanted, dtype=np.int64)[topology.leaf_of]
-        over = after.counts() - due
-        # Which of a node's cells wait is nobody's to say; of those that cannot move as many are
-        # counted as it has too many.
-        young = np.zeros(len(over), dtype=np.int64)
-        moved = np.zeros(len(over), dtype=np.int64)
-        old = (ready == 0) & (changed == 0)
-        for row in after.cells:
-            for held, columns in ((young, old), (moved, changed != 0)):
-                there = row[columns]
-                held += np.bincount(there[there != NO_NODE], minlength=len(over))
-        over = np.maximum(over, 0)
-        too_young = int(np.minimum(over, young).sum())
-        just_moved = int(np.minimum(over - np.minimum(over, young), moved).sum())
-        if too_young:
-            ready_at = int(before.moved_at[old].min()) + staged.min_move_seconds
-    return Rebalance(
-        moves,
-        after.balance(),
-        after.dispersion(),
-        waiting,
-        too_young,
-        just_moved,
-        waiting - too_young - just_moved,
-        ready_at,
-    )
-
-
-def _moves(before: _Built | None, after: _Built) -> Moves:
-    new = after.cells
-    if before is None:
-        old, nodes = np.full(new.shape, NO_NODE, dtype=np.uint32), after.nodes
-    else:
-        old, nodes = before.cells, before.nodes
-    rows = max(len(old), len(new))
-    old, new = (
-        np.concatenate([cells, np.full((rows - len(cells), cells.shape[1]), NO_NODE, np.uint32)])
-        if len(cells) < rows
-        else cells
-        for cells in (old, new)
-    )
-    if nodes == after.nodes:
-        same = old
-    else:
-        now = {node.name: position for position, node in enumerate(after.nodes)}
-        names = [now.get(node.name, NO_NODE - 1) for node in nodes]
-        same = np.array([*names, NO_NODE], dtype=np.uint32)[np.minimum(old, len(names))]
-    partitions, replicas = np.nonzero((same != new).T)
-    return Moves(
-        nodes,
-        after.nodes,
-        partitions.astype(np.uint32),
-        replicas.astype(np.uint32),
-        old[replicas, partitions],
-        new[replicas, partitions],
-    )
-
-
 # --- staging ------------------------------------------------------------------------------------
 
 
-def _with_node(staged: _Staged, node: Node) -> _Staged:
+def _with_node(staged: Staged, node: Node) -> Staged:
     position, found = position_of(staged.nodes, node.name)
     if found:
         raise DuplicateNode(
@@ -1126,12 +771,12 @@ def _with_node(staged: _Staged, node: Node) -> _Staged:
     return replace(staged, nodes=nodes)
 
 
-def _without_node(staged: _Staged, name: str) -> _Staged:
+def _without_node(staged: Staged, name: str) -> Staged:
     position = found_position(staged.nodes, name)
     return replace(staged, nodes=staged.nodes[:position] + staged.nodes[position + 1 :])
 
 
-def _with_weight(staged: _Staged, name: str, weight: float) -> _Staged:
+def _with_weight(staged: Staged, name: str, weight: float) -> Staged:
     position = found_position(staged.nodes, name)
     node = staged.nodes[position].with_weight(weight)
     nodes = (*staged.nodes[:position], node, *staged.nodes[position + 1 :])
@@ -1139,21 +784,6 @@ def _with_weight(staged: _Staged, name: str, weight: float) -> _Staged:
 
 
 # --- checks -------------------------------------------------------------------------------------
-
-
-def _checked_live(staged: _Staged) -> None:
-    if not staged.nodes:
-        raise EmptyRingError("there are no nodes to place partitions on; add some with add_node()")
-    if len(staged.nodes) > limits.PARTITION_NODES_MAX:
-        raise LimitError(
-            f"{len(staged.nodes)} nodes; at most {limits.PARTITION_NODES_MAX} are possible"
-        )
-    live = sum(node.weight > 0 for node in staged.nodes)
-    if live < staged.replicas:
-        raise TooFewNodes(
-            f"{staged.replicas:g} replicas need as many nodes of positive weight, but there are "
-            f"{live}; add nodes, or ask for fewer replicas"
-        )
 
 
 def _checked_power(power: object) -> int:
@@ -1217,7 +847,7 @@ def _cell_dtype(node_count: int) -> type[np.uint16] | type[np.uint32]:
 
 def _read(
     reader: saved.Reader,
-) -> tuple[int, tuple[str, int], _Staged, _Built | None]:
+) -> tuple[int, tuple[str, int], Staged, Built | None]:
     placement, power, flags, replicas, overload, seconds, version = reader.take(_SETTINGS)
     if placement > PLACEMENT_VERSION:
         raise VersionError(
@@ -1240,12 +870,12 @@ def _read(
         if built is not None and staged_nodes == nodes:
             raise FormatError("the saved table has its nodes twice")
         nodes = staged_nodes
-    return power, settings, _Staged(nodes, replicas + 0.0, overload + 0.0, seconds), built
+    return power, settings, Staged(nodes, replicas + 0.0, overload + 0.0, seconds), built
 
 
 def _read_built(
     reader: saved.Reader, kernel_hash: tuple[int, int, int], power: int, version: int
-) -> _Built:
+) -> Built:
     replicas, overload, rows = reader.take(_BUILT)
     _checked_replicas(replicas, power)
     _checked_overload(overload)
@@ -1279,4 +909,4 @@ def _read_built(
         partition = int(np.flatnonzero(twice)[0])
         raise FormatError(f"partition {partition} of the saved table is twice on one node")
     topology = Topology(nodes)
-    return _made(kernel_hash, topology, replicas + 0.0, overload + 0.0, cells, moved_at, version)
+    return built_of(kernel_hash, topology, replicas + 0.0, overload + 0.0, cells, moved_at, version)

@@ -36,6 +36,7 @@ from ringleader.placement.located import (
     checked_int,
     checked_names,
     found_position,
+    heading,
     joined,
     position_of,
 )
@@ -252,11 +253,7 @@ class Rendezvous(SampledLocator):
         return self._settings == other._settings and self.nodes == other.nodes
 
     def __repr__(self) -> str:
-        nodes = self.nodes
-        names = [repr(node.name) for node in nodes]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
-        text = f"<{type(self).__name__} of {len(nodes)} nodes [{', '.join(names)}], "
+        text = f"<{heading(self, self.names)}, "
         if self.flavor != "ringleader":
             return f"{text}flavor={self.flavor!r}, seed={self.seed}>"
         if self.skeleton:

@@ -38,6 +38,7 @@ from ringleader.placement.located import (
     checked_int,
     checked_names,
     found_position,
+    heading,
     joined,
     position_of,
 )
@@ -213,11 +214,8 @@ class HashRing(PointRing):
 
     def __repr__(self) -> str:
         table = self.table
-        names = [repr(node.name) for node in table.nodes]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
         return (
-            f"<{type(self).__name__} of {len(table.nodes)} nodes [{', '.join(names)}], "
+            f"<{heading(self, table.names)}, "
             f"{table.point_count} points, vnodes={self.vnodes}, hash={self.hash!r}, "
             f"seed={self.seed if self.hash != 'siphash13' else '(secret)'}"
             + ("" if self._placement == "hashed" else f", placement={self._placement!r}")

@@ -33,6 +33,7 @@ from ringleader.placement.located import (
     checked_int,
     checked_names,
     found_position,
+    heading,
     joined,
     position_of,
 )
@@ -267,13 +268,7 @@ class TokenRing(PointRing):
 
     def __repr__(self) -> str:
         table = self.table
-        names = [repr(name) for name in table.names]
-        if len(names) > 6:
-            names[3:-1] = ["..."]
-        return (
-            f"<{type(self).__name__} of {len(table.nodes)} nodes [{', '.join(names)}], "
-            f"{table.point_count} tokens, vnodes={self._vnodes}>"
-        )
+        return f"<{heading(self, table.names)}, {table.point_count} tokens, vnodes={self._vnodes}>"
 
     # --- changes --------------------------------------------------------------------------------
 

@@ -40,9 +40,6 @@ from ringleader.sim.workload import KeyValue, Pending, Scenario, Undecided, desc
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import GroupStorage
 
-#: Integers that are collected before they go into the digest.
-_DIGEST_BATCH = 4096
-
 #: Why an honest node may find an honest peer's message out of place: it changed its membership.
 _EXPECTED_REJECTIONS = frozenset(
     {"vote of a non-voter", "promise of a non-voter", "refusal of a non-voter", "not a member"}

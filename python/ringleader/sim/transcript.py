@@ -72,6 +72,7 @@ from ringleader.consensus.raft import Config, Raft, messages
 from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
 from ringleader.errors import RingleaderError, SettingError
 from ringleader.kernels import hashing
+from ringleader.sim.family import raft_core
 from ringleader.storage.memory import MemoryStorage
 
 SEPARATOR = "----"
@@ -212,16 +213,8 @@ class Scene:
         node.commands = []
         if found.snapshot is not None:
             node.commands = _commands(found.snapshot.source.read(0, 2**40))
-        node.core = Raft(
-            node.id,
-            first,
-            log=found.log,
-            config=self._config,
-            seed=1000 * node.life + node.id,
-            hard_state=found.hard_state,
-            snapshot=found.snapshot,
-            partial=found.partial,
-        )
+        seed = 1000 * node.life + node.id
+        node.core = raft_core(node.id, first, found, self._config, seed)
         node.shown = (node.core.role, node.core.term, node.core.leader)
 
     def do_crash(self, id: str) -> None:

@@ -1,5 +1,6 @@
 """Making a consensus core's state durable.
 
-`files` is the disk as storage sees it, `record` the framing of its records, `wal` the log of one
-group, `memory` the storage that forgets.
+`files` is the disk as storage sees it, `directory` a real one; `record` is the framing of records,
+`wal` the log that the groups of a node share, `recovery` what is read of it after a start, `memory`
+the storage that forgets; `examine` looks at a log without touching it.
 """

@@ -9,12 +9,13 @@ What makes a sync fast is that it finds nothing to do but to write the bytes:
 
     zeros       a segment of the log has its whole length, written with zeros, before its first
                 record: the file system's own records of it (size, extents) never change again.  The
-                next segment is made in the background, as the file `spare`, while this one fills.
+                next segment is made in the background, as the file `spare`, while this one fills:
+                out of one that is deleted, of which only the first block is wiped, or else anew.
     direct      where the file system allows it, a segment is written past the page cache
                 (O_DIRECT), in whole blocks; the bytes of the last, partial block are kept, and
                 written again with those that follow.
 
-So a segment ends with zeros, which are no records, and so does what a crash leaves.
+So a segment ends with zeros, which are no records, or with old ones, which are not the next.
 
 One process at a time has the directory: the file `LOCK` is locked while a `Directory` is open.
 """
@@ -41,6 +42,8 @@ _OWN_NAMES = frozenset((LOCK_NAME, SPARE_NAME, _MAKING_NAME))
 _LOG, _BESIDE = 0, 1
 #: Zeros are written in such pieces.
 _PIECE_BYTES = 2**20
+#: The next segment is made when one is full to this part: until then one may have been deleted.
+_SPARE_AT = 4
 #: Of the jobs that write them; others count from 1.
 _SPARE_TOKEN = 0
 _BLOCK_BYTES: int = writer.BLOCK_BYTES
@@ -116,16 +119,22 @@ class _File:
     syncs       those under way.
     """
 
-    __slots__ = ("closes", "direct", "end", "fd", "parts", "path", "syncs", "tail", "written")
+    __slots__ = (
+        *("closes", "direct", "end", "fd", "is_log", "parts", "path", "syncs", "tail"),
+        *("wants_spare", "written"),
+    )
 
-    def __init__(self, path: Path, fd: int, end: int, direct: bool) -> None:
+    def __init__(self, path: Path, fd: int, end: int, direct: bool, is_log: bool) -> None:
         self.path = path
+        self.is_log = is_log
         self.fd = fd
         self.end = self.written = end
         self.direct = direct
         self.parts: list[Bytes] = []
         self.tail = b""
         self.syncs = 0
+        #: It is a segment, and has not asked yet for the one after it.
+        self.wants_spare = False
         #: It is closed when the last of them is done.
         self.closes = False
 
@@ -201,18 +210,18 @@ class Directory:
         """See `storage.files.Disk`."""
         self._check_usable()
         path = self.path / name
-        is_log = name.endswith(".log") and self._segment_bytes > 0
+        is_log = name.endswith(".log")
+        is_made = is_log and self._segment_bytes > 0
         try:
-            if is_log and self._making is None and (self.path / SPARE_NAME).exists():
+            if is_made and self._making is None and (self.path / SPARE_NAME).exists():
                 if path.exists():
                     raise FileExistsError
                 os.rename(self.path / SPARE_NAME, path)
                 fd = os.open(path, os.O_RDWR | _BINARY | self._direct)
-                self._make_spare()
             else:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
-                fd = os.open(path, flags | (self._direct if is_log else 0), 0o666)
-                if is_log:
+                fd = os.open(path, flags | (self._direct if is_made else 0), 0o666)
+                if is_made:
                     _allocate(fd, self._segment_bytes)
         except FileExistsError:
             raise StorageError(f"{path}: there is a file of this name") from None
@@ -220,7 +229,8 @@ class Directory:
             raise self._fail(failure(path, "it cannot be created", error)) from error
         if is_log:
             self._close_logs()
-        self._files[name] = _File(path, fd, 0, is_log and bool(self._direct))
+        file = self._files[name] = _File(path, fd, 0, is_made and bool(self._direct), is_log)
+        file.wants_spare = is_made
 
     def append(self, name: str, data: Bytes) -> None:
         """See `storage.files.Disk`."""
@@ -230,6 +240,9 @@ class Directory:
             file = self._open_again(name)
         file.parts.append(data)
         file.end += len(data)
+        if file.wants_spare and file.end > self._segment_bytes // _SPARE_AT:
+            file.wants_spare = False
+            self._want_spare()
 
     def sync(self, name: str, done: Done) -> None:
         """See `storage.files.Disk`."""
@@ -249,7 +262,7 @@ class Directory:
             self._writer.submit(token, file.fd, at, parts, writer.DATA | writer.DIRECT, _LOG)
         else:
             at, file.written = file.written, file.end
-            lane = _LOG if name.endswith(".log") else _BESIDE
+            lane = _LOG if file.is_log else _BESIDE
             self._writer.submit(token, file.fd, at, parts, writer.DATA, lane)
 
     def sync_names(self, done: Done) -> None:
@@ -317,7 +330,8 @@ class Directory:
         self._check_usable()
         self._forget(name)
         try:
-            os.unlink(self.path / name)
+            if not (name.endswith(".log") and self._recycle(self.path / name)):
+                os.unlink(self.path / name)
         except FileNotFoundError:
             raise StorageError(f"{self.path / name}: there is no such file") from None
         except OSError as error:
@@ -350,7 +364,7 @@ class Directory:
                 path = self.path if file is None else file.path
                 what = f"{count} bytes cannot be made durable"
                 error = self._fail(failure(path, what, OSError(number, os.strerror(number))))
-            if file is not None and file.path.suffix == ".log" and self.observe is not None:
+            if self.observe is not None and file is not None and file.is_log:
                 self.observe(count, nanoseconds / 1e9)
             done(error)
         return len(finished)
@@ -389,8 +403,8 @@ class Directory:
             raise MisuseError(f"{self.path}: the directory is closed")
 
     def _check_usable(self) -> None:
-        self._check_open()
-        if self.failed is not None:
+        if self._closed or self.failed is not None:
+            self._check_open()
             raise StorageError(str(self.failed))
 
     def _fail(self, error: StorageError) -> StorageError:
@@ -429,7 +443,9 @@ class Directory:
             raise StorageError(f"{path}: there is no such file") from None
         except OSError as error:
             raise self._fail(failure(path, "it cannot be opened", error)) from error
-        file = self._files[name] = _File(path, fd, os.fstat(fd).st_size, False)
+        file = self._files[name] = _File(
+            path, fd, os.fstat(fd).st_size, False, name.endswith(".log")
+        )
         return file
 
     def _forget(self, name: str) -> None:
@@ -477,12 +493,29 @@ class Directory:
         with contextlib.suppress(FileNotFoundError):
             if spare.stat().st_size != self._segment_bytes:
                 os.unlink(spare)
-        if self._segment_bytes and not spare.exists():
-            self._make_spare()
-            while self._making is not None:
-                self.wait()
+        self._want_spare()
+        while self._making is not None:
+            self.wait()
 
-    def _make_spare(self) -> None:
+    def _has_spare(self) -> bool:
+        return self._making is not None or (self.path / SPARE_NAME).exists()
+
+    def _recycle(self, path: Path) -> bool:
+        """Make the next segment out of one that nothing needs, if there is none."""
+        if not self._segment_bytes or self._has_spare():
+            return False
+        if os.stat(path).st_size != self._segment_bytes:
+            return False
+        os.rename(path, self.path / _MAKING_NAME)
+        fd = self._making = os.open(self.path / _MAKING_NAME, os.O_RDWR | _BINARY)
+        self._missing = 1
+        # Without its first record it is no segment any more.
+        self._writer.submit(_SPARE_TOKEN, fd, 0, [bytes(_BLOCK_BYTES)], writer.FILE, _BESIDE)
+        return True
+
+    def _want_spare(self) -> None:
+        if not self._segment_bytes or self._has_spare():
+            return
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _BINARY
         fd = self._making = os.open(self.path / _MAKING_NAME, flags, 0o666)
         zeros = bytes(min(_PIECE_BYTES, self._segment_bytes))

@@ -103,16 +103,17 @@ class GroupSummary(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a log holds.  `torn`: bytes behind its end that are no zeros, and where they begin."""
+    """What a log holds.  `end_file`, `end_at`: where it ends; `bytes_behind`: how many follow
+    there, up to the last one that is not zero."""
 
     identity: LogIdentity
     shared: bool
     segments: list[str]
     log_bytes: int
     last_sequence: int
-    torn_file: str
-    torn_at: int
-    torn_bytes: int
+    end_file: str
+    end_at: int
+    bytes_behind: int
     needless: list[str]
     groups: list[GroupSummary]
 
@@ -162,12 +163,6 @@ def verify(path: str | os.PathLike[str]) -> Summary:
     shared = head.version >= layout.VERSION_SHARED
     recovery = Recovery(disk, head.identity, shared=shared)
     recovery.run()
-    torn_file, torn_at, torn_bytes = "", 0, 0
-    for name, at in disk.cuts.items():
-        reader = disk.open(name)
-        rest = reader.read(at, reader.total_bytes - at).rstrip(b"\0")
-        if rest and name.endswith(".log"):
-            torn_file, torn_at, torn_bytes = name, at, len(rest)
     groups = []
     for number in sorted(recovery.groups):
         state = recovery.groups[number]
@@ -191,15 +186,18 @@ def verify(path: str | os.PathLike[str]) -> Summary:
             )
         )
     segments = [layout.log_name(number) for number in recovery.segments]
+    reader = disk.open(segments[-1])
+    end = disk.cuts.get(segments[-1], reader.total_bytes)
+    behind = len(reader.read(end, reader.total_bytes).rstrip(b"\0"))
     return Summary(
         head.identity,
         shared,
         segments,
         sum(disk.open(name).total_bytes for name in segments),
         recovery.sequence,
-        torn_file,
-        torn_at,
-        torn_bytes,
+        segments[-1],
+        end,
+        behind,
         sorted(disk.deletes),
         groups,
     )
@@ -229,8 +227,11 @@ def dump(path: str | os.PathLike[str], group: int | None = None) -> Iterator[Tol
         name = layout.log_name(number)
         reader = disk.open(name)
         data = memoryview(reader.read(0, reader.total_bytes))
-        at = 0
+        at = last = 0
         while (found := record.parse(data, at)) is not None and found.tag == identity.tag:
+            if at and found.sequence != last + 1:
+                break  # of an earlier use of the file
+            last = found.sequence
             of = None if found.kind in _OF_NO_GROUP else found.group
             if group is None or of == group:
                 kind = _KINDS[found.kind]

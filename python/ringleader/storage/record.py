@@ -34,13 +34,12 @@ import struct
 from ringleader.consensus.membership import NodeId, check_id
 from ringleader.errors import FormatError, LimitError, MembershipError, SettingError
 from ringleader.hashing import crc32c
+from ringleader.kernels import records
 from ringleader.limits import CLUSTER_NAME_BYTES_MAX, LAYOUT_BYTES_MAX, RECORD_BYTES_MAX
 from ringleader.storage.files import Bytes
 
-#: crc, payload bytes, kind and group, tag, sequence, durable
-_HEADER = struct.Struct("<IIIIQQ")
+HEADER_BYTES: int = records.HEADER_BYTES
 _GROUP_SHIFT = 8
-HEADER_BYTES = _HEADER.size
 _TAG_AT = 12
 ALIGN_BYTES = 8
 
@@ -204,39 +203,32 @@ def encode(
     durable: int,
     group: int = 0,
 ) -> int:
-    """Add a record's pieces to `parts`; the payload is not copied.  Returns the record's bytes.
+    """Add a record to `parts`; returns its bytes.
 
     Raises:
         LimitError: the payload is too long.
     """
     assert kind in _KINDS
     assert 0 <= durable < sequence, "a record is not durable before it is written"
-    count = len(payload)
-    if count > RECORD_BYTES_MAX:
-        raise LimitError(f"a record of {count} bytes; limits.RECORD_BYTES_MAX is less")
-    head = _HEADER.pack(0, count, kind | group << _GROUP_SHIFT, tag, sequence, durable)
-    padding = bytes(-count % ALIGN_BYTES)
-    crc = crc32c(padding, crc32c(payload, crc32c(head[4:])))
-    parts.append(crc.to_bytes(4, "little") + head[4:])
-    parts.append(payload)
-    if padding:
-        parts.append(padding)
-    return HEADER_BYTES + count + len(padding)
+    if len(payload) > RECORD_BYTES_MAX:
+        raise LimitError(f"a record of {len(payload)} bytes; limits.RECORD_BYTES_MAX is less")
+    sealed = records.seal(kind | group << _GROUP_SHIFT, payload, tag, sequence, durable)
+    parts.append(sealed)
+    return len(sealed)
 
 
 def parse(data: memoryview, at: int) -> Record | None:
     """The record at byte `at`, whoever's it is; None if there is none that is whole."""
-    if at + HEADER_BYTES > len(data):
+    found = records.parse(data, at, RECORD_BYTES_MAX)
+    if found is None:
         return None
-    crc, count, word, tag, sequence, durable = _HEADER.unpack_from(data, at)
+    word, tag, sequence, durable, count = found
     kind = word & 0xFF
+    if kind not in _KINDS or durable >= sequence:
+        return None
     body = at + HEADER_BYTES
-    end = body + count + -count % ALIGN_BYTES
-    if kind not in _KINDS or count > RECORD_BYTES_MAX or end > len(data):
-        return None
-    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:
-        return None
     payload = data[body : body + count]
+    end = body + count + -count % ALIGN_BYTES
     return Record(kind, word >> _GROUP_SHIFT, tag, sequence, durable, payload, end)
 
 

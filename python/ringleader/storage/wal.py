@@ -410,7 +410,7 @@ class Wal:
         return True
 
     def _append(self, parts: list[Bytes]) -> None:
-        data = b"".join(parts)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._segment_bytes += len(data)
         self.written_bytes += len(data)
         self.disk.append(self._segment_name, data)

@@ -6,7 +6,7 @@ from ringleader.consensus import message, ready
 from ringleader.consensus import progress as progress_base
 from ringleader.consensus.membership import ConfChange, Membership
 from ringleader.consensus.message import Message
-from ringleader.consensus.paxos import ballot, core, decree, messages, progress
+from ringleader.consensus.paxos import ballot, core, messages, progress
 from ringleader.consensus.paxos.ballot import describe
 from ringleader.consensus.paxos.config import Config
 from ringleader.consensus.paxos.core import MultiPaxos
@@ -42,4 +42,4 @@ __all__ = [
     "describe",
 ]
 
-require_compiled(message, ready, progress_base, core_base, ballot, messages, progress, core, decree)
+require_compiled(message, ready, progress_base, core_base, ballot, messages, progress, core)

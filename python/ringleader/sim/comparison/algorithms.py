@@ -81,10 +81,6 @@ class Arrangement:
     name: str
     make: MakeSystem
 
-    @property
-    def is_majority(self) -> bool:
-        return self.make is _majority
-
 
 def _majority(dcs: Mapping[NodeId, str], owned: bool) -> QuorumSystem:
     return Majority(dcs)

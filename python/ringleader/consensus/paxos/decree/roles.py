@@ -1,48 +1,10 @@
-"""Single-decree Paxos, without input or output: some processes choose one value.
-
-Source: Lamport, "Paxos Made Simple" (2001), cited as §n; quorums as in Howard, Malkhi and
-Spiegelman, "Flexible Paxos" (2016).
-
-What it guarantees (§2.1):
-
-    Validity    only a value that has been proposed may be chosen
-    Agreement   only a single value is chosen
-    Learning    a process never learns that a value has been chosen unless it actually has been
-
-How it works (§2.2, §2.3).  Three roles, which a process may have all at once:
-
-    proposer    DecreePrepare(b)        phase 1: promise ballot b, tell what you accepted
-    acceptor    DecreePromise(b, ...)       durable before it is sent
-    proposer    DecreeAccept(b, v)      phase 2: v is what was accepted in the highest ballot that
-                                        an election quorum tells of, or else its own value
-    acceptor    DecreeAccepted(b, v)        unless it has promised more; durable before it is sent
-    learner                             v is chosen once a replication quorum accepted it in b
-    acceptor    DecreeNack(b, promised) refuses either, because of a higher promise
-    learner     DecreeAsk               what have you accepted?
-
-Each role takes a message by `step()`, gives what is to be made durable and then sent, and leaves
-the messages of other roles alone: a process gives what it receives to all that it has, messages
-from itself among them.  One group decides once; who decides often has a group for each decision,
-and says beside each message which it is about, or takes Multi-Paxos.
-
-    step = acceptor.step(message)
-    if step.state is not None:
-        disk.write(step.state.to_bytes())       # and wait for it
-    for answer in step.saved():                 # "it is durable": only now are there messages
-        send(answer)
-
-No clock, no randomness (an injected seed), no thread, no socket.  The file is plain Python;
-decree.pxd gives it C types when the package is built, and RINGLEADER_PURE=1 runs it as it stands.
-"""
+"""The roles of a single decree, and who has which; the package's text says how it works."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
-from typing import Any
 
 from ringleader.consensus.membership import NodeId, check_id
-from ringleader.consensus.message import MessageBase
 from ringleader.consensus.paxos.ballot import (
     NUMBER_BITS,
     ROUND_MAX,
@@ -51,9 +13,29 @@ from ringleader.consensus.paxos.ballot import (
     next_ballot,
     number_of,
 )
+from ringleader.consensus.paxos.decree.messages import (
+    DecreeAccept,
+    DecreeAccepted,
+    DecreeAsk,
+    DecreeMessage,
+    DecreeNack,
+    DecreePrepare,
+    DecreePromise,
+    new_accept,
+    new_accepted,
+    new_prepare,
+    new_promise,
+)
+from ringleader.consensus.paxos.decree.state import (
+    AcceptorState,
+    ProposerState,
+    Step,
+    new_proposer_state,
+    new_state,
+    new_step,
+)
 from ringleader.consensus.quorum import Majority, QuorumSystem
 from ringleader.errors import (
-    FormatError,
     LimitError,
     MembershipError,
     MisuseError,
@@ -82,312 +64,8 @@ _WAIT = 3
 _DONE = 4
 PHASES = ("idle", "prepare", "accept", "wait", "done")
 
-
-# --- messages ------------------------------------------------------------------------------------
-
-
-class DecreeMessage(MessageBase):
-    """What every message has besides: the ballot that it is about."""
-
-    __slots__ = ("ballot",)
-
-    FIELDS = (*MessageBase.FIELDS, "ballot")
-
-    ballot: int
-
-    def __init__(self, sender: NodeId, to: NodeId, ballot: int) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-
-    def problem(self) -> str | None:
-        """Why no honest sender can have sent this, or None."""
-        if not _OWNER < self.ballot <= _BALLOT_MAX:
-            return "impossible ballot"
-        return None
-
-
-class DecreePrepare(DecreeMessage):
-    """§2.2, phase 1(a): a prepare request with number `ballot`."""
-
-    __slots__ = ()
-
-
-class DecreePromise(DecreeMessage):
-    """§2.2, phase 1(b): the sender accepts nothing below `ballot` any more; the highest-numbered
-    proposal that it has accepted is `value` in ballot `accepted` (0, None: none)."""
-
-    __slots__ = ("accepted", "value")
-    FIELDS = ("sender", "to", "ballot", "accepted", "value")
-
-    def __init__(
-        self,
-        sender: NodeId,
-        to: NodeId,
-        ballot: int,
-        accepted: int = 0,
-        value: bytes | None = None,
-    ) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-        self.accepted = accepted
-        self.value = value
-
-    def problem(self) -> str | None:
-        # It is given before anything is accepted in its own ballot.
-        if self.accepted != 0 and not _OWNER < self.accepted < self.ballot:
-            return "impossible ballot"
-        if self.accepted == 0:
-            if self.value is not None:
-                return "a value that was accepted in no ballot"
-        elif not is_value(self.value):
-            return "not a value"
-        return DecreeMessage.problem(self)
-
-
-class DecreeProposal(DecreeMessage):
-    """What both messages of phase 2 are about: the proposal `value` numbered `ballot`."""
-
-    __slots__ = ("value",)
-    FIELDS = ("sender", "to", "ballot", "value")
-
-    def __init__(self, sender: NodeId, to: NodeId, ballot: int, value: bytes) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-        self.value = value
-
-    def problem(self) -> str | None:
-        return DecreeMessage.problem(self) if is_value(self.value) else "not a value"
-
-
-class DecreeAccept(DecreeProposal):
-    """§2.2, phase 2(a): an accept request for the proposal `value` numbered `ballot`."""
-
-    __slots__ = ()
-
-
-class DecreeAccepted(DecreeProposal):
-    """§2.2, phase 2(b): the sender has accepted the proposal `value` numbered `ballot`."""
-
-    __slots__ = ()
-
-
-class DecreeNack(DecreeMessage):
-    """§2.5, end: a request of `ballot` is refused, since the sender has promised `promised`."""
-
-    __slots__ = ("promised",)
-    FIELDS = ("sender", "to", "ballot", "promised")
-
-    def __init__(self, sender: NodeId, to: NodeId, ballot: int, promised: int) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = ballot
-        self.promised = promised
-
-    def problem(self) -> str | None:
-        if not self.ballot < self.promised <= _BALLOT_MAX:
-            return "impossible ballot"
-        return DecreeMessage.problem(self)
-
-
-class DecreeAsk(DecreeMessage):
-    """§2.3: a learner asks an acceptor what it has accepted."""
-
-    __slots__ = ()
-    FIELDS = ("sender", "to")
-
-    def __init__(self, sender: NodeId, to: NodeId) -> None:
-        self.sender = sender
-        self.to = to
-        self.ballot = 0
-
-    def problem(self) -> str | None:
-        return None if self.ballot == 0 else "impossible ballot"
-
-
-def is_value(value: object) -> bool:
-    return type(value) is bytes and len(value) <= _VALUE_BYTES_MAX
-
-
-# --- what is durable -----------------------------------------------------------------------------
-
-_ACCEPTOR = struct.Struct("<4sQQQ")  # magic, promised, accepted, bytes of the value and 1, or 0
-_PROPOSER = struct.Struct("<4sQ")  # magic, ballot
-_CRC = struct.Struct("<I")
-_ACCEPTOR_MAGIC = b"RDA1"
-_PROPOSER_MAGIC = b"RDP1"
-
-
-class AcceptorState:
-    """All that an acceptor must never forget (§2.5).  Immutable.
-
-    Attributes:
-        promised: it accepts nothing below this ballot (0: it has promised nothing).
-        accepted: the highest ballot in which it has accepted a value (0: none).
-            Invariant: <= promised.
-        value: the value; None exactly if `accepted` is 0.
-
-    Raises:
-        SettingError: no acceptor can be in such a state.
-    """
-
-    __slots__ = ("accepted", "promised", "value")
-
-    def __init__(self, promised: int = 0, accepted: int = 0, value: bytes | None = None) -> None:
-        for ballot in (promised, accepted):
-            if ballot != 0 and not _OWNER < ballot <= _BALLOT_MAX:
-                raise SettingError(f"{ballot} is no ballot")
-        if accepted > promised:
-            raise SettingError(
-                f"accepted in ballot {describe(accepted)}, above the promise {describe(promised)}"
-            )
-        if (accepted == 0) != (value is None) or not (value is None or is_value(value)):
-            raise SettingError("a value stands with the ballot in which it was accepted, as bytes")
-        self.promised = promised
-        self.accepted = accepted
-        self.value = value
-
-    def to_bytes(self) -> bytes:
-        """32 bytes and the value."""
-        length = 0 if self.value is None else len(self.value) + 1
-        head = _ACCEPTOR.pack(_ACCEPTOR_MAGIC, self.promised, self.accepted, length)
-        return _sealed(head + (self.value or b""))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> AcceptorState:
-        """
-        Raises:
-            FormatError: these are not the bytes of a state.
-        """
-        body = _unsealed(data, _ACCEPTOR_MAGIC, _ACCEPTOR.size)
-        _, promised, accepted, length = _ACCEPTOR.unpack_from(body)
-        value = body[_ACCEPTOR.size :] if length else None
-        if len(value or b"") != max(length - 1, 0) or (not length and len(body) > _ACCEPTOR.size):
-            raise FormatError("an acceptor's state of another length than it says")
-        if max(promised, accepted) > _BALLOT_MAX:
-            raise FormatError("an acceptor's state with an impossible ballot")
-        try:
-            return cls(promised, accepted, value)
-        except SettingError as error:
-            raise FormatError(f"an acceptor's state that cannot be: {error}") from error
-
-    def _identity(self) -> tuple[int, int, bytes | None]:
-        return self.promised, self.accepted, self.value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AcceptorState) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def __repr__(self) -> str:
-        return (
-            f"AcceptorState(promised={self.promised}, accepted={self.accepted}, "
-            f"value={self.value!r})"
-        )
-
-    def __reduce__(self) -> tuple[type[AcceptorState], tuple[int, int, bytes | None]]:
-        return AcceptorState, self._identity()
-
-
-class ProposerState:
-    """All that a proposer must never forget: the last ballot that it has used.  Immutable.
-
-    §2.5: "Each proposer remembers (in stable storage) the highest-numbered proposal it has tried to
-    issue, and begins phase 1 with a higher proposal number than any it has already used."
-
-    Raises:
-        SettingError: this is no ballot.
-    """
-
-    __slots__ = ("ballot",)
-
-    def __init__(self, ballot: int = 0) -> None:
-        if ballot != 0 and not _OWNER < ballot <= _BALLOT_MAX:
-            raise SettingError(f"{ballot} is no ballot")
-        self.ballot = ballot
-
-    def to_bytes(self) -> bytes:
-        """16 bytes."""
-        return _sealed(_PROPOSER.pack(_PROPOSER_MAGIC, self.ballot))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ProposerState:
-        """
-        Raises:
-            FormatError: these are not the bytes of a state.
-        """
-        body = _unsealed(data, _PROPOSER_MAGIC, _PROPOSER.size)
-        _, ballot = _PROPOSER.unpack_from(body)
-        if len(body) != _PROPOSER.size or (ballot != 0 and not _OWNER < ballot <= _BALLOT_MAX):
-            raise FormatError("a proposer's state that cannot be")
-        return cls(ballot)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ProposerState) and self.ballot == other.ballot
-
-    def __hash__(self) -> int:
-        return hash(self.ballot)
-
-    def __repr__(self) -> str:
-        return f"ProposerState({self.ballot})"
-
-    def __reduce__(self) -> tuple[type[ProposerState], tuple[int]]:
-        return ProposerState, (self.ballot,)
-
-
-def _sealed(body: bytes) -> bytes:
-    return body + _CRC.pack(hashing.crc32c(body))
-
-
-def _unsealed(data: bytes, magic: bytes, least: int) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise FormatError(f"a state is bytes, not {type(data).__name__}")
-    data = bytes(data)
-    body = data[: -_CRC.size]
-    if len(body) < least or body[: len(magic)] != magic:
-        raise FormatError(f"no state: it does not begin with {magic!r}, or is cut off")
-    if data[-_CRC.size :] != _CRC.pack(hashing.crc32c(body)):
-        raise FormatError("a state whose checksum does not fit")
-    return body
-
-
-class Step:
-    """What came of a message, a tick or a proposal.
-
-    Attributes:
-        state: what must be durable before anything is sent; None when all is.  It is handed out
-            again by each step until one that had it was `saved()`, and later ones contain earlier
-            ones: who writes for several steps at once writes the last one's.
-    """
-
-    __slots__ = ("_messages", "_owner", "state")
-
-    state: AcceptorState | ProposerState | None
-    _owner: Any
-    _messages: tuple[DecreeMessage, ...]
-
-    def saved(self) -> tuple[DecreeMessage, ...]:
-        """Say that `state`, if there is one, is durable: the messages that may be sent now.  They
-        are nowhere else to be had."""
-        if self.state is not None:
-            self._owner._saved(self.state)
-        return self._messages
-
-    def __repr__(self) -> str:
-        return f"<Step: state {self.state!r}, then {len(self._messages)} messages>"
-
-
-def new_step(owner: Any, state: Any, messages: tuple[DecreeMessage, ...]) -> Step:
-    if state is None and len(messages) == 0:
-        return _NO_STEP
-    step = Step.__new__(Step)
-    step._owner = owner
-    step.state = state
-    step._messages = messages
-    return step
+_NOTHING = AcceptorState()
+_NO_BALLOT = ProposerState()
 
 
 # --- who takes part ------------------------------------------------------------------------------
@@ -553,7 +231,7 @@ class Acceptor:
         elif message.ballot == state.accepted:
             return self._step(())  # repeated by the network: phase 1 is over
         return self._step(
-            (_promise(self.id, message.sender, message.ballot, state.accepted, state.value),)
+            (new_promise(self.id, message.sender, message.ballot, state.accepted, state.value),)
         )
 
     def _on_accept(self, message: DecreeAccept) -> Step:
@@ -568,12 +246,12 @@ class Acceptor:
         if not self._may_accept(ballot):
             return self._refuse(message)
         if ballot != state.accepted:
-            self.state = _new_state(ballot, ballot, value)
+            self.state = new_state(ballot, ballot, value)
         elif value != state.value:
             return self._reject("two values in one ballot")
         # §2.3: "each acceptor, whenever it accepts a proposal, respond to all learners".
         messages = [
-            _accepted(self.id, to, ballot, value) for to in self.group._told[message.sender]
+            new_accepted(self.id, to, ballot, value) for to in self.group._told[message.sender]
         ]
         return self._step(tuple(messages))
 
@@ -588,10 +266,10 @@ class Acceptor:
         state = self.state
         if state.accepted == 0:
             return self._step(())
-        return self._step((_accepted(self.id, message.sender, state.accepted, state.value),))
+        return self._step((new_accepted(self.id, message.sender, state.accepted, state.value),))
 
     def _promised(self, ballot: int) -> AcceptorState:
-        return _new_state(ballot, self.state.accepted, self.state.value)
+        return new_state(ballot, self.state.accepted, self.state.value)
 
     def _may_accept(self, ballot: int) -> bool:
         return ballot >= self.state.promised
@@ -963,7 +641,7 @@ class Proposer:
             raise LimitError(f"there is no ballot after {describe(self._seen)}")
         self.ballot = ballot
         self._seen = ballot
-        self._state = _new_proposer_state(ballot)
+        self._state = new_proposer_state(ballot)
         self._phase = _PREPARE
         self._due = self._retry_ticks
         self._promises = set()
@@ -976,7 +654,7 @@ class Proposer:
 
     def _prepare(self) -> Step:
         messages = [
-            _new_prepare(self.id, acceptor, self.ballot)
+            new_prepare(self.id, acceptor, self.ballot)
             for acceptor in self.group.acceptors
             if acceptor not in self._promises
         ]
@@ -1024,7 +702,7 @@ class Proposer:
         for acceptor in self.group.acceptors:
             done = known.get(acceptor)
             if done is None or done.ballot < self.ballot:
-                messages.append(_new_accept(self.id, acceptor, self.ballot, self._pick))
+                messages.append(new_accept(self.id, acceptor, self.ballot, self._pick))
         return self._step(tuple(messages))
 
     # --- refusals --------------------------------------------------------------------------------
@@ -1086,66 +764,3 @@ class Proposer:
 
     def __repr__(self) -> str:
         return f"<Proposer {self.id!r}: {self.phase}, ballot {describe(self.ballot)}>"
-
-
-# --- made without the cost of a Python call when compiled ----------------------------------------
-
-
-def _new_state(promised: int, accepted: int, value: bytes | None) -> AcceptorState:
-    state = AcceptorState.__new__(AcceptorState)
-    state.promised = promised
-    state.accepted = accepted
-    state.value = value
-    return state
-
-
-def _new_proposer_state(ballot: int) -> ProposerState:
-    state = ProposerState.__new__(ProposerState)
-    state.ballot = ballot
-    return state
-
-
-def _new_prepare(sender: NodeId, to: NodeId, ballot: int) -> DecreePrepare:
-    message = DecreePrepare.__new__(DecreePrepare)
-    message.sender = sender
-    message.to = to
-    message.ballot = ballot
-    return message
-
-
-def _promise(
-    sender: NodeId, to: NodeId, ballot: int, accepted: int, value: bytes | None
-) -> DecreePromise:
-    message = DecreePromise.__new__(DecreePromise)
-    message.sender = sender
-    message.to = to
-    message.ballot = ballot
-    message.accepted = accepted
-    message.value = value
-    return message
-
-
-def _new_accept(sender: NodeId, to: NodeId, ballot: int, value: Any) -> DecreeAccept:
-    message = DecreeAccept.__new__(DecreeAccept)
-    message.sender = sender
-    message.to = to
-    message.ballot = ballot
-    message.value = value
-    return message
-
-
-def _accepted(sender: NodeId, to: NodeId, ballot: int, value: Any) -> DecreeAccepted:
-    message = DecreeAccepted.__new__(DecreeAccepted)
-    message.sender = sender
-    message.to = to
-    message.ballot = ballot
-    message.value = value
-    return message
-
-
-_NOTHING = AcceptorState()
-_NO_BALLOT = ProposerState()
-_NO_STEP = Step.__new__(Step)
-_NO_STEP._owner = None
-_NO_STEP.state = None
-_NO_STEP._messages = ()

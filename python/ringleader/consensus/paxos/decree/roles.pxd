@@ -1,78 +1,34 @@
-# The types under which decree.py is compiled; its text says what each field means.
+# The types under which roles.py is compiled; its text says what each field means.
 cimport cython
 from libc.stdint cimport int64_t
 
-from ringleader.consensus.message cimport MessageBase
+from ringleader.consensus.paxos.decree.messages cimport (
+    DecreeAccept,
+    DecreeAccepted,
+    DecreeAsk,
+    DecreeMessage,
+    DecreeNack,
+    DecreePrepare,
+    DecreePromise,
+    new_accept,
+    new_accepted,
+    new_prepare,
+    new_promise,
+)
+from ringleader.consensus.paxos.decree.state cimport (
+    AcceptorState,
+    ProposerState,
+    Step,
+    new_proposer_state,
+    new_state,
+    new_step,
+)
 
 cdef int64_t _OWNER, _OWNER_BITS, _BALLOT_MAX, _JUMP_MAX, _RANDOM_MODULUS
 cdef Py_ssize_t _VALUE_BYTES_MAX
 cdef int _IDLE, _PREPARE, _ACCEPT, _WAIT, _DONE
 cdef AcceptorState _NOTHING
 cdef ProposerState _NO_BALLOT
-cdef Step _NO_STEP
-
-
-cdef class DecreeMessage(MessageBase):
-    cdef public int64_t ballot
-    cpdef problem(self)
-
-
-cdef class DecreePrepare(DecreeMessage):
-    pass
-
-
-cdef class DecreePromise(DecreeMessage):
-    cdef public int64_t accepted
-    cdef public object value
-    cpdef problem(self)
-
-
-cdef class DecreeProposal(DecreeMessage):
-    cdef public object value
-    cpdef problem(self)
-
-
-cdef class DecreeAccept(DecreeProposal):
-    pass
-
-
-cdef class DecreeAccepted(DecreeProposal):
-    pass
-
-
-cdef class DecreeNack(DecreeMessage):
-    cdef public int64_t promised
-    cpdef problem(self)
-
-
-cdef class DecreeAsk(DecreeMessage):
-    cpdef problem(self)
-
-
-cpdef bint is_value(value) except *
-
-
-@cython.freelist(16)
-cdef class AcceptorState:
-    cdef readonly int64_t promised
-    cdef readonly int64_t accepted
-    cdef readonly object value
-
-
-@cython.freelist(16)
-cdef class ProposerState:
-    cdef readonly int64_t ballot
-
-
-@cython.freelist(16)
-cdef class Step:
-    cdef readonly object state
-    cdef object _owner
-    cdef tuple _messages
-
-
-@cython.locals(step=Step)
-cpdef Step new_step(owner, state, tuple messages)
 
 
 cdef class Group:
@@ -174,17 +130,3 @@ cdef class Proposer:
     cpdef _reject(self, reason)
     cpdef Step _step(self, tuple messages)
     cpdef _saved(self, ProposerState state)
-
-
-@cython.locals(state=AcceptorState)
-cdef AcceptorState _new_state(int64_t promised, int64_t accepted, value)
-@cython.locals(state=ProposerState)
-cdef ProposerState _new_proposer_state(int64_t ballot)
-@cython.locals(message=DecreePrepare)
-cdef DecreePrepare _new_prepare(sender, to, int64_t ballot)
-@cython.locals(message=DecreePromise)
-cdef DecreePromise _promise(sender, to, int64_t ballot, int64_t accepted, value)
-@cython.locals(message=DecreeAccept)
-cdef DecreeAccept _new_accept(sender, to, int64_t ballot, value)
-@cython.locals(message=DecreeAccepted)
-cdef DecreeAccepted _accepted(sender, to, int64_t ballot, value)
