@@ -158,6 +158,20 @@ def test_a_segment_that_goes_is_the_next_one(tmp_path: Path, direct: bool) -> No
         assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
 
 
+def test_a_spare_segment_of_an_earlier_life_is_made_anew(tmp_path: Path) -> None:
+    """It may have been the next segment, with records, before a crash took its name back."""
+    Directory(tmp_path, segment_bytes=SMALL).close()
+    (tmp_path / SPARE_NAME).write_bytes(b"x" * SMALL)
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+        # Nor does what a recovery deletes become one.
+        os.unlink(tmp_path / SPARE_NAME)
+        (tmp_path / layout.log_name(7)).write_bytes(b"x" * SMALL)
+        disk.delete(layout.log_name(7))
+        assert not disk.wait(0.1)
+        assert not (tmp_path / SPARE_NAME).exists()
+
+
 def test_one_process_has_it(tmp_path: Path) -> None:
     disk = Directory(tmp_path, segment_bytes=SMALL)
     with pytest.raises(StorageError, match=rf"{LOCK_NAME}: .*process {os.getpid()}.*stop"):

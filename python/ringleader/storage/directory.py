@@ -176,6 +176,11 @@ class Directory:
         self._making: int | None = None
         self._missing = 0
         self._spare_failed = False
+        #: It is made of an old one, whose first record is still there.
+        self._unwiped = False
+        #: Segments that go now are behind a log that goes on; what a recovery deletes may have
+        #: records of sequences that come yet.
+        self._recycles = False
         self._closed = False
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -231,6 +236,7 @@ class Directory:
             self._close_logs()
         file = self._files[name] = _File(path, fd, 0, is_made and bool(self._direct), is_log)
         file.wants_spare = is_made
+        self._recycles = self._recycles or is_made
 
     def append(self, name: str, data: Bytes) -> None:
         """See `storage.files.Disk`."""
@@ -487,12 +493,11 @@ class Directory:
 
     def _prepare(self) -> None:
         """There is a spare segment of the right length, or there will be."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path / _MAKING_NAME)
-        spare = self.path / SPARE_NAME
-        with contextlib.suppress(FileNotFoundError):
-            if spare.stat().st_size != self._segment_bytes:
-                os.unlink(spare)
+        # One of an earlier life may have been the next segment already, under a name that a crash
+        # took back: its records are of no use, and of sequences that come yet.
+        for name in (SPARE_NAME, _MAKING_NAME):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path / name)
         self._want_spare()
         while self._making is not None:
             self.wait()
@@ -502,15 +507,16 @@ class Directory:
 
     def _recycle(self, path: Path) -> bool:
         """Make the next segment out of one that nothing needs, if there is none."""
-        if not self._segment_bytes or self._has_spare():
+        if not self._recycles or self._directory_fd < 0 or self._has_spare():
             return False
         if os.stat(path).st_size != self._segment_bytes:
             return False
         os.rename(path, self.path / _MAKING_NAME)
-        fd = self._making = os.open(self.path / _MAKING_NAME, os.O_RDWR | _BINARY)
+        self._making = os.open(self.path / _MAKING_NAME, os.O_RDWR | _BINARY)
+        # No crash may bring a segment back that has lost its first record: first its name goes.
         self._missing = 1
-        # Without its first record it is no segment any more.
-        self._writer.submit(_SPARE_TOKEN, fd, 0, [bytes(_BLOCK_BYTES)], writer.FILE, _BESIDE)
+        self._unwiped = True
+        self._writer.submit(_SPARE_TOKEN, self._directory_fd, 0, [], writer.FILE, _BESIDE)
         return True
 
     def _want_spare(self) -> None:
@@ -527,12 +533,23 @@ class Directory:
             self._writer.submit(_SPARE_TOKEN, fd, at, [piece], flush, _BESIDE)
 
     def _made(self, number: int) -> None:
-        """A piece of the spare segment is there; or it failed, then it is done without."""
+        """A step on the way to the spare segment is done; or it failed, then it is done without."""
         self._spare_failed = self._spare_failed or bool(number)
         self._missing -= 1
-        if self._missing or self._making is None:
+        fd = self._making
+        if self._missing or fd is None:
             return
-        os.close(self._making)
+        if self._unwiped:
+            self._unwiped = False
+            if not number:
+                # Without its first record it is no segment any more.
+                self._missing = 1
+                zeros = bytes(_BLOCK_BYTES)
+                self._writer.submit(_SPARE_TOKEN, fd, 0, [zeros], writer.FILE, _BESIDE)
+                return
+            error = OSError(number, os.strerror(number))
+            self._fail(failure(self.path, "its names cannot be made durable", error))
+        os.close(fd)
         self._making = None
         path = self.path / _MAKING_NAME
         try:

@@ -255,7 +255,7 @@ class Wal:
                     self._busy = False
             except StorageError as error:
                 self._fail(error)
-            except MisuseError as error:
+            except (MisuseError, LimitError) as error:
                 self._fail(StorageError(str(error)))
                 raise
 
