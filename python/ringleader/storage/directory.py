@@ -3,7 +3,7 @@
 Bytes that are appended wait in memory until their file is synced.  A sync hands them to a worker
 thread (`kernels.writer`), which writes and flushes them without Python; its completions are
 delivered by `poll()`, on the thread of whoever calls it: an event loop watches `fileno()`.  The log
-has a lane of its own, so that it does not wait for snapshots.
+has a lane of its own, so that it does not wait for snapshots, and so have names.
 
 What makes a sync fast is that it finds nothing to do but to write the bytes:
 
@@ -39,7 +39,8 @@ LOCK_NAME = "LOCK"
 SPARE_NAME = "spare"
 _MAKING_NAME = "spare.part"
 _OWN_NAMES = frozenset((LOCK_NAME, SPARE_NAME, _MAKING_NAME))
-_LOG, _BESIDE = 0, 1
+#: The lanes of the worker.
+_LOG, _BESIDE, _NAMES = 0, 1, 2
 #: Zeros are written in such pieces.
 _PIECE_BYTES = 2**20
 #: The next segment is made when one is full to this part: until then one may have been deleted.
@@ -192,7 +193,7 @@ class Directory:
             if hasattr(os, "O_DIRECTORY"):
                 self._directory_fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             self._direct = _DIRECT if direct and self._takes_direct() else 0
-            self._writer = writer.Writer(2)
+            self._writer = writer.Writer(3)
             self._prepare()
         except OSError as error:
             self._release()
@@ -278,7 +279,7 @@ class Directory:
             done(None)
             return
         token = self._next_token((None, done, 0))
-        self._writer.submit(token, self._directory_fd, 0, [], writer.FILE, _LOG)
+        self._writer.submit(token, self._directory_fd, 0, [], writer.FILE, _NAMES)
 
     def settle(self) -> None:
         """See `storage.files.Disk`."""
