@@ -213,6 +213,61 @@ def test_a_leader_that_is_silent_is_not_waited_for_once_another_leads(group: Nod
     assert (len(written), len(read)) == (1, 1)
 
 
+def test_a_pipeline_keeps_its_order_while_leadership_moves(group: NodeGroup) -> None:
+    """What the old leader may give back goes first."""
+    group.lead("a")
+    group.held["a"] = []
+    first = group["b"].ask("SET", "k", "1")
+    group.settle()
+    held = group.held.pop("a")
+    group.lead("c")
+    group.tick(3)
+    second = group["b"].ask("SET", "k", "2")
+    group.tick(3)
+    assert (first, second) == ([], [])
+    for done in held:
+        done(Response(0, "refused", b"", "c"))
+    group.tick(5)
+    assert (first, second) == (["OK"], ["OK"])
+    assert group["c"].ask("GET", "k") == [b"2"]
+
+
+def test_a_pipeline_keeps_its_order_when_this_node_comes_to_lead(group: NodeGroup) -> None:
+    group.lead("a")
+    group.held["a"] = []
+    first = group["b"].ask("SET", "k", "1")
+    group.settle()
+    held = group.held.pop("a")
+    group.lead("b")
+    second = group["b"].ask("SET", "k", "2")
+    third = group["b"].ask("GET", "k")
+    group.tick(3)
+    assert (first, second, third) == ([], [], [])
+    for done in held:
+        done(Response(0, "refused", b"", "b"))
+    group.tick(5)
+    assert (first, second, third) == (["OK"], ["OK"], [b"2"])
+
+
+def test_a_pipeline_keeps_its_order_when_this_node_loses_the_lead(group: NodeGroup) -> None:
+    group.lead("b")
+    group.cut("b")
+    first = group["b"].ask("SET", "k", "1")
+    group["b"].turn()
+    for _ in range(200):
+        group.tick()
+        if group["a"].router.claims() or group["c"].router.claims():
+            break
+    group.cuts.clear()
+    second = group["b"].ask("SET", "k", "2")
+    group.tick(50)
+    assert second == ["OK"]
+    assert first
+    answer = group["c"].ask("GET", "k", origin=Origin(0.0))
+    group.tick(3)
+    assert answer == [b"2"]
+
+
 def test_a_leader_that_was_stopped_knows_that_its_lease_is_over(group: NodeGroup) -> None:
     group["a"].ask("SET", "k", "old")
     group.settle()

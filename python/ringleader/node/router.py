@@ -40,6 +40,12 @@ _SHRINKING = frozenset(
 )
 
 
+#: What `Origin.remote` says of a shard for which no command is on another node.
+_NOT_UNDER_WAY = (0, "")
+#: More than there will ever be errands.
+_EARLIER = 2**62
+
+
 class Calls(Protocol):
     """What the router needs of the connections between nodes."""
 
@@ -94,9 +100,9 @@ class _Errand:
         del router.under_way[self.peer][self.order]
         self.peer = ""
         remote = self.origin.remote
-        remote[self.number] -= 1
-        if not remote[self.number]:
-            del remote[self.number]
+        count, peer = remote.pop(self.number)
+        if count > 1:
+            remote[self.number] = count - 1, peer
         status = response.status
         if status == "done":
             try:
@@ -201,17 +207,18 @@ class Router:
             return FULL
         if shard is not None and number not in self._parked:
             if shard.core.role_number == LEADER:
-                if command.is_write:
-                    sequence = shard.enqueue(args, waiter)
-                    if not sequence:
-                        return BUSY
-                    origin.pending[number] = sequence
-                    return PENDING
-                reply = shard.read(command, args, waiter, origin.pending.get(number, 0))
-                if reply is PENDING:
-                    origin.pending[number] = shard.frontier
-                return reply
-            if origin.readonly and not command.is_write:
+                if number not in origin.remote:
+                    if command.is_write:
+                        sequence = shard.enqueue(args, waiter)
+                        if not sequence:
+                            return BUSY
+                        origin.pending[number] = sequence
+                        return PENDING
+                    reply = shard.read(command, args, waiter, origin.pending.get(number, 0))
+                    if reply is PENDING:
+                        origin.pending[number] = shard.frontier
+                    return reply
+            elif origin.readonly and not command.is_write:
                 return shard.read_stale(args, waiter, origin.lag_max_s)
         if self._parked_count >= ERRANDS_MAX:
             return BUSY
@@ -223,11 +230,19 @@ class Router:
         return PENDING
 
     def _send(self, errand: _Errand) -> None:
-        """Bring an errand to the shard's leader, or let it wait."""
+        """Bring an errand to the shard's leader, or let it wait.
+
+        While another node, or this one's replica as the leader that it was, has earlier commands
+        of the same connection, it waits: they may be given back, and go first then.
+        """
         number = errand.number
         shard = self.shards[number]
         command, origin = errand.command, errand.origin
+        under_way, busy = origin.remote.get(number, _NOT_UNDER_WAY)
         if shard is not None and shard.leads:
+            if under_way:
+                self.park(errand)
+                return
             if command.is_write:
                 sequence = shard.enqueue(errand.args, errand.waiter)
                 if sequence:
@@ -243,11 +258,16 @@ class Router:
                     errand.waiter.resolve(reply)
             return
         leader = self.leader_of(number)
-        if leader is None or leader == self.name or not self.peers.connected(leader):
+        if (
+            leader is None
+            or leader == self.name
+            or (under_way and busy != leader)
+            or (shard is not None and shard.owes(origin.pending.get(number, 0)))
+            or not self.peers.connected(leader)
+        ):
             self.park(errand)
             return
-        under_way = origin.remote.get(number, 0)
-        origin.remote[number] = under_way + 1
+        origin.remote[number] = under_way + 1, leader
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
@@ -395,7 +415,10 @@ class Router:
     def _park_again(self, shard: Shard, args: Args, waiter: Waiter) -> None:
         command = find(args[0])
         assert command is not None, "only commands of the table are queued"
-        self.park(_Errand(self, self._nobody, command, args, shard.number, waiter))
+        errand = _Errand(self, self._nobody, command, args, shard.number, waiter)
+        # It was given to the shard before all that waits here came.
+        errand.order -= _EARLIER
+        self.park(errand)
 
     # --- commands of other nodes' clients -------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Origin:
         self.readonly = False
         self.lag_max_s = lag_max_s
         self.pending: dict[int, int] = {}
-        self.remote: dict[int, int] = {}
+        self.remote: dict[int, tuple[int, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,11 @@ class Shard:
         """What a read that is PENDING now comes to in `sequence`, if it goes through the queue."""
         return self.sequence + sum(map(len, self._waiting))
 
+    def owes(self, after: int) -> bool:
+        """Whether a caller whose last command has this number may have one here without an
+        answer."""
+        return after > self.settled and (self.settled < self.sequence or bool(self._waiting))
+
     # --- commands ------------------------------------------------------------------------------
 
     def enqueue(self, args: Args, waiter: Waiter) -> int:
