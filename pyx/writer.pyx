@@ -190,4 +190,3 @@ cdef class Writer:
             drop(held)
         rl_writer_free(writer)
         self._pending = 0
-

@@ -187,7 +187,7 @@ PAXOS_WINDOW: Final = 1024
 #: Batches of a shard that are under way at a time.
 SHARD_BATCHES_MAX: Final = 256
 #: While one is under way, the next one gathers commands for so long at most.
-SHARD_GATHER_S: Final = 0.001
+SHARD_GATHER_S: Final = 0.003
 #: Commands that wait for a batch; more are refused.
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
 #: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
