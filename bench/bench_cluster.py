@@ -34,6 +34,7 @@ from bench.services import (
 FAILOVER_ROUNDS = scaled(5, 1)
 RESTART_KEYS = scaled(1_000_000, 2_000)
 RESTART_ROUNDS = scaled(3, 1)
+RESTART_SHARDS = 8
 RESTART_SECONDS_MAX = 5.0
 #: A key of redis-benchmark's length and a value.
 DATA_BYTES = RESTART_KEYS * (12 + 100)
@@ -116,9 +117,20 @@ def test_leader_killed(benchmark: Any, services: Field) -> None:
     benchmark.extra_info["times"] = benchmark.pedantic(once, rounds=1).as_json()
 
 
-def test_restart(benchmark: Any, services: Field) -> None:
+@pytest.fixture
+def sharded(services: Field) -> Iterator[Ringleader]:
+    """A cluster for many keys: several shards, so that each snapshot is a part of them."""
+    services.ours.stop()
+    ours = Ringleader(shards=RESTART_SHARDS)
+    with tempfile.TemporaryDirectory(prefix="ringleader-bench-", dir=real_disk()) as scratch:
+        ours.start(Path(scratch) / "c")
+        yield ours
+        ours.stop()
+
+
+def test_restart(benchmark: Any, services: Field, sharded: Ringleader) -> None:
     """Every node is killed and started on what it has on disk."""
-    ours = services.ours
+    ours = sharded
     rivals = [each for each in services.present if isinstance(each, RedisAlone)]
     memory: dict[str, float] = {}
     for each in (ours, *rivals):

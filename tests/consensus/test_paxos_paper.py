@@ -1385,6 +1385,32 @@ def test_a_transfer_in_a_group() -> None:
     assert [core.role for core in group.cores.values()] == ["follower", "follower", "leader"]
 
 
+def test_who_restarts_does_not_ask_the_members_of_old() -> None:
+    """What a membership that came into force rests on is on record: otherwise the slots before it
+    would have to be decided once more, by their own members."""
+    group = Group(3, replace(PLAIN, window=4))
+    leader = group.elect(1)
+    leader.propose([b"a"])
+    group.settle()
+    for change in (ConfChange(remove=[3]), ConfChange(voters=[3])):
+        leader.change_config(change)
+        group.settle()
+        group.tick(2)
+        assert not leader.is_changing
+    leader.propose([b"b"])
+    group.settle()
+    group.tick(2)
+    for id in (1, 2, 3):
+        group.crash(id)
+    for id in (2, 3):
+        group.start(id)
+    core = group.elect(2)
+    assert core.role == "leader"
+    core.propose([b"c"])
+    group.settle()
+    assert group.applied[3][-1][1] == b"c"
+
+
 def test_priorities_say_who_should_lead() -> None:
     group = Group(3, Config(priorities={3: 2}, priority_ticks=5))
     group.elect(1)

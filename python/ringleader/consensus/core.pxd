@@ -90,6 +90,7 @@ cdef class CoreBase:
     cdef int64_t _handed
     cdef readonly int64_t applying
     cdef HardState _shown
+    cdef int64_t _commit_owed
     cdef int64_t _ready_number
     cdef int64_t _advanced
     cdef readonly object seed
@@ -150,6 +151,7 @@ cdef class CoreBase:
     cpdef propose(self, payloads)
     cdef _on_propose(self, Propose message)
     cdef bint _has_ready(self) except -1
+    cdef bint _owes_commit(self) except -1
     @cython.locals(
         ready=Ready, shown=HardState, messages=list, last=int64_t, ceiling=int64_t, writes=bint
     )

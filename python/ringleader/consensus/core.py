@@ -220,6 +220,8 @@ class CoreBase:
         self._handed = self.log.last
         self.applying = start
         self._shown = HardState(self.term, self.vote, self.commit)
+        #: The commit index that the hard state must have reached, as soon as it can.
+        self._commit_owed = 0
         self._ready_number = 0
         self._advanced = 0
         self._outstanding: list[Ready] = []
@@ -914,10 +916,19 @@ class CoreBase:
             or (self.applying < self.commit and self.applying < self.stable)
             or self._shown.term != self.term
             or self._shown.vote != self.vote
+            or self._owes_commit()
             or self._read_states
             or self._placed
             or self._chunks
             or self._install is not None
+        )
+
+    def _owes_commit(self) -> bool:
+        """Whether a commit index has to be put on record, and can be."""
+        return bool(
+            self._shown.commit < self._commit_owed
+            and self._commit_owed <= self.commit
+            and self._commit_owed <= self.stable
         )
 
     def ready(self) -> Ready:
@@ -950,7 +961,7 @@ class CoreBase:
                 self._handed = ready.block.last
         ready.last = self._handed
         shown = self._shown
-        if shown.term != self.term or shown.vote != self.vote:
+        if shown.term != self.term or shown.vote != self.vote or self._owes_commit():
             # Not beyond what is durable: after a crash, other entries may stand there.
             durable = self.commit if self.commit < self.stable else self.stable
             self._shown = ready.hard_state = HardState(self.term, self.vote, durable)

@@ -218,7 +218,8 @@ class Node:
                 f"{self.name} cannot fetch shard {lonely[0]} anew: that takes a quorum of its "
                 "other replicas, and there are too few; restore the directory from a backup"
             )
-        Directory(self.directory / "log").close()  # nobody uses it
+        if (self.directory / "log").exists():
+            Directory(self.directory / "log").close()  # nobody uses it
         kept = self.refetch.begin(spec.number for spec in self.layout.of(self.name))
         self.logger.warning(
             "everything is fetched anew from the other replicas",
@@ -266,6 +267,8 @@ class Node:
             "priorities": spec.priorities,
             "priority_ticks": config.priority_ticks,
             "max_uncommitted_bytes": config.limits.uncommitted_bytes_max,
+            # Replicas learn what is committed by the next batch or heartbeat: a message less.
+            "eager_commit": False,
         }
         state: dict[str, Any] = {
             "log": recovered.log,

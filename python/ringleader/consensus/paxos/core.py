@@ -1334,6 +1334,8 @@ class MultiPaxos(CoreBase):
         membership = in_force[0][1]
         if len(in_force) == 1:
             self._coming = NOWHERE
+            # On record, or a node that restarts would ask the members of old once more.
+            self._commit_owed = in_force[0][0] - 1
         if (
             membership is self.membership
             and len(in_force) == len(self._quorums)
