@@ -5,7 +5,8 @@ leader is known or reachable, commands wait here, in order, each until its deadl
 of a command whose leader is lost on the way:
 
     it certainly was not executed   it is tried again, and when time is out it is refused
-    a read                          it is tried again
+    a read                          it is tried again, unless other commands of its connection
+                                    were on their way with it: then it is refused
     a write that may have been      -UNCERTAIN: never a false OK, never a false failure
 
 Between two nodes a command travels as a `Request` on the connection of the nodes; requests of one
@@ -33,6 +34,7 @@ Mode: TypeAlias = Literal["write", "read", "ordered"]
 UNCERTAIN = ReplyError(
     "UNCERTAIN the outcome of this command is not known: it may have taken effect, or may yet"
 )
+UNANSWERED = ReplyError("TRYAGAIN the leader was lost before it answered this read")
 FULL = ReplyError("OOM command not allowed when used memory > 'memory_bytes_max'")
 #: Writes that make nothing larger.
 _SHRINKING = frozenset(
@@ -114,6 +116,8 @@ class _Errand:
             router.park(self)
         elif self.command.is_write:
             self.waiter.resolve(UNCERTAIN)
+        elif count > 1:
+            self.waiter.resolve(UNANSWERED)  # what came after it may have been executed by now
         else:
             router.park(self)
 
@@ -410,7 +414,8 @@ class Router:
                 self.uncertain += 1
                 waiter.resolve(UNCERTAIN)
             else:
-                self._park_again(shard, args, waiter)
+                # It stood among writes, and those that came after it may have been executed.
+                waiter.resolve(UNANSWERED)
 
     def _park_again(self, shard: Shard, args: Args, waiter: Waiter) -> None:
         command = find(args[0])
