@@ -62,7 +62,13 @@ def serve(
     _allow_open_files(config.limits.clients_max + 4 * len(config.nodes) + OTHER_FILES)
     if until_eof:
         threading.Thread(target=_stop_at_eof, name="until eof", daemon=True).start()
-    sys.exit(run(config, name, data, refetch=refetch))
+    code = run(config, name, data, refetch=refetch)
+    if until_eof:
+        # The thread must not wake up amid the end of the interpreter.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _allow_open_files(wanted: int) -> None:
