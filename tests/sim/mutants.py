@@ -847,7 +847,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             WAL,
             (
-                "self.disk.sync(part, self._install_synced)",
+                "wal.disk.sync(part, self._install_synced)",
                 "self._install_synced(None)",
             ),
         ),
@@ -880,16 +880,13 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             RECORD,
             (
-                "or count > RECORD_BYTES_MAX or end > len(data):",
-                "or count > RECORD_BYTES_MAX:",
-            ),
-            (
-                "    if crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
-                "        return None\n",
-                "    if end > len(data):\n"
-                "        count, end = len(data) - body, len(data)\n"
-                "    elif crc32c(data[at + 4 : end]) != crc or durable >= sequence:\n"
-                "        return None\n",
+                "    found = records.parse(data, at, RECORD_BYTES_MAX)\n",
+                "    found = records.parse(data, at, RECORD_BYTES_MAX)\n"
+                "    room = len(data) - at - HEADER_BYTES\n"
+                "    if found is None and room >= 0:\n"
+                "        head = struct.Struct('<IIIIQQ').unpack_from(data, at)\n"
+                "        if head[2] and room < head[1] <= RECORD_BYTES_MAX:\n"
+                "            found = (*head[2:6], room)\n",
             ),
         ),
     ),
@@ -901,8 +898,13 @@ MUTANTS: tuple[Mutant, ...] = (
         _in(
             RECORD,
             (
-                "if crc32c(data[at + 4 : end]) != crc or durable >= sequence:",
-                "if durable >= sequence:",
+                "    found = records.parse(data, at, RECORD_BYTES_MAX)\n",
+                "    found = None\n"
+                "    room = len(data) - at - HEADER_BYTES\n"
+                "    if room >= 0:\n"
+                "        head = struct.Struct('<IIIIQQ').unpack_from(data, at)\n"
+                "        if head[2] and head[1] + -head[1] % ALIGN_BYTES <= room:\n"
+                "            found = (*head[2:6], head[1])\n",
             ),
         ),
         setting=_TORN,

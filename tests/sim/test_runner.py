@@ -175,9 +175,13 @@ class TestCommand:
         monkeypatch.setattr(
             simulate,
             "run_many",
-            lambda settings, seeds, jobs: (run(replace(settings, seed=s), core) for s in seeds),
+            lambda settings, seeds, jobs, scenario=None: (
+                run(replace(settings, seed=s), core) for s in seeds
+            ),
         )
-        monkeypatch.setattr(simulate, "shrink", lambda report: shrink(report, core, runs_max=30))
+        monkeypatch.setattr(
+            simulate, "shrink", lambda report, **more: shrink(report, core, runs_max=30)
+        )
         result = invoke("--seeds", "20", "--profile", "lan-5", "--duration", "12s")
         assert result.exit_code == 1, result.output
         assert re.search(r"invariant \d+ \(", result.output)
