@@ -863,7 +863,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            if found is None:\n                return at\n",
                 "            if found is None:\n"
                 "                if at and at + 32 <= len(view) and not any(view[at : at + 32]):\n"
-                '                    self.log.append(max(1, self.log.last_term), [b""])\n'
+                "                    log = self.group(0).log\n"
+                '                    log.append(max(1, log.last_term), [b""])\n'
                 "                    at += 32\n"
                 "                    continue\n"
                 "                return at\n",
