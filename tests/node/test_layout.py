@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringleader.errors import PolicyError
-from ringleader.node.layout import SLOTS, Layout
+from ringleader.node.layout import Layout
+from ringleader.node.slots import SLOTS
 from ringleader.placement import Node
 
 Shape = dict[str, list[int]]  #: datacenter -> how many nodes each of its zones has

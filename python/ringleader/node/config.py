@@ -43,7 +43,8 @@ from typing import Any
 from ringleader import limits
 from ringleader.errors import ClusterFileError, RingleaderError
 from ringleader.node.identity import Identity
-from ringleader.node.layout import SLOTS, Layout
+from ringleader.node.layout import Layout
+from ringleader.node.slots import SLOTS
 from ringleader.node.tables import Faults, Table, kind_of, listed, nearest, toml
 from ringleader.placement import Node
 

@@ -25,10 +25,10 @@ from types import MappingProxyType
 
 from ringleader import limits
 from ringleader.errors import PolicyError
+from ringleader.node.slots import shard_ranges, shard_table
 from ringleader.placement import HashRing, Node, Replicas
 
 VERSION = 1
-SLOTS = 16384
 
 #: How many replicas of each shard, by shard.
 Needs = list[int]
@@ -93,13 +93,15 @@ class Layout:
         made = tuple(
             ShardLayout(
                 number,
-                range(SLOTS * number // shards, SLOTS * (number + 1) // shards),
+                range(first, last + 1),
                 tuple(order),
                 MappingProxyType({name: len(order) - at for at, name in enumerate(order)}),
             )
-            for number, order in enumerate(orders)
+            for number, (order, (first, last)) in enumerate(
+                zip(orders, shard_ranges(shards), strict=True)
+            )
         )
-        return cls(made, [shard.number for shard in made for _ in shard.slots])
+        return cls(made, shard_table(shards))
 
     def of(self, node: str) -> tuple[ShardLayout, ...]:
         """The shards that this node holds a replica of."""
