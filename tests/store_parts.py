@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,16 @@ class Redis:
         self.socket.close()
 
 
+def _wait_for(path: Path) -> None:
+    """Until somebody listens there: the file is there before."""
+    for _ in range(1000):
+        with closing(socket.socket(socket.AF_UNIX)) as client:
+            if client.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.01)
+    raise TimeoutError(f"nobody listens at {path}")
+
+
 @contextmanager
 def redis_server(folder: Path) -> Iterator[Path]:
     """The socket of a redis-server that keeps nothing; skips where there is none."""
@@ -93,11 +103,8 @@ def redis_server(folder: Path) -> Iterator[Path]:
     # Fields stay in the order in which they came.
     arguments += ["--hash-max-listpack-value", "512"]
     with subprocess.Popen([REDIS, *arguments], stdout=subprocess.DEVNULL) as process:
-        for _ in range(500):
-            if path.exists():
-                break
-            time.sleep(0.01)
         try:
+            _wait_for(path)
             yield path
         finally:
             process.terminate()
