@@ -725,3 +725,48 @@ cdef extern from "records.h" nogil:
     int rl_record_parse(
         const uint8_t *data, size_t size, uint32_t payload_bytes_max, rl_record *record
     ) noexcept
+
+cdef extern from "keyspace.h" nogil:
+    enum:
+        RL_KEYSPACE_OBJECT
+        RL_KEYSPACE_BYTES_MAX
+    ctypedef struct rl_entry:
+        uint32_t key_bytes
+        uint32_t value_bytes
+        const uint8_t *bytes
+    ctypedef struct rl_keyspace:
+        rl_entry **entries
+        size_t used
+        size_t live
+        uint64_t bytes
+        uint64_t shape
+        uint64_t secret[2]
+    void rl_keyspace_free(rl_keyspace *space) noexcept
+    rl_entry *rl_keyspace_find(
+        const rl_keyspace *space, const uint8_t *key, size_t key_bytes
+    ) noexcept
+    int rl_keyspace_put(
+        rl_keyspace *space,
+        const uint8_t *key,
+        size_t key_bytes,
+        const uint8_t *value,
+        size_t value_bytes,
+        void *object,
+        void **old,
+    ) noexcept
+    rl_entry *rl_keyspace_take(
+        rl_keyspace *space, const uint8_t *key, size_t key_bytes
+    ) noexcept
+    const uint8_t *rl_entry_value(const rl_entry *entry) noexcept
+    void *rl_entry_object(const rl_entry *entry) noexcept
+    ctypedef struct rl_packed:
+        const uint8_t *at
+        const uint8_t *end
+    int rl_packed_array(rl_packed *packed, uint32_t *count) noexcept
+    int rl_packed_map(rl_packed *packed, uint32_t *count) noexcept
+    int rl_packed_bytes(rl_packed *packed, const uint8_t **data, uint32_t *size) noexcept
+    size_t rl_pack_bytes_head(uint8_t *out, uint32_t size) noexcept
+    size_t rl_pack_map_head(uint8_t *out, uint32_t count) noexcept
+    int rl_packed_sets(
+        rl_packed packed, uint64_t *number, uint32_t *count, const uint8_t **commands
+    ) noexcept

@@ -409,8 +409,9 @@ MUTANTS = (
         "a replica decides for itself what time it is",
         (
             STORE,
-            "        now = self.clock = self.now\n",
-            "        now = self.clock = self.now = self.now + (not self.answering)\n",
+            "            self.now = now\n        self.clock = self.now\n",
+            "            self.now = now\n"
+            "        self.clock = self.now = self.now + (not self.answering)\n",
         ),
     ),
     _mutant(
@@ -428,11 +429,11 @@ MUTANTS = (
         "SET keeps the expiry",
         {5},
         1,
-        "the fast path of SET forgets that the key no longer expires",
+        "a batch of SETs forgets that its keys no longer expire",
         (
             STORE,
-            "                if expires and key in expires:\n"
-            "                    del expires[key]\n",
+            "            for key in expires.keys() & {args[1] for args in commands}:\n"
+            "                del expires[key]\n",
             "",
         ),
     ),

@@ -13,30 +13,32 @@ Rules:
     S4  A command that answers an error has changed nothing.
     S5  Bytes that are no batch change nothing and are answered by an error, on every replica alike.
 
-Values are bytes, or dicts of bytes for hashes; expiries stand in a dict of their own, and in a heap
-whose items count only while they agree with that dict.
+Values are bytes, or dicts of bytes for hashes, in a mapping of C (`ringleader.kernels.keyspace`) that
+takes half of a dict's memory and sets a batch of plain SETs in one call, without making an object
+of anything.  Expiries stand in a dict of their own, and in a heap whose items count only while they
+agree with that dict.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast, final
 
 import msgspec
 
 from ringleader.errors import FormatError, VersionError
 from ringleader.hashing import redis_slot_column
-from ringleader.kernels import hashing
-from ringleader.limits import EXPIRED_KEYS_MAX
+from ringleader.kernels import hashing, keyspace
+from ringleader.limits import BATCH_COMMANDS_MAX, CLOCK_MS_MAX, EXPIRED_KEYS_MAX
 from ringleader.node.batches import BAD_BATCH, Now, decode_batch, decoded, encode_batch
 from ringleader.node.commands import KNOWN, Command, find, keys_of
 from ringleader.node.internal import RUN_ALL_ONLY
-from ringleader.node.replies import CommandError, Reply, ReplyError
+from ringleader.node.replies import OK, CommandError, Reply, ReplyError
 from ringleader.node.scan import ScanIndex
 from ringleader.node.strings import wrong_arity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ringleader.consensus.ready import SnapshotSource
 
@@ -47,6 +49,7 @@ Value: TypeAlias = "bytes | dict[bytes, bytes]"
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 _WRONG_TYPE_REPLY: Final = ReplyError(WRONG_TYPE)
 _NEVER: Final = 2**63
+_SET: Final = (b"SET", b"set")
 _known = KNOWN.get
 
 # What a key, a hash and a field take besides their bytes, as measured.
@@ -66,7 +69,7 @@ class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     now: Now
     applied: Annotated[int, msgspec.Meta(ge=0)]
     mark: Annotated[int, msgspec.Meta(ge=0)]
-    data: dict[bytes, bytes | dict[bytes, bytes]]
+    data: msgspec.Raw
     expires: dict[bytes, int]
     armed: dict[bytes, int]
     armed_until: dict[bytes, int]
@@ -85,7 +88,7 @@ class Store:
     applied     the index of the last entry applied.
     data        the keys.  Invariant: no empty dict.
     expires     when keys expire, in ms.  Invariant: its keys are in `data`.
-    size        bytes that keys and values take, about.
+    hash_bytes  what hashes take besides their keys, about.
     mark        how many modifications of watched keys there have been, and first watchers.
     armed       watched keys, and the mark of their last modification.  Invariant: <= mark.
     armed_until when they are watched no more, in ms, in this order.
@@ -106,19 +109,19 @@ class Store:
         "data",
         "expires",
         "faults",
+        "hash_bytes",
         "hide_ms",
         "mark",
         "now",
-        "size",
     )
 
     def __init__(self) -> None:
         self.now = 0
         self.clock = 0
         self.applied = 0
-        self.data: dict[bytes, Value] = {}
+        self.data = keyspace.Keyspace()
         self.expires: dict[bytes, int] = {}
-        self.size = 0
+        self.hash_bytes = 0
         self.mark = 0
         self.armed: dict[bytes, int] = {}
         self.armed_until: dict[bytes, int] = {}
@@ -141,14 +144,17 @@ class Store:
 
     def _apply_entry(self, index: int, payload: bytes) -> list[Reply] | None:
         self.applied = index
+        if not self.armed and self._index is None:
+            replies = self._set_batch(payload)
+            if replies is not None:
+                return replies if self.answering else None
         try:
             now, commands = decoded(payload)
         except BAD_BATCH:
             self.faults += 1
             return [ReplyError("ERR the log entry is no batch of commands")]
-        if now > self.now:
-            self.now = now
-        now = self.clock = self.now
+        self._advance(now)
+        now = self.now
         heap = self._heap
         if heap and heap[0][0] <= now:
             self._expire()
@@ -156,40 +162,53 @@ class Store:
                 self.hide_ms = now
         if self.armed_until:
             self._disarm()
-        replies: list[Reply] = []
-        answer = replies.append
-        data, expires, armed = self.data, self.expires, self.armed
-        read = data.get
-        grown = 0
-        for args in commands:
-            # Most commands there are: SET key value.
-            if len(args) == 3 and ((name := args[0]) == b"SET" or name == b"set"):
-                key, value = args[1], args[2]
-                old = read(key)
-                if old is None:
-                    grown += len(key) + len(value) + KEY_OVERHEAD_BYTES
-                    if self._index is not None:
-                        self._index.added.append(key)
-                elif old.__class__ is bytes:
-                    grown += len(value) - len(old)
-                else:
-                    grown += len(value) - _hash_size(old)
-                data[key] = value
-                if expires and key in expires:
-                    del expires[key]
-                if armed and key in armed:
-                    self.touched(key)
-                answer("OK")
-            else:
-                answer(self._run(args))
-        self.size += grown
+        replies = [
+            self._set(args) if len(args) == 3 and args[0] in _SET else self._run(args)
+            for args in commands
+        ]
         self.hide_ms = None
+        self._tidy()
+        return replies if self.answering else None
+
+    def _set_batch(self, payload: bytes) -> list[Reply] | None:
+        """Apply a batch that is nothing but `SET key value`, if no key has to expire for it; the
+        replies, or None: nothing was done."""
+        heap, expires = self._heap, self.expires
+        latest = heap[0][0] - 1 if heap else CLOCK_MS_MAX
+        if latest < self.now:
+            return None
+        done = self.data.set_batch(payload, BATCH_COMMANDS_MAX, latest)
+        if done is None:
+            return None
+        now, count, replaced = done
+        self._advance(now)
+        for fields in replaced:
+            self.hash_bytes -= _hash_size(fields)
+        if expires:
+            _, commands = decoded(payload)
+            for key in expires.keys() & {args[1] for args in commands}:
+                del expires[key]
+            self._tidy()
+        return [OK] * count
+
+    def _advance(self, now: int) -> None:
+        if now > self.now:
+            self.now = now
+        self.clock = self.now
+
+    def _set(self, args: list[bytes]) -> Reply:
+        """Most commands there are: SET key value."""
+        self.set(args[1], args[2])
+        return OK
+
+    def _tidy(self) -> None:
+        """Drop what has become too large for its use."""
+        heap, expires = self._heap, self.expires
         if len(heap) > 2 * len(expires) + 1024:
             heap[:] = [(moment, key) for key, moment in expires.items()]
             heapify(heap)
-        if self._index is not None and not self._index.is_useful(len(data), now):
+        if self._index is not None and not self._index.is_useful(len(self.data), self.now):
             self._index = None
-        return replies if self.answering else None
 
     def _run(self, args: list[bytes]) -> Reply:
         command = _known(args[0]) or find(args[0])
@@ -275,7 +294,9 @@ class Store:
             return self._read(args)
         view = Store()
         # What else there is to see: of commands on several keys none asks for their expiries.
-        view.data = {key: self.data[key] for key in keys if key in self.data and key not in hidden}
+        for key in keys:
+            if key in self.data and key not in hidden:
+                view.data[key] = self.data[key]
         return view._read(args)
 
     def is_due(self, command: Command, args: list[bytes], wall_ms: int) -> bool:
@@ -293,6 +314,11 @@ class Store:
         if first == command.last_key:
             return expires.get(args[first], _NEVER) <= wall_ms
         return any(expires.get(key, _NEVER) <= wall_ms for key in keys_of(command, args))
+
+    @property
+    def size(self) -> int:
+        """Bytes that keys and values take, about."""
+        return self.data.byte_count + KEY_OVERHEAD_BYTES * len(self.data) + self.hash_bytes
 
     @property
     def next_due_ms(self) -> int | None:
@@ -365,7 +391,7 @@ class Store:
         fields = self.hash(key)
         if fields is None:
             fields = self.data[key] = {}
-            self.size += len(key) + KEY_OVERHEAD_BYTES + HASH_OVERHEAD_BYTES
+            self.hash_bytes += HASH_OVERHEAD_BYTES
             if self._index is not None:
                 self._index.added.append(key)
         return fields
@@ -374,26 +400,22 @@ class Store:
         """Set a field of a hash."""
         old = fields.get(field)
         if old is None:
-            self.size += len(field) + len(value) + FIELD_OVERHEAD_BYTES
+            self.hash_bytes += len(field) + len(value) + FIELD_OVERHEAD_BYTES
         else:
-            self.size += len(value) - len(old)
+            self.hash_bytes += len(value) - len(old)
         fields[field] = value
 
     def remove_field(self, fields: dict[bytes, bytes], field: bytes) -> None:
         """Remove a field of a hash, if it is there."""
         old = fields.pop(field, None)
         if old is not None:
-            self.size -= len(field) + len(old) + FIELD_OVERHEAD_BYTES
+            self.hash_bytes -= len(field) + len(old) + FIELD_OVERHEAD_BYTES
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set a key to a string; its expiry stays."""
-        old = self.data.get(key)
-        if old is None:
-            self.size += len(key) + len(value) + KEY_OVERHEAD_BYTES
-            if self._index is not None:
-                self._index.added.append(key)
-        else:
-            self.size += len(value) - _value_size(old)
+        if self._index is not None and key not in self.data:
+            self._index.added.append(key)
+        self.hash_bytes -= _hash_size(self.data.get(key))
         self.data[key] = value
         if key in self.armed:
             self.touched(key)
@@ -408,7 +430,7 @@ class Store:
         old = self.data.pop(key, None)
         if old is None:
             return False
-        self.size -= len(key) + _value_size(old) + KEY_OVERHEAD_BYTES
+        self.hash_bytes -= _hash_size(old)
         self.expires.pop(key, None)
         if key in self.armed:
             self.touched(key)
@@ -476,7 +498,7 @@ class Store:
             self.now,
             self.applied,
             self.mark,
-            self.data,
+            msgspec.Raw(self.data.pack()),
             self.expires,
             self.armed,
             self.armed_until,
@@ -506,39 +528,37 @@ class Store:
             raise FormatError("a damaged snapshot: its checksum is wrong")
         try:
             state = _decode_state(body)
+            keys = keyspace.Keyspace.unpack(state.data)
         except BAD_BATCH as error:
             raise FormatError(f"no snapshot of a store: {error}") from None
-        _check_state(state)
+        _check_state(state, keys)
         self.now = self.clock = state.now
         self.applied = state.applied
         self.mark = state.mark
-        self.data = state.data
+        self.data = keys
         self.expires = state.expires
         self.armed = state.armed
         self.armed_until = state.armed_until
-        self.size = sum(map(len, state.data)) + KEY_OVERHEAD_BYTES * len(state.data)
-        self.size += sum(map(_value_size, state.data.values()))
+        self.hash_bytes = sum(map(_hash_size, keys.values()))
         self._heap = [(moment, key) for key, moment in state.expires.items()]
         heapify(self._heap)
         self._index = None
 
 
-def _value_size(value: Value) -> int:
-    return len(value) if value.__class__ is bytes else _hash_size(value)
-
-
-def _hash_size(fields: Value) -> int:
-    """What a hash takes besides its key; O(fields)."""
-    assert isinstance(fields, dict)
+def _hash_size(value: Value | None) -> int:
+    """What a value takes besides its key if it is a hash; O(fields)."""
+    if value.__class__ is not dict:
+        return 0
+    fields = cast("dict[bytes, bytes]", value)
     total = sum(map(len, fields)) + sum(map(len, fields.values()))
     return total + FIELD_OVERHEAD_BYTES * len(fields) + HASH_OVERHEAD_BYTES
 
 
-def _check_state(state: _State) -> None:
+def _check_state(state: _State, keys: Mapping[bytes, Value]) -> None:
     """The invariants of `Store`, before a snapshot takes the place of what is there."""
-    if not state.expires.keys() <= state.data.keys():
+    if not all(key in keys for key in state.expires):
         raise FormatError("a damaged snapshot: a key that is not there expires")
-    if not all(state.data.values()) and {} in state.data.values():
+    if {} in keys.values():
         raise FormatError("a damaged snapshot: an empty hash")
     if state.armed.keys() != state.armed_until.keys():
         raise FormatError("a damaged snapshot: watched keys without an end")
