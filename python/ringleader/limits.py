@@ -169,8 +169,7 @@ WAL_FILE_BYTES: Final = WAL_SEGMENT_BYTES + 2**20
 WAL_SEGMENTS_MAX: Final = 8
 #: Groups of one node's log are numbered 0 ... this: a record has 24 bits for it.
 WAL_GROUP_MAX: Final = 2**24 - 1
-#: Own snapshots that are written to one disk at a time; the others wait for their turn, in memory.
-#: No more than these are asked for where old segments are to be freed.
+#: Own snapshots that are written to one disk at a time; others are not taken before.
 SNAPSHOTS_SAVED_MAX: Final = 2
 #: A snapshot is written in such pieces, each of them synced: bounds what is under way at the disk.
 SNAPSHOT_PIECE_BYTES: Final = 2**22

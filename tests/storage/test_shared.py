@@ -401,9 +401,11 @@ def test_snapshots_are_written_a_few_at_a_time() -> None:
             snapshot_of(1, b"%d" % group), 1, lambda it=group: saved.append(it)
         )
         assert len(disk.waiting) <= SNAPSHOTS_SAVED_MAX
+        assert wal.group(9).takes_snapshots == (group + 1 < SNAPSHOTS_SAVED_MAX)
     while disk.waiting:
         disk.go_on()
     assert saved == [*range(6)]
+    assert wal.group(9).takes_snapshots
     again = opened(copy_of(disk))
     for group in range(6):
         source = again.group(group).open_snapshot()

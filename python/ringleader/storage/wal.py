@@ -573,6 +573,11 @@ class GroupLog:
             else:
                 self._enqueue(_Item(ready, done))
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """See `consensus.driver.Storage`."""
+        return self.wal._saving < SNAPSHOTS_SAVED_MAX
+
     def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
         """See `consensus.driver.Storage`.  The file is written while other writes go on.
 
