@@ -53,7 +53,7 @@ _SET: Final = (b"SET", b"set")
 _known = KNOWN.get
 
 # What a key, a hash and a field take besides their bytes, as measured.
-KEY_OVERHEAD_BYTES: Final = 120
+KEY_OVERHEAD_BYTES: Final = 48
 FIELD_OVERHEAD_BYTES: Final = 120
 HASH_OVERHEAD_BYTES: Final = 200
 
