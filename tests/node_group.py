@@ -3,6 +3,7 @@ says so."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from ringleader.consensus.driver import Driver
 from ringleader.consensus.raft import Config, Raft
 from ringleader.node.codec import Request, Response
 from ringleader.node.commands import find
+from ringleader.node.peers import Responder
 from ringleader.node.router import Router
 from ringleader.node.routing import PENDING, Origin
 from ringleader.node.shard import Shard
@@ -50,16 +52,20 @@ class Time:
         return self.seconds
 
 
-class Respond:
-    """As `peers.Responder`, of a peer that takes whatever it is told."""
+class Respond(Responder):
+    """As the real one, of a peer that takes whatever it is told."""
+
+    __slots__ = ("calls",)
 
     is_full = False
 
-    def __init__(self, respond: Callable[[Response], None]) -> None:
-        self.respond = respond
+    def __init__(self) -> None:
+        super().__init__(None, None, 0)  # type: ignore[arg-type]
+        #: Whom to tell, by the numbers of requests.
+        self.calls: dict[int, Callable[[Response], None]] = {}
 
     def __call__(self, response: Response) -> None:
-        self.respond(response)
+        self.calls.pop(response.id)(response)
 
 
 class Answer:
@@ -122,6 +128,8 @@ class Node:
         return not self.connected(peer)
 
     def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None:
+        self.group.request_count += 1
+        request.id = self.group.request_count
         self.group.wire.append((self.name, peer, request, done))
 
     # What a client does.
@@ -168,6 +176,9 @@ class NodeGroup:
         self.mute: set[str] = set()
         #: Requests to these stay on the way: the functions that would be told the outcomes.
         self.held: dict[str, list[Callable[[Response], None]]] = {}
+        self.request_count = 0
+        #: (who asked, who was asked) -> its responder there.
+        self.responders: dict[tuple[str, str], Respond] = defaultdict(Respond)
         self.nodes: dict[str, Node] = {}
         for name in NAMES:
             self.nodes[name] = Node(self, name, hosts)
@@ -213,14 +224,14 @@ class NodeGroup:
         if to in self.held:
             self.held[to].append(done)
             return
-        responses: list[Response] = []
 
-        def respond(response: Response) -> None:
-            responses.append(response)
+        def tell(response: Response) -> None:
             if to not in self.mute:
                 done(response)
 
-        self.nodes[to].router.serve([request], Respond(respond))  # type: ignore[arg-type]
+        respond = self.responders[sender, to]
+        respond.calls[request.id] = tell
+        self.nodes[to].router.serve([request], respond)
         if to in self.mute:
             self.settle()
             done(Response(request.id, "lost"))

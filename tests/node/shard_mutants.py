@@ -296,8 +296,8 @@ MUTANTS = (
         "a batch that ends settles those before it, which are under way",
         (
             SHARD,
-            "        while batches and batches[0].ended:\n"
-            "            shard.settled = batches.popleft().last\n",
+            "        batches = shard._batches\n",
+            "        batches = shard._batches\n"
             "        shard.settled = max(shard.settled, self.last)\n",
         ),
         setting=_FULL,
@@ -321,8 +321,8 @@ MUTANTS = (
         "commands that may have taken effect are given back as if they had not",
         (
             SHARD,
-            '        elif outcome.kind == "refused":',
-            '        elif outcome.kind != "applied":',
+            "        kind = outcome.kind\n",
+            "        kind = outcome.kind if outcome.kind == 'applied' else 'refused'\n",
         ),
         setting=_CUT_OFF,
     ),
@@ -387,8 +387,8 @@ MUTANTS = (
         "waiters get each other's replies",
         (
             SHARD,
-            "zip(self.waiters, outcome.results[0], strict=True)",
-            "zip(self.waiters[::-1], outcome.results[0], strict=True)",
+            "shard._answer(self.waiters, outcome.results[0])",
+            "shard._answer(self.waiters[::-1], outcome.results[0])",
         ),
     ),
     _mutant(
@@ -423,6 +423,24 @@ MUTANTS = (
             STORE,
             "        if now > self.now:\n            self.now = now\n",
             "        self.now = now\n",
+        ),
+    ),
+    _mutant(
+        "time stands still",
+        {16},
+        1,
+        "a leader whose clock is behind the store's time lets no time pass",
+        (SHARD, "        if time_ms >= now_ms:\n", "        if False:\n"),
+    ),
+    _mutant(
+        "time runs ahead",
+        {16},
+        3,
+        "a leader that was behind the store's time takes its clock for as far ahead as that was",
+        (
+            SHARD,
+            "        if wall_ms >= now_ms:\n",
+            "        if wall_ms >= now_ms and not self._reached_ms:\n",
         ),
     ),
     _mutant(

@@ -708,7 +708,7 @@ class TestServer:
         assert talk.line("COMMAND COUNT") == len(everything) == len(talk.line("COMMAND LIST"))
         by_name = {row[0]: row for row in everything}
         assert by_name[b"get"][1:6] == [2, [b"fast", b"readonly"], 1, 1, 1]
-        assert by_name[b"mset"][1:6] == [-3, [b"write"], 1, -1, 2]
+        assert by_name[b"mset"][1:6] == [-3, [b"denyoom", b"write"], 1, -1, 2]
         assert b"lock.release" not in by_name
         assert talk.line("COMMAND INFO nope GeT")[0] is None
         assert talk.line("COMMAND INFO nope GeT")[1] == by_name[b"get"]

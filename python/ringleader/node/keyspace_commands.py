@@ -162,7 +162,7 @@ def _split(name: str, flags: str) -> Local:
 
 COMMANDS: Final = (
     _split("MGET", "read fast"),
-    _split("MSET", "write"),
+    _split("MSET", "write denyoom"),
     _split("DEL", "write"),
     _split("UNLINK", "write fast"),
     _split("EXISTS", "read fast"),
