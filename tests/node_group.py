@@ -127,10 +127,14 @@ class Node:
     def silent(self, peer: str) -> bool:
         return not self.connected(peer)
 
-    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None:
+    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> bool:
         self.group.request_count += 1
         request.id = self.group.request_count
+        if peer in self.group.choked:
+            self.group.unsent.append((request.id, done))
+            return False
         self.group.wire.append((self.name, peer, request, done))
+        return True
 
     # What a client does.
 
@@ -176,6 +180,9 @@ class NodeGroup:
         self.mute: set[str] = set()
         #: Requests to these stay on the way: the functions that would be told the outcomes.
         self.held: dict[str, list[Callable[[Response], None]]] = {}
+        #: There is no room for requests to these; and those of which nobody was told yet.
+        self.choked: set[str] = set()
+        self.unsent: list[tuple[int, Callable[[Response], None]]] = []
         self.request_count = 0
         #: (who asked, who was asked) -> its responder there.
         self.responders: dict[tuple[str, str], Respond] = defaultdict(Respond)
@@ -202,6 +209,9 @@ class NodeGroup:
             for node in self.nodes.values():
                 if node.up:
                     node.turn()
+            unsent, self.unsent = self.unsent, []
+            for id, done in unsent:
+                done(Response(id, "unsent"))
             messages, self.messages = self.messages, []
             wire, self.wire = self.wire, []
             if not messages and not wire and not any(node.dirty for node in self.nodes.values()):

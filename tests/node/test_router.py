@@ -370,6 +370,18 @@ def test_nothing_overtakes_what_was_refused(group: NodeGroup) -> None:
     assert other == [b"23"]
 
 
+def test_nothing_overtakes_what_found_no_room(group: NodeGroup) -> None:
+    node = group["b"]
+    group.choked.add("a")
+    replies = [node.ask("SET", "k", "1")]
+    group.choked.clear()
+    replies += [node.ask("SET", "k", "2"), node.ask("GET", "k")]
+    assert not group.wire
+    group.settle()
+    group.tick(3)
+    assert replies == [["OK"], ["OK"], [b"2"]]
+
+
 def test_what_is_given_back_takes_along_what_came_after_it(group: NodeGroup) -> None:
     node, shard = group["a"], group["a"].shards[0]
     driver = Proposals(shard)

@@ -441,8 +441,8 @@ class Peers:
         self._mark(peer)
         return True
 
-    def call(self, peer_name: str, request: Request, done: Done) -> None:
-        """Queues a request and numbers it (`request.id`).
+    def call(self, peer_name: str, request: Request, done: Done) -> bool:
+        """Queues a request and numbers it (`request.id`); False: there is no room.
 
         `done` is called exactly once, in a later turn of the loop: with the peer's response, or
         with the status "unsent" (certainly not executed) or "lost" (it may have been): the
@@ -458,11 +458,12 @@ class Peers:
         if not has_room or len(peer.calls) >= PEER_CALLS_MAX:
             peer.counters.requests_unsent += 1
             self.loop.call_soon(done, Response(request.id, "unsent"))
-            return
+            return False
         peer.calls[request.id] = done, self.loop.time() + request.budget_ms / 1000
         peer.requests.append(request)
         peer.request_bytes += sum(map(len, request.args)) + _REQUEST_BYTES
         self._mark(peer)
+        return True
 
     def flush(self) -> None:
         """Sends what waits.  To be called once at the end of each turn of the loop in which

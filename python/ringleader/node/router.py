@@ -44,6 +44,8 @@ FULL = ReplyError("OOM command not allowed when used memory > 'memory_bytes_max'
 
 #: What `Origin.remote` says of a shard for which no command is on another node.
 _NOT_UNDER_WAY = (0, "", 0)
+#: An epoch that never is: nothing may follow what is under way.
+_BROKEN = -1
 #: More than there will ever be errands.
 _EARLIER = 2**62
 
@@ -51,7 +53,7 @@ _EARLIER = 2**62
 class Calls(Protocol):
     """What the router needs of the connections between nodes."""
 
-    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None: ...
+    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> bool: ...
     def connected(self, peer: str) -> bool: ...
     def silent(self, peer: str) -> bool: ...
 
@@ -62,12 +64,14 @@ class _Errand:
     order       errands of a shard are tried in this order
     deadline_s  when it is given up, however often it was tried
     peer        who was asked to execute it; "" while nobody is
+    epoch       in which it was
     """
 
     __slots__ = (
         "args",
         "command",
         "deadline_s",
+        "epoch",
         "number",
         "order",
         "origin",
@@ -95,6 +99,7 @@ class _Errand:
         self.order = router.take_order()
         self.deadline_s = since_s + router.patience_s
         self.peer = ""
+        self.epoch = 0
 
     @property
     def is_local(self) -> bool:
@@ -127,7 +132,7 @@ class _Errand:
         elif status in ("refused", "unsent"):
             router.learn_refusal(self.number, response.leader)
             if status == "refused":
-                router.end_epoch(peer, self.number, epoch)
+                router.end_epoch(peer, self.number, self.epoch)
             router.park(self)
         elif self.command.is_write:
             router.uncertain += 1
@@ -317,10 +322,11 @@ class Router:
         mode: Mode = "write" if command.is_write else "ordered" if under_way else "read"
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
-        errand.peer = leader
+        errand.peer, errand.epoch = leader, current
         self.under_way.setdefault(leader, {})[errand.order] = errand
         request = Request(0, number, mode, errand.args, budget_ms, current)
-        self.peers.call(leader, request, errand.answered)
+        if not self.peers.call(leader, request, errand.answered):
+            origin.remote[number] = under_way + 1, leader, _BROKEN  # until it was told
 
     def take_order(self) -> int:
         """The next errand's place."""
@@ -361,7 +367,7 @@ class Router:
             shard = self.shards[number]
             leader = self.leader_of(number)
             is_known = (
-                shard.leads
+                shard.leads and shard.core.transferee is None
                 if shard is not None and leader == self.name
                 else leader is not None and self.peers.connected(leader)
             )
