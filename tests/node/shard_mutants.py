@@ -315,6 +315,31 @@ MUTANTS = (
         setting=_UNDER_LEASE,
     ),
     _mutant(
+        "given back alone",
+        {16},
+        3,
+        "what was given after commands that are given back takes effect before them",
+        (
+            SHARD,
+            "        if not self._commands:\n            return\n        commands, self",
+            "        if True:\n            return\n        commands, self",
+        ),
+        setting=_CUT_OFF,
+    ),
+    _mutant(
+        "given back at once",
+        {16},
+        4,
+        "commands are given back before it is known what becomes of earlier ones",
+        (
+            SHARD,
+            "        given_back: list[_Batch] = []\n",
+            "        given_back: list[_Batch] = [self] if self.is_given_back else []\n",
+        ),
+        (SHARD, "            if batch.is_given_back:\n", "            if False:\n"),
+        setting=_CUT_OFF,
+    ),
+    _mutant(
         "unknown taken for refused",
         {15},
         1,

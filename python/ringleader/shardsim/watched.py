@@ -224,6 +224,9 @@ class WatchedDriver:
             if not watched.lives:
                 return
             if batch:
+                last = done.__self__.last  # type: ignore[attr-defined]
+                if outcome.kind == "applied" and last <= watched.void_last:
+                    watched.violate(16, f"{batch} takes effect, and is behind what was given back")
                 watched.under_way -= 1
             done(outcome)
             watched.check_counts()
@@ -236,7 +239,10 @@ class WatchedShard(Shard):
 
     under_way   batches with commands whose outcome is not known.
     overdue_us  since when, by true time, a key is due at this leader; None: there is none.
+    overdue     the leader's term, and the moment at which that key should have expired.
     told_ms     what it took for the time last.
+    void_last   number of the last command that was there when some were given back: it and those
+                before it have taken effect by then, or do not any more.
     """
 
     def __init__(self, workload: ShardWorkload, node: SimNode, time: NodeTime) -> None:
@@ -247,8 +253,9 @@ class WatchedShard(Shard):
         self.under_way = 0
         self.flush_due = False
         self.overdue_us: int | None = None
-        self.overdue_term = 0
+        self.overdue = (0, 0)
         self.told_ms = 0
+        self.void_last = 0
         #: What the time is at least, and at most, while the store's is ahead of the wall clock; and
         #: when that was.
         self._bounds_ms = (0.0, 0.0)
@@ -305,6 +312,11 @@ class WatchedShard(Shard):
             self.violate(16, f"takes {told_ms} for the time, with {wall_ms} and {now_ms}")
         return told_ms
 
+    def _give_back(self, batches: list[Any]) -> None:
+        super()._give_back(batches)
+        self.void_last = self.sequence
+        self.workload.cluster.checker.coverage["batches given back"] += len(batches)
+
     # --- what it calls -------------------------------------------------------------------------
 
     @staticmethod
@@ -355,8 +367,8 @@ class WatchedShard(Shard):
         now_us = self.workload.cluster.clock.now_us
         if due_ms is None or due_ms > self.time_ms() or not self.leads:
             self.overdue_us = None
-        elif self.overdue_us is None or self.overdue_term != self.core.term:
-            self.overdue_us, self.overdue_term = now_us, self.core.term
+        elif self.overdue_us is None or self.overdue != (self.core.term, due_ms):
+            self.overdue_us, self.overdue = now_us, (self.core.term, due_ms)
         elif (quiet_us := self.workload.quiet_us) is not None and (
             now_us - max(self.overdue_us, quiet_us) > 4 * self.workload.cluster.election_us
         ):
