@@ -219,6 +219,29 @@ def test_a_leader_that_is_silent_is_not_waited_for_once_another_leads(group: Nod
     assert (len(written), len(read)) == (1, 1)
 
 
+def test_an_answer_to_an_earlier_attempt_comes_too_late(group: NodeGroup) -> None:
+    group["b"].ask("SET", "k", "v")
+    group.settle()
+    group.held["a"] = []
+    origin = Origin(0.0)
+    read = group["b"].ask("GET", "k", origin=origin)
+    group.settle()
+    group.cut("a")
+    group.held["c"] = []
+    while not group.held["c"]:
+        group.tick()
+        if group["b"].shards[0].leads:
+            group.lead("c")
+    for done in group.held["a"]:
+        done(Response(0, "refused"))
+    assert group["b"].router.parked == 0
+    assert origin.remote == {0: (1, "c", 0)}
+    for done in group.held["c"]:
+        done(Response(0, "done", pack(b"v")))
+    assert read == [b"v"]
+    assert not origin.remote
+
+
 def test_a_pipeline_keeps_its_order_while_leadership_moves(group: NodeGroup) -> None:
     """What the old leader may give back goes first."""
     group.lead("a")

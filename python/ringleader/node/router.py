@@ -21,6 +21,7 @@ router, which knows of the refusal then, begins a new *epoch* of requests to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 from ringleader.consensus.constants import LEADER
@@ -65,10 +66,12 @@ class _Errand:
     deadline_s  when it is given up, however often it was tried
     peer        who was asked to execute it; "" while nobody is
     epoch       in which it was
+    attempt     how often somebody was: an answer to an earlier one comes too late
     """
 
     __slots__ = (
         "args",
+        "attempt",
         "command",
         "deadline_s",
         "epoch",
@@ -100,6 +103,7 @@ class _Errand:
         self.deadline_s = since_s + router.patience_s
         self.peer = ""
         self.epoch = 0
+        self.attempt = 0
 
     @property
     def is_local(self) -> bool:
@@ -110,10 +114,10 @@ class _Errand:
         """The shard here has executed it."""
         self.waiter.resolve(reply)
 
-    def answered(self, response: Response) -> None:
+    def answered(self, attempt: int, response: Response) -> None:
         """The leader's answer, or what is known without one."""
         router = self.router
-        if not self.peer:
+        if not self.peer or attempt != self.attempt:
             return  # it was given up before
         del router.under_way[self.peer][self.order]
         self.peer = ""
@@ -323,9 +327,10 @@ class Router:
         budget_ms = max(1, int((errand.deadline_s - self.clock.now_s()) * 1000))
         self.forwarded += 1
         errand.peer, errand.epoch = leader, current
+        errand.attempt += 1
         self.under_way.setdefault(leader, {})[errand.order] = errand
         request = Request(0, number, mode, errand.args, budget_ms, current)
-        if not self.peers.call(leader, request, errand.answered):
+        if not self.peers.call(leader, request, partial(errand.answered, errand.attempt)):
             origin.remote[number] = under_way + 1, leader, _BROKEN  # until it was told
 
     def take_order(self) -> int:
@@ -359,7 +364,7 @@ class Router:
         """Expect no more answers of a silent node about shards that another one leads by now."""
         for errand in list(errands.values()):
             if self.leader_of(errand.number) not in (None, peer):
-                errand.answered(Response(0, "lost"))
+                errand.answered(errand.attempt, Response(0, "lost"))
 
     def _retry(self) -> None:
         now_s = self.clock.now_s()
