@@ -19,6 +19,8 @@ from ringleader.node.codec import Response
 from ringleader.node.replies import ReplyError, pack
 from ringleader.node.router import UNCERTAIN, Router
 from ringleader.node.routing import PENDING, Origin
+from ringleader.node.service import Service
+from ringleader.node.session import Session
 from ringleader.node.shard import BUSY, Shard
 
 
@@ -788,6 +790,20 @@ def test_waits_of_clients_that_have_gone_are_dropped(group: NodeGroup) -> None:
     assert len(node.router._waits) <= 1
     group.tick(110)
     assert not node.router._waits
+
+
+def test_a_session_that_is_closed_waits_for_nothing(group: NodeGroup) -> None:
+    cluster: Any = group["a"]
+    session = Session(Service(group["a"].router, cluster), lambda session: None)
+    session.receive(b"SET k v\r\n")
+    group.settle()
+    session.drain()
+    assert session.take() == b"+OK\r\n"
+    session.receive(b"WAIT 9 0\r\n")
+    assert len(group["a"].router._waits) == 1
+    session.close()
+    group.tick(110)
+    assert not group["a"].router._waits
 
 
 def test_waits_are_looked_at_when_something_has_happened(
