@@ -279,13 +279,15 @@ int rl_writer_submit(rl_writer *writer, unsigned lane_index, rl_job *job) {
     }
     job->next = NULL;
     pthread_mutex_lock(&writer->lock);
-    if (own->tail)
-        own->tail->next = job;
-    else
+    int is_first = !own->head;
+    if (is_first)
         own->head = job;
+    else
+        own->tail->next = job;
     own->tail = job;
-    pthread_cond_signal(&own->ready);
     pthread_mutex_unlock(&writer->lock);
+    /* Not under the lock, which the thread would wake up only to wait for. */
+    if (is_first) pthread_cond_signal(&own->ready);
     return 0;
 }
 

@@ -190,8 +190,10 @@ SHARD_BATCHES_MAX: Final = 256
 SHARD_GATHER_S: Final = 0.003
 #: Commands that wait for a batch; more are refused.
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
-#: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
-SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
+#: A shard's log, which is in memory too, is followed by a snapshot when it takes so many bytes, and
+#: so large a part of what the store does: as snapshots, as many times the log's bytes are written.
+SHARD_SNAPSHOT_BYTES_MIN: Final = 2**22
+SHARD_SNAPSHOT_DIVISOR: Final = 4
 #: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little; fewer
 #: when they are large.
 SHARD_KEEP_ENTRIES: Final = 1024

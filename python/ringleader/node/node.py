@@ -42,6 +42,7 @@ from ringleader.limits import (
     SHARD_KEEP_BYTES,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
+    SHARD_SNAPSHOT_DIVISOR,
 )
 from ringleader.node import rejoin, tls, views
 from ringleader.node.clock import NodeClock
@@ -447,9 +448,9 @@ class Node:
             used_bytes += shard.store.size
             if shard.driver.failed is not None:
                 self.router.lose(shard)
-            # A snapshot is written when the log has grown as large as what it would take: so
-            # writing them costs no more than writing the log.
-            shard.driver.snapshot_bytes = max(SHARD_SNAPSHOT_BYTES_MIN, shard.store.size)
+            shard.driver.snapshot_bytes = max(
+                SHARD_SNAPSHOT_BYTES_MIN, shard.store.size // SHARD_SNAPSHOT_DIVISOR
+            )
             log = shard.core.log
             entry_bytes = log.nbytes // (len(log) or 1) + 1
             shard.driver.keep_entries = min(SHARD_KEEP_ENTRIES, SHARD_KEEP_BYTES // entry_bytes)
