@@ -213,6 +213,8 @@ DRAIN_SECONDS_MAX: Final = 3.0
 SHARD_PROBE_S: Final = 0.25
 #: Commands of a node's clients that wait for a leader; more are refused.
 ERRANDS_MAX: Final = 2**17
+#: How often WAITs are looked at though no replica has got further: some clients have gone.
+WAITS_PERIOD_S: Final = 1.0
 
 # --- the store of a shard ---------------------------------------------------------------------
 # --- clients --------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from ringleader.limits import (
     WATCH_MS,
 )
 from ringleader.node import commands, internal, store
-from ringleader.node.replies import NULL_ARRAY, CommandError, ReplyError
+from ringleader.node.internal import exec_args
+from ringleader.node.replies import INT64_MAX, INT64_MIN, NULL_ARRAY, CommandError, ReplyError
 from ringleader.node.slots import slot_of
 from ringleader.node.store import Store, decode_batch, encode_batch
 
@@ -367,11 +368,18 @@ def test_a_watch_ends(shard: Shard) -> None:
 
 
 def test_too_many_watched_keys(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest make room, and fail the transactions of who watched them: nobody is refused."""
     monkeypatch.setattr(internal, "WATCHED_KEYS_MAX", 3)
-    version = shard.line("WATCH a b")
-    assert isinstance(shard.line("WATCH c d"), ReplyError)
-    assert shard.line("WATCH a b c c") == version + 1
-    assert len(shard.store.armed) == 3
+    first = shard.line("WATCH a b")
+    second = shard.line("WATCH c d")
+    assert list(shard.store.armed_until) == [b"b", b"c", b"d"]
+    assert shard.store.armed.keys() == shard.store.armed_until.keys()
+    assert shard(*exec_args([(b"a", first)], [])) is NULL_ARRAY
+    assert shard(*exec_args([(b"b", first), (b"d", second)], [])) == []
+    assert shard.line("WATCH a b c c") == second + 1
+    assert list(shard.store.armed_until) == [b"a", b"b", b"c"]
+    assert shard(*exec_args([(b"a", first)], [])) is NULL_ARRAY, "it was watched anew since"
+    assert isinstance(shard.line("WATCH a b c d"), ReplyError)
 
 
 # --- the locks of redis-py -----------------------------------------------------------------------
@@ -402,6 +410,26 @@ def test_lock_scripts(shard: Shard) -> None:
     assert shard.line("EXISTS l") == 0
     shard.line("HSET l f v")
     assert shard.line("LOCK.RELEASE l t") == WRONG_TYPE
+
+
+def test_locks_do_not_outlast_all_time(shard: Shard) -> None:
+    """Beyond 64 bits no snapshot could be made, and the shard would stop."""
+    shard.line("SET l t PX 5000")
+    refused = ReplyError("ERR invalid expire time in 'pexpire' command")
+    for time in (INT64_MAX, INT64_MAX - shard.now + 1):
+        assert shard("LOCK.EXTEND", "l", "t", time, 0) == refused
+        assert shard("LOCK.REACQUIRE", "l", "t", time) == refused
+    assert shard.line("PTTL l") == 5000
+    assert shard("LOCK.REACQUIRE", "l", "t", INT64_MAX - shard.now) == 1
+    assert shard("LOCK.EXTEND", "l", "t", 1, 0) == refused
+    assert shard.line("PEXPIRETIME l") == INT64_MAX
+    shard.store.expire_at(b"l", 2**64)
+    assert shard.line("PEXPIRETIME l") == INT64_MAX
+    restored = Store()
+    restored.restore(BytesSource(shard.store.snapshot()))
+    assert restored.expires == {b"l": INT64_MAX}
+    assert shard("LOCK.EXTEND", "l", "t", INT64_MIN, 1) == 1
+    assert shard.line("EXISTS l") == 0
 
 
 # --- limits and errors ---------------------------------------------------------------------------
@@ -485,6 +513,29 @@ def test_a_command_that_fails_as_none_should_stops_nobody(
     replies = shard.store.apply([(1, encode_batch(5, [[b"INCR", b"k"], [b"GET", b"k"]]))])
     assert replies == [[ReplyError("ERR internal error: TypeError"), None]]
     assert shard.store.faults == 1
+
+
+def test_a_read_that_fails_as_none_should_is_answered(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*args: Any) -> Any:
+        raise TypeError
+
+    monkeypatch.setattr(commands.COMMANDS[b"STRLEN"], "run", wrong)
+    shard.line("SET k v PX 10")
+    for moment in (None, shard.now + 20):
+        reply = shard.store.read([b"STRLEN", b"k"], hide_due_ms=moment)
+        assert reply == ReplyError("ERR internal error: TypeError")
+    assert shard.store.faults == 2
+
+
+def test_the_order_of_a_scan_is_dropped_though_nobody_writes(shard: Shard) -> None:
+    shard.line("SET k v")
+    shard.store.read([b"SCAN", b"0"], hide_due_ms=shard.now)
+    shard.store.drop_idle(shard.now + 60_000)
+    assert shard.store._index is not None
+    shard.store.drop_idle(shard.now + 60_001)
+    assert shard.store._index is None
 
 
 def test_nobody_waits_for_the_answers_of_a_follower(

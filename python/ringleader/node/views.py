@@ -137,6 +137,8 @@ def status(node: Node) -> NodeStatus:
             "connected": len(service.sessions),
             "accepted": service.connections_count,
             "commands": service.commands_count,
+            "failed_authentications": service.failed_authentications,
+            "failed": service.failed_connections,
             "refused": {
                 "too many clients": service.rejected_connections,
                 "too slow to read": service.evicted_connections,
