@@ -286,6 +286,37 @@ class TestLimits:
 
         run_here(main())
 
+    def test_who_resets_has_as_much_time_again(self) -> None:
+        async def main() -> None:
+            settings = {"password": "p", "handshake_s_max": 0.3, "sweep_s": 0.05}
+            async with serving(**settings) as server, wire(server) as client:
+                await client.send(encoded("AUTH", "p"))
+                assert await client.line() == b"+OK\r\n"
+                await asyncio.sleep(0.5)
+                await client.send(encoded("RESET"))
+                assert await client.line() == b"+RESET\r\n"
+                await asyncio.sleep(0.1)
+                await client.send(encoded("AUTH", "p") + encoded("RESET"))
+                assert await client.line() == b"+OK\r\n"
+                assert await client.line() == b"+RESET\r\n"
+                assert await client.rest() == b""
+
+        run_here(main())
+
+    def test_a_fault_with_one_client_does_not_end_the_time_of_others(self) -> None:
+        async def main() -> None:
+            settings = {"password": "p", "handshake_s_max": 0.2, "sweep_s": 0.05}
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            async with serving(**settings) as server, wire(server) as one:
+                await until(lambda: bool(server.connections))
+                [faulty] = server.connections.values()
+                session, faulty.session = faulty.session, Any  # type: ignore[assignment]
+                await asyncio.sleep(0.2)
+                faulty.session = session
+                assert await one.rest() == b""
+
+        run_here(main())
+
     def test_idle_clients(self) -> None:
         async def main() -> None:
             async with serving(idle_s_max=1, sweep_s=0.05) as server, wire(server) as client:
@@ -436,6 +467,29 @@ class TestEnds:
                 assert (await busy.rest()).startswith(b"+OK\r\n:")
                 with pytest.raises(ConnectionRefusedError):
                     await asyncio.open_connection("127.0.0.1", server.port)
+
+        run(main())
+
+    def test_who_comes_while_it_drains_is_told_so(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            async with serving() as server:
+                server.is_draining = True
+                async with wire(server) as client:
+                    assert await client.rest() == b"-ERR this node is being stopped\r\n"
+
+        run(main())
+
+    def test_a_wait_for_nothing_closes_the_connection(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            async with serving() as server, wire(server) as client:
+                await until(lambda: bool(server.connections))
+                [connection] = server.connections.values()
+                assert connection.session is not None
+                connection.session.watches_under_way = 1
+                await client.send(encoded("UNWATCH"))
+                assert await client.rest() == b""
+                assert server.service.failed_connections == 1
+                await until(lambda: not server.connections)
 
         run(main())
 

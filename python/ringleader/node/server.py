@@ -42,6 +42,7 @@ from ringleader.node.service import Service
 from ringleader.node.session import Session
 
 _FULL: Final = b"-ERR max number of clients reached\r\n"
+_STOPPING: Final = b"-ERR this node is being stopped\r\n"
 _SLOW: Final = b"-ERR Protocol error: the command did not get complete in time\r\n"
 
 
@@ -113,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
         self._resumes = False
+        #: When it was accepted, or last seen authenticated.
         self._since_s = 0.0
         #: When the command that is not complete was first seen, and how many came before it.
         self._partial_s = 0.0
@@ -131,7 +133,7 @@ class Connection(asyncio.Protocol):
         service.connections_count += 1
         if len(service.sessions) >= service.clients_max or server.is_draining:
             service.rejected_connections += 1
-            socket.write(_FULL)
+            socket.write(_STOPPING if server.is_draining else _FULL)
             socket.close()
             return
         self._transport = socket
@@ -297,6 +299,8 @@ class Connection(asyncio.Protocol):
                 self._evict(session, unread_bytes)
             return
         self._stalled_bytes = -1
+        if session.user:
+            self._since_s = now_s  # RESET makes a stranger of it again, who has as much time
         if not session.user and now_s - self._since_s > settings.handshake_s_max:
             self._time_out(session, transport, b"")
         elif session.is_partial and not self._is_paused:
@@ -444,10 +448,11 @@ class Server:
             self.logger.info(event, **fields)
 
     def _sweep(self) -> None:
+        # First of all, so that a fault of ours with one client does not end the time of others.
+        self._sweeper = self.loop.call_later(self.settings.sweep_s, self._sweep)
         now_s = self.loop.time()
         for connection in list(self.connections.values()):
             connection.check(now_s)
-        self._sweeper = self.loop.call_later(self.settings.sweep_s, self._sweep)
 
 
 def _address(name: Any) -> str:

@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
+from ringleader.errors import MisuseError
 from ringleader.limits import (
     CLIENT_OUTPUT_TURN_BYTES,
     CLIENT_READS_BYTES_AIM,
@@ -421,6 +422,8 @@ class Session:
                     break
             elif reply is BLOCKED:
                 self._spare = spare
+                if not pending:  # nothing would ever end its wait
+                    raise MisuseError(f"{args[0][:64]!r} waits for earlier commands, and none is")
                 return [args, *remaining]
             elif pending:
                 spare.reply = reply

@@ -184,10 +184,15 @@ def watch(session: Session, args: list[bytes], waiter: Waiting) -> Reply:
         raise CommandError(CROSSSLOT)
     if len(session.watched) + len(keys) > CLIENT_WATCHED_KEYS_MAX:
         raise CommandError(f"ERR too many keys are watched, {CLIENT_WATCHED_KEYS_MAX} at most")
-    session.watches_under_way += 1
     mapped = Mapped(waiter, partial(_watching, session, keys))
     shard = session.service.router.shard_of_slot[slots.pop()]
-    return mapped.answer(session.execute(_WATCH, [b"WATCH", *keys], shard, mapped))
+    session.watches_under_way += 1
+    try:
+        reply = session.execute(_WATCH, [b"WATCH", *keys], shard, mapped)
+    except CommandError:
+        session.watches_under_way -= 1
+        raise
+    return mapped.answer(reply)
 
 
 def _watching(session: Session, keys: list[bytes], reply: Reply) -> Reply:
