@@ -269,6 +269,16 @@ def test_serve_checks_before_it_starts(
     result = run("serve", "--config", file, "--node", "eu-1", "--check")
     assert result.exit_code == 0
     assert "eu-1 holds 6 of them" in result.stdout
+    assert not (tmp_path / "c" / "data").exists()
+    config = ClusterConfig.load(file)
+    config.check_identity(config.directory("eu-1"), "eu-1")
+    assert "the node was 'eu-1', and is 'us-1'" in refused(
+        *("serve", "--config", file, "--node", "us-1", "--check"),
+        *("--dir", str(config.directory("eu-1"))),
+    )
+    with open(file, "a") as added:
+        added.write('[tls]\ncert = "cluster.toml"\nkey = "cluster.toml"\nclients = true\n')
+    assert "cannot be used" in refused("serve", "--config", file, "--node", "eu-1", "--check")
 
 
 def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -279,16 +289,31 @@ def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any
     limits, made = [(1024, 5000)], []
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits[0])
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: made.append(pair))
-    _allow_open_files(1000)
-    _allow_open_files(3000)
+    assert _allow_open_files(1000) == 1000
+    assert _allow_open_files(3000) == 3000
     assert made == [(3000, 5000)]
-    assert capsys.readouterr().err == ""
-    _allow_open_files(9000)
+    assert _allow_open_files(9000) == 5000
     assert made[1:] == [(5000, 5000)]
-    assert "asks for 9000: raise the hard limit" in capsys.readouterr().err
     limits[0] = (1024, resource.RLIM_INFINITY)
-    _allow_open_files(9000)
+    assert _allow_open_files(9000) == 9000
     assert made[2:] == [(9000, resource.RLIM_INFINITY)]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_low_limit_of_files_lowers_that_of_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from ringleader.cli import serve
+
+    config = local.prepared(tmp_path / "c", local.Options())
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: wanted)
+    assert serve._with_files(config) is config
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: 1000)
+    others = serve.OTHER_FILES + 4 * len(config.nodes)
+    assert serve._with_files(config).limits.clients_max == 1000 - others
+    assert "so that it serves 732 clients, not the 10000" in capsys.readouterr().err
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: 50)
+    assert serve._with_files(config).limits.clients_max == 1
 
 
 def test_status_of_nothing(run: Run, refused: Refused, tmp_path: Path, base_port: int) -> None:

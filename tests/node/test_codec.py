@@ -94,7 +94,9 @@ responses = st.lists(
 )
 names = st.text(min_size=1, max_size=30)
 hellos = st.builds(
-    c.Hello, naturals, names, names, names, names, st.integers(0, 2**62 - 1), numbers
+    c.Hello,
+    *(naturals, names, names, names, names, st.integers(0, 2**62 - 1), numbers),
+    st.binary(min_size=16, max_size=16),
 )
 #: A frame of any kind but MESSAGES.
 plain = st.one_of(
@@ -556,7 +558,7 @@ def test_a_frame_above_the_limit_is_refused_at_its_head() -> None:
 
 
 def test_a_stranger_may_say_little() -> None:
-    hello = c.Hello(1, "orders", "raft", "eu-1", "us-1", 5, 6)
+    hello = c.Hello(1, "orders", "raft", "eu-1", "us-1", 5, 6, bytes(16))
     assert read(c.frame(c.HELLO, hello), introduced=False) == (c.HELLO, hello)
     frames = reader(introduced=False)
     frames.feed(sealed(c.HELLO, bytes(PEER_HELLO_BYTES_MAX)))

@@ -31,6 +31,8 @@ from ringleader.errors import NodeNotFound, SettingError
 from ringleader.node import codec as c
 from ringleader.node import link as link_module
 from ringleader.node import peers as peers_module
+from ringleader.node.config import ClusterConfig
+from ringleader.node.identity import Identity
 from ringleader.node.peers import Peers, Responder
 
 Test = Callable[[], Coroutine[Any, Any, None]]
@@ -97,6 +99,10 @@ class Config:
     name: str = "orders"
     consensus: str = "raft"
     wan: Mapping[frozenset[str], float] = field(default_factory=dict)
+    shards: int = 1
+
+    def identity(self) -> Identity:
+        return Identity(self.name, self.consensus, self.shards, (("eu-1", "us-1"),) * self.shards)
 
 
 @dataclass
@@ -269,6 +275,7 @@ def hello(**changes: Any) -> bytes:
         "to": "eu-1",
         "incarnation": 1,
         "wall_ms": 0,
+        "cluster_id": Config(()).identity().cluster_id,
     }
     return c.frame(c.HELLO, c.Hello(**(plain | changes)))  # type: ignore[arg-type]
 
@@ -913,6 +920,19 @@ def test_another_node_answers_at_the_address(run: Callable[[Test], None], fast: 
     run(test)
 
 
+def test_an_address_that_cannot_be_looked_up(run: Callable[[Test], None], fast: None) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            nodes = [replace(node, host="b..example") for node in made.config().nodes]
+            nodes[0] = made.config().nodes[0]
+            eu = await made.start("eu-1", replace(made.config(), nodes=tuple(nodes)))
+            await until(lambda: eu.counters("us-1").failures >= 3)  # tried again
+            assert all(not task.done() for task in eu._dialling)
+            assert eu.status()[0]["trouble"]
+
+    run(test)
+
+
 def test_clusters_that_share_an_address(run: Callable[[Test], None], logged: list[Any]) -> None:
     async def test() -> None:
         async with cluster("eu-1", "us-1") as made:
@@ -930,6 +950,51 @@ def test_clusters_that_share_an_address(run: Callable[[Test], None], logged: lis
             }
 
     run(test)
+
+
+def test_cluster_files_that_contradict_each_other(
+    run: Callable[[Test], None], logged: list[Any]
+) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            await made.start("eu-1")
+            await made.start("us-1", made.config(shards=2))
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            await until(lambda: eu.refused["layout"] and us.refused["layout"])
+            assert not eu.connected("us-1")
+            assert not us.connected("eu-1")
+            await asyncio.sleep(0.1)
+            assert eu.refused["layout"] == us.refused["layout"] == 1  # no fast retry
+            why = {entry["why"] for entry in logged if entry["event"] == "peer refused"}
+            assert any(
+                "'us-1' has a cluster file that puts shards elsewhere" in each for each in why
+            )
+
+    run(test)
+
+
+@pytest.mark.parametrize("change", ["shards", "weights", "zones", "replicas"])
+def test_what_makes_cluster_files_contradict_each_other(change: str) -> None:
+    """What decides where a key is, is in what peers show each other; where leaders stand is not."""
+
+    def given(**changes: Any) -> dict[str, Any]:
+        nodes = [
+            {"name": f"n{at}", "host": f"10.0.0.{at + 1}", "zone": f"z{at % 3}"} for at in range(6)
+        ]
+        return {"name": "orders", "shards": 8, "replicas": 3, "nodes": nodes} | changes
+
+    def cluster_id(given: dict[str, Any]) -> bytes:
+        return ClusterConfig.parse(given).identity().cluster_id
+
+    other = given()
+    if change == "weights":
+        other["nodes"][0]["weight"] = 4.0
+    elif change == "zones":
+        other["nodes"][0]["zone"] = "z1"
+    else:
+        other[change] = 5
+    assert cluster_id(other) != cluster_id(given())
+    assert cluster_id(given(timing={"settle_ms": 1})) == cluster_id(given())
 
 
 def test_random_bytes_from_a_peer(run: Callable[[Test], None]) -> None:

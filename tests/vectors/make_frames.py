@@ -242,7 +242,7 @@ def other(name: str, kind: int, value: Any, written: Any) -> dict[str, Any]:
 def main() -> None:
     hello = [1, "orders", "paxos", "eu-1", "ü" * 20, 2**62 - 1, 1_700_000_000_000]
     vectors = [
-        other("hello", HELLO, hello, hello),
+        other("hello", HELLO, [*hello, "AAECAwQFBgcICQoLDA0ODw=="], [*hello, bytes(range(16))]),
         other("ping", PING, [300], [300]),
         other("pong", PONG, [2**63 - 1, -5], [2**63 - 1, -5]),
         other("bye", BYE, ["drain", ""], ["drain", ""]),

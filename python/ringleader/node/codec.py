@@ -41,6 +41,7 @@ from ringleader.errors import BlockError, FormatError, VersionError
 from ringleader.kernels import hashing
 from ringleader.limits import (
     BLOCK_ENTRIES_MAX,
+    CLUSTER_ID_BYTES,
     CLUSTER_NAME_BYTES_MAX,
     GROUP_ID_MAX,
     INCARNATION_MAX,
@@ -136,6 +137,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
         to: whom the sender takes the receiver for.
         incarnation: grows with each start of the sender.
         wall_ms: the sender's clock, in milliseconds since 1970.
+        cluster_id: `Identity.cluster_id`: what the sender's cluster file says of shards and of the
+            nodes that hold them, in 16 bytes.
     """
 
     protocol: _Natural
@@ -145,6 +148,7 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     to: _Name
     incarnation: Annotated[int, Meta(ge=0, le=INCARNATION_MAX)]
     wall_ms: _Int64
+    cluster_id: Annotated[bytes, Meta(min_length=CLUSTER_ID_BYTES, max_length=CLUSTER_ID_BYTES)]
 
 
 class Ping(msgspec.Struct, array_like=True, frozen=True):

@@ -11,8 +11,9 @@ connection is down.  So a pair of nodes has two connections, of which each carri
 
 Both sides say who they are first (`codec.Hello`).  A connection is refused, with a `codec.Bye` that
 says why, an error in the log and a count, when the other side is of another cluster, protocol or
-consensus, is not in the cluster file, claims this node's name, is no longer the last incarnation of
-its name, or shows a certificate of another name.  Such a peer is tried again, slowly.
+consensus, has a cluster file that puts shards elsewhere, is not in ours, claims this node's name,
+is no longer the last incarnation of its name, or shows a certificate of another name.  Such a peer
+is tried again, slowly.
 
 What a peer can make this node hold is bounded: `limits` has the numbers (PEER_*).
 """
@@ -55,6 +56,7 @@ from ringleader.limits import (
 )
 from ringleader.node import codec as c
 from ringleader.node.codec import Request, Response
+from ringleader.node.identity import Identity
 from ringleader.node.link import Link
 
 __all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers", "Responder"]
@@ -75,8 +77,8 @@ _ACCEPT_TURNS = 5
 #: Reasons to refuse a connection that will still be there in a moment.
 _LASTING = frozenset(
     {
-        *("certificate", "cluster", "consensus", "duplicate", "misdirected", "self", "unknown"),
-        "version",
+        *("certificate", "cluster", "consensus", "duplicate", "layout", "misdirected", "self"),
+        *("unknown", "version"),
     }
 )
 #: The same trouble with the same peer is logged again after so long.
@@ -113,6 +115,7 @@ class PeerConfig(Protocol):
     def nodes(self) -> Sequence[PeerNode]: ...
     @property
     def wan(self) -> Mapping[frozenset[str], float]: ...
+    def identity(self) -> Identity: ...
 
 
 @dataclass(slots=True)
@@ -693,7 +696,7 @@ class Peers:
             link.abort()
             link.connection_lost(None)  # which uvloop may not say
             raise
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # a name that cannot be looked up is no OSError
             peer.counters.failures += 1
             link.abort()
             link.connection_lost(OSError(str(error) or "no connection in time"))
@@ -816,6 +819,7 @@ class Peers:
             to=peer.name,
             incarnation=self.incarnation,
             wall_ms=self._wall_ms(),
+            cluster_id=self.config.identity().cluster_id,
         )
         return c.frame(c.HELLO, hello)
 
@@ -871,6 +875,8 @@ class Peers:
             return "cluster", f"belongs to the cluster {hello.cluster!r}, not {config.name!r}"
         if hello.consensus != config.consensus:
             return "consensus", f"runs {hello.consensus}, and we {config.consensus}"
+        if hello.cluster_id != config.identity().cluster_id:
+            return "layout", f"{hello.name!r} has a cluster file that puts shards elsewhere"
         if hello.name == self.name:
             return "self", f"claims to be {self.name!r}, which is this node"
         if peer is None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _EXEC: Final = INTERNAL[b"EXEC"]
 _WATCH: Final = INTERNAL[b"WATCH"]
+#: What an argument takes besides its bytes, at least: an empty one is not for nothing.
+_ARGUMENT_BYTES: Final = 8
 _NOT_HERE: Final = "ERR Command not allowed inside a transaction"
 
 
@@ -62,7 +64,7 @@ class Transaction:
         Raises:
             CommandError: it cannot be part of a transaction, or not of this one.
         """
-        self._bytes += sum(map(len, args))
+        self._bytes += sum(map(len, args)) + _ARGUMENT_BYTES * len(args)
         if self._bytes > TRANSACTION_BYTES_MAX or len(self._order) >= TRANSACTION_COMMANDS_MAX:
             raise CommandError("ERR the transaction is too large")
         if local is not None and local.is_alone:
