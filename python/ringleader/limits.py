@@ -264,6 +264,8 @@ CLIENT_SWEEP_SECONDS: Final = 1.0
 CLIENT_BACKLOG_MAX: Final = 1024
 #: A TLS handshake.
 CLIENT_TLS_SECONDS: Final = 10
+#: When no connection can be accepted, such as for want of descriptors, it is tried again so soon.
+ACCEPT_RETRY_SECONDS: Final = 0.1
 #: What is under way when a node stops is waited for at most so long.
 CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from ringleader.consensus.message import Message, TimeoutNow
 from ringleader.consensus.raft.messages import AppendEntries, AppendReply
 from ringleader.consensus.raft.wire import CODEC
 from ringleader.errors import NodeNotFound, SettingError
+from ringleader.limits import PEER_STRANGERS_MAX
 from ringleader.node import codec as c
 from ringleader.node import link as link_module
 from ringleader.node import peers as peers_module
@@ -1408,6 +1409,32 @@ def test_mutual_tls(run: Callable[[Test], None], certificates: Path) -> None:
             for peer in ("us-1", "ap-1"):
                 assert len(made.messages[peer]) == 5
                 assert made.messages[peer][0][2].block == block
+
+    run(test)
+
+
+def test_strangers_before_their_handshake_are_bounded(
+    run: Callable[[Test], None], certificates: Path, logged: list[Any]
+) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            for name in ("eu-1", "us-1"):
+                await made.start(name, **tls(certificates, name), answers=echo)
+            await made.connected()
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            silent = []
+            for _ in range(PEER_STRANGERS_MAX + 20):
+                _, writer = await asyncio.open_connection(*made.addresses["eu-1"])
+                silent.append(writer)
+            await until(lambda: eu.refused["strangers"] >= 20)
+            assert eu.refused["strangers"] == 20
+            assert [each["reason"] for each in logged if "reason" in each] == ["strangers"]
+            answers: list[c.Response] = []
+            us.call("eu-1", request(b"x"), answers.append)
+            us.flush()
+            await until(lambda: bool(answers))
+            for writer in silent:
+                writer.close()
 
     run(test)
 

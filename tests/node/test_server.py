@@ -580,6 +580,41 @@ class TestTls:
 
         run(main())
 
+    def test_who_says_nothing_is_counted(self, run: Callable[[Any], Any], tmp_path: Path) -> None:
+        """Connections amid their handshake are clients: no more of them than may be there."""
+        cert, key = make_certificate(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        trusting = ssl.create_default_context(cafile=str(cert))
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(serving(tls=context, clients_max=3))
+                one = await stack.enter_async_context(wire(server, ssl=trusting))
+                await one.send(encoded("PING"))
+                assert await one.line() == b"+PONG\r\n"
+                silent = [await stack.enter_async_context(wire(server)) for _ in range(2)]
+                for _ in range(20):
+                    async with wire(server) as another:
+                        assert await another.rest() == b""
+                assert server.service.rejected_connections == 20
+                assert len(server.connections) == 1
+                for client in silent:
+                    await client.close()
+                client = None
+                while client is None:  # until their ends are seen
+                    with contextlib.suppress(OSError):
+                        client = Wire(
+                            *await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
+                        )
+                stack.push_async_callback(client.close)
+                await client.send(encoded("PING"))
+                assert await client.line() == b"+PONG\r\n"
+                await stack.enter_async_context(wire(server))
+                await server.drain()  # which does not wait for a handshake
+
+        run(main())
+
     def test_redis_py(self, tmp_path: Path) -> None:
         cert, key = make_certificate(tmp_path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

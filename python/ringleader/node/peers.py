@@ -55,6 +55,7 @@ from ringleader.limits import (
     PEER_UNTAKEN_BYTES_MAX,
 )
 from ringleader.node import codec as c
+from ringleader.node.accept import TlsListener
 from ringleader.node.codec import Request, Response
 from ringleader.node.identity import Identity
 from ringleader.node.link import Link
@@ -72,6 +73,7 @@ _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
 _DROPPED = "message dropped"
+_STRANGERS = "too many connections that have not said who they are"
 #: After so many turns of asyncio's loop a connection that it has accepted is a link.
 _ACCEPT_TURNS = 5
 #: Reasons to refuse a connection that will still be there in a moment.
@@ -320,7 +322,7 @@ class Peers:
         self._strangers = 0
         self._next_request = 1
         self._next_ping = 1
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.AbstractServer | TlsListener | None = None
         self._dialling: list[asyncio.Task[None]] = []
         self._ticking: asyncio.TimerHandle | None = None
         self._is_stopping = False
@@ -337,15 +339,19 @@ class Peers:
             OSError: the address cannot be listened on.
         """
         accept = partial(Link, self, self._codec, None)
-        tls: dict[str, Any] = {}
+        host, port = self._own.listen, self._own.peer_port
         if self._server_ssl is not None:
-            tls = {"ssl": self._server_ssl, "ssl_handshake_timeout": PEER_HANDSHAKE_SECONDS}
-        if self._listen is not None:
-            self._server = await self.loop.create_server(accept, sock=self._listen, **tls)
-        else:
-            self._server = await self.loop.create_server(
-                accept, self._own.listen, self._own.peer_port, **tls
+            self._server = listener = TlsListener(
+                accept, self._server_ssl, seconds=PEER_HANDSHAKE_SECONDS, admits=self._admits
             )
+            if self._listen is not None:
+                listener.listen_on(self._listen)
+            else:
+                await listener.listen(host, port, PEER_STRANGERS_MAX)
+        elif self._listen is not None:
+            self._server = await self.loop.create_server(accept, sock=self._listen)
+        else:
+            self._server = await self.loop.create_server(accept, host, port)
         for peer in self._peers.values():
             task = self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
             task.add_done_callback(self._on_dial_end)
@@ -719,7 +725,15 @@ class Peers:
             link.write([self._hello(link.peer)], link.peer.delay_seconds)
             return
         if self._strangers > PEER_STRANGERS_MAX:
-            self._refuse(link, "strangers", "too many connections that have not said who they are")
+            self._refuse(link, "strangers", _STRANGERS)
+
+    def _admits(self, handshakes_count: int) -> bool:
+        """Whether one more connection may begin its TLS handshake: nobody knows who it is."""
+        if self._strangers + handshakes_count < PEER_STRANGERS_MAX:
+            return True
+        self.refused["strangers"] += 1
+        self._complain("the port", "strangers", _STRANGERS)
+        return False
 
     def on_link_lost(self, link: Link, error: Exception | None) -> None:
         """A connection is gone."""

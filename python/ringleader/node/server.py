@@ -36,6 +36,7 @@ from ringleader.limits import (
     CLIENT_UNANSWERED_MAX,
     CLIENTS_MAX,
 )
+from ringleader.node.accept import TlsListener
 from ringleader.node.requests import RequestLimits
 from ringleader.node.routing import Cluster, Router
 from ringleader.node.service import Service
@@ -365,7 +366,7 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.is_draining = False
         self._woken: list[Connection] = []
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.AbstractServer | TlsListener | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Event | None = None
 
@@ -382,16 +383,29 @@ class Server:
         if self._listener is not None:
             raise MisuseError("the server was started before")
         self.loop = asyncio.get_running_loop()
-        self._listener = await self.loop.create_server(
-            lambda: Connection(self),
-            self.settings.host,
-            self.settings.port,
-            ssl=self.settings.tls,
-            ssl_handshake_timeout=None if self.settings.tls is None else CLIENT_TLS_SECONDS,
-            backlog=CLIENT_BACKLOG_MAX,
-        )
-        self.service.port = self._listener.sockets[0].getsockname()[1]
+        host, port, tls = self.settings.host, self.settings.port, self.settings.tls
+        listener: asyncio.Server | TlsListener
+        if tls is None:
+            listener = await self.loop.create_server(
+                lambda: Connection(self), host, port, backlog=CLIENT_BACKLOG_MAX
+            )
+        else:
+            listener = TlsListener(
+                lambda: Connection(self), tls, seconds=CLIENT_TLS_SECONDS, admits=self._admits
+            )
+            await listener.listen(host, port, CLIENT_BACKLOG_MAX)
+        self._listener = listener
+        self.service.port = listener.sockets[0].getsockname()[1]
         self._sweep()
+
+    def _admits(self, handshakes_count: int) -> bool:
+        """Whether one more connection may begin its handshake; those under way are clients, too."""
+        service = self.service
+        if len(service.sessions) + handshakes_count < service.clients_max:
+            return True
+        service.connections_count += 1
+        service.rejected_connections += 1
+        return False
 
     def woken(self, connection: Connection) -> None:
         """Replies have come for this connection; they are written by the next `flush`."""
@@ -433,8 +447,10 @@ class Server:
 
     async def _close_listener(self) -> None:
         if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+            listener, self._listener = self._listener, None
+            listener.close()
+            if isinstance(listener, TlsListener):
+                await listener.wait_closed()
             await asyncio.sleep(0)
 
     def on_gone(self) -> None:
