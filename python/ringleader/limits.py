@@ -218,6 +218,10 @@ ERRANDS_MAX: Final = 2**17
 # --- clients --------------------------------------------------------------------------------
 #: Connections of clients that a node holds at once, unless its configuration says otherwise.
 CLIENTS_MAX: Final = 10_000
+#: What all of them may make the node hold, unless its configuration says otherwise; looked at once
+#: a sixteenth of it has moved, and while it is too much, so often.
+CLIENTS_BYTES_MAX: Final = 2**30
+CLIENTS_CROWDED_SECONDS: Final = 0.05
 #: Arguments of one command, its name among them; as Redis has it.
 CLIENT_ARGUMENTS_MAX: Final = 2**20
 CLIENT_BULK_BYTES_MAX: Final = 2**25

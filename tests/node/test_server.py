@@ -242,6 +242,86 @@ class TestLimits:
 
         run(main())
 
+    def test_those_who_hold_most_of_too_much_are_closed(self, run: Callable[[Any], Any]) -> None:
+        """Commands that never get complete: all of them together are bounded, too."""
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    serving(clients_bytes_max=2**20, sweep_s=0.05)
+                )
+                small = await stack.enter_async_context(wire(server))
+                clients = []
+                for number in range(10):
+                    clients.append(await stack.enter_async_context(wire(server)))
+                    size = 150_000 + 10_000 * number
+                    await clients[-1].send(encoded("SET", f"k{number}", "x" * size)[:-10])
+                await until(lambda: server.service.crowded_connections > 0)
+                await until(lambda: server.service.held_bytes < 2**20)
+                gone = server.service.crowded_connections
+                await until(lambda: len(server.connections) == 11 - gone)
+                assert 5 <= gone <= 9
+                await small.send(encoded("PING"))
+                assert await small.line() == b"+PONG\r\n"
+                await clients[0].send(b"x" * 8 + b"\r\n")  # of those who hold least
+                assert await clients[0].line() == b"+OK\r\n"
+
+        run(main())
+
+    def test_who_holds_much_is_not_read_until_it_is_answered(
+        self, run: Callable[[Any], Any]
+    ) -> None:
+        async def main() -> None:
+            router = FakeRouter(deferred=True)
+            router.on_dirty = lambda: None
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    serving(router, clients_bytes_max=2**20, sweep_s=0.05)
+                )
+                service = server.service
+                small = await stack.enter_async_context(wire(server))
+                clients = []
+                for number in range(10):
+                    clients.append(await stack.enter_async_context(wire(server)))
+                    await clients[-1].send(encoded("SET", f"k{number}", "x" * 150_000))
+                await until(lambda: service.held_bytes > 2**20)
+                for client in clients:
+                    await client.send(encoded("PING"))
+                await small.send(encoded("PING"))
+                assert await small.line() == b"+PONG\r\n"
+                await asyncio.sleep(0.1)
+                assert service.commands_count == 11
+                assert service.crowded_connections == 0
+                router.commit()
+                for client in clients:
+                    assert await client.line() == b"+OK\r\n"
+                    assert await client.line() == b"+PONG\r\n"
+                await until(lambda: service.held_bytes == 0)
+
+        run(main())
+
+    def test_what_clients_that_are_gone_have_left_counts(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            router = FakeRouter(deferred=True)
+            router.on_dirty = lambda: None
+            settings = {"clients_bytes_max": 2**21, "sweep_s": 0.05, "patience_s": 1.0}
+            async with serving(router, **settings) as server:
+                for number in range(4):
+                    async with wire(server) as client:
+                        await client.send(encoded("SET", f"k{number}", "x" * 300_000))
+                        await until(lambda: router.begun_count > number)  # noqa: B023
+                        raw = client.writer.get_extra_info("socket")
+                        linger = struct.pack("ii", 1, 0)  # closing it resets the connection
+                        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                        client.writer.transport.abort()
+                await until(lambda: not server.connections)
+                await until(lambda: server.service.held_bytes > 2**20)
+                assert not server.connections
+                await until(lambda: server.service.held_bytes == 0)
+                router.commit()
+
+        run(main())
+
     def test_slow_loris(self, run: Callable[[Any], Any]) -> None:
         """A byte now and then is not enough, one command after the other is."""
 

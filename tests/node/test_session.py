@@ -723,7 +723,7 @@ class TestServer:
     def test_config(self) -> None:
         talk = Talk()
         assert talk.line("CONFIG GET appendonly") == [b"appendonly", b"yes"]
-        assert len(talk.line("CONFIG GET max* port")) == 8
+        assert len(talk.line("CONFIG GET max* port")) == 10
         assert talk.line("CONFIG SET a b").startswith("ERR CONFIG SET is not supported")
         assert talk.line("CONFIG RESETSTAT") == b"OK"
 

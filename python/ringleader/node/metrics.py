@@ -263,8 +263,13 @@ class _Collector:
     def _clients(self, status: NodeStatus) -> Iterator[Metric]:
         clients = status.get("clients", {})
         yield _gauge("clients", "Connections of clients.", clients.get("connected", 0))
+        yield _gauge(
+            "clients_held_bytes",
+            "What clients make the node hold: commands under way, replies not read.",
+            clients.get("held_bytes", 0),
+        )
         for key, value in clients.items():
-            if key != "connected" and _is_count(value):
+            if key not in ("connected", "held_bytes") and _is_count(value):
                 words = f"{key.replace('_', ' ')}, of all clients.".capitalize()
                 yield CounterMetricFamily(f"ringleader_clients_{key}", words, value=value)
         if isinstance(refused := clients.get("refused"), dict):

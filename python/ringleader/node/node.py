@@ -194,6 +194,8 @@ class Node:
                 tls=tls.client_port(config.tls),
                 readonly_lag_s=config.readonly_bound_ms / 1000,
                 clients_max=config.limits.clients_max,
+                clients_bytes_max=config.limits.clients_bytes_max,
+                patience_s=config.limits.patience_ms / 1000,
                 unanswered_max=config.limits.client_pending_max,
                 output_bytes_max=config.limits.client_output_bytes_max,
                 idle_s_max=config.limits.client_idle_s_max,

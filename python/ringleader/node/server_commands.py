@@ -177,7 +177,10 @@ def _sections(service: Service) -> dict[str, dict[str, Any]]:
             "maxclients": service.clients_max,
             "blocked_clients": 0,
         },
-        "memory": {},
+        "memory": {
+            "mem_clients_normal": service.held_bytes,
+            "maxmemory_clients": service.clients_bytes_max,
+        },
         "persistence": {"loading": 0, "aof_enabled": 1},
         "stats": {
             "total_connections_received": service.connections_count,
@@ -190,6 +193,7 @@ def _sections(service: Service) -> dict[str, dict[str, Any]]:
             "failed_authentications": service.failed_authentications,
             "timed_out_connections": service.timed_out_connections,
             "evicted_connections": service.evicted_connections,
+            "evicted_clients": service.crowded_connections,
         },
         "replication": {"role": "master", "connected_slaves": 0},
         "cluster": {"cluster_enabled": 1},
@@ -235,6 +239,7 @@ def _settings(service: Service) -> dict[bytes, bytes]:
         "databases": 1,
         "maxclients": service.clients_max,
         "maxmemory": 0,
+        "maxmemory-clients": service.clients_bytes_max,
         "maxmemory-policy": "noeviction",
         "port": service.port,
         "proto-max-bulk-len": service.limits.bulk_bytes_max,

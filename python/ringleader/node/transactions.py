@@ -58,6 +58,10 @@ class Transaction:
     def command_count(self) -> int:
         return len(self._order)
 
+    @property
+    def held_bytes(self) -> int:
+        return self._bytes
+
     def queue(self, command: Command | None, local: Local | None, args: list[bytes]) -> Reply:
         """Take a command whose arity is right.
 

@@ -135,12 +135,16 @@ def status(node: Node) -> NodeStatus:
         peers={peer["name"]: peer for peer in node.peers.status()},
         clients={
             "connected": len(service.sessions),
+            "held_bytes": service.held_bytes,
             "accepted": service.connections_count,
             "commands": service.commands_count,
             "refused": {
                 "too many clients": service.rejected_connections,
                 "too slow to read": service.evicted_connections,
+                "too much held": service.crowded_connections,
                 "timed out": service.timed_out_connections,
+                "wrong password": service.failed_authentications,
+                "fault of this node": service.failed_connections,
             },
         },
         wal={
