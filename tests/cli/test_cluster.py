@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringleader.cli.histogram import Histogram, upper_us
-from ringleader.cli.load import Plan, key_of, owners_of, prepared
+from ringleader.cli.load import Load, Plan, key_of, owners_of, prepared
+from ringleader.cli.resp import RespError
 from ringleader.cli.tables import console
 from ringleader.errors import LocalClusterError
 from ringleader.node import local
@@ -466,24 +467,23 @@ def test_bench_needs_somebody(refused: Refused, base_port: int) -> None:
 
 def test_a_stall_is_seen_by_every_command_that_was_due(tmp_path: Path) -> None:
     """A server that says nothing for a while: with a rate, the wait of all is counted."""
-    from ringleader.cli.load import Load
 
     class Stalling(asyncio.Protocol):
-        stalled = False
+        chunks = 0
 
         def connection_made(self, transport: Any) -> None:
             self.transport = transport
 
         def data_received(self, data: bytes) -> None:
             loop = asyncio.get_running_loop()
-            if not Stalling.stalled:
-                Stalling.stalled = True
+            Stalling.chunks += 1
+            if Stalling.chunks == 2:  # after the greeting
                 loop.call_later(0.5, self.transport.write, b"+OK\r\n")
             else:
                 self.transport.write(b"+OK\r\n")
 
     async def timed(rate: float) -> Histogram:
-        Stalling.stalled = False
+        Stalling.chunks = 0
         loop = asyncio.get_running_loop()
         server = await loop.create_server(Stalling, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
@@ -500,6 +500,50 @@ def test_a_stall_is_seen_by_every_command_that_was_due(tmp_path: Path) -> None:
     assert late.quantile_us(0.5) < 100_000
     assert late.quantile_us(0.6) > 50_000  # 50 were due in the half second
     assert 400_000 < late.quantile_us(0.99) < 700_000
+
+
+@pytest.mark.parametrize("asked", [{}, {"password": "x"}, {"fill": True, "fill_keys": 5}])
+def test_a_bench_that_may_do_nothing_fails_at_once(asked: dict[str, Any]) -> None:
+    class Strict(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            kind = b"-WRONGPASS no" if b"AUTH" in data else b"-NOAUTH Authentication required."
+            self.transport.write((kind + b"\r\n") * data.count(b"*"))
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Strict, "127.0.0.1", 0)
+        load = Load(Plan(nodes=[server.sockets[0].getsockname()], **asked))
+        with pytest.raises(RespError, match="WRONGPASS" if "password" in asked else "NOAUTH"):
+            await load.ready()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_commands_that_are_refused_are_not_done() -> None:
+    class Half(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            if b"PING" in data:
+                self.transport.write(b"+PONG\r\n")
+            else:
+                self.transport.write(b"+OK\r\n-TRYAGAIN later\r\n")
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Half, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        load = Load(Plan(nodes=[address], mix={"set": 1}, pipeline=2, requests=100, seconds=0))
+        await load.ready()
+        result = await load.run(lambda said: None)
+        server.close()
+        assert result.errors == {"TRYAGAIN": 50}
+        assert result.histograms["set"].count == 50
+
+    asyncio.run(main())
 
 
 def test_pipelines_go_to_who_has_the_keys() -> None:
