@@ -131,6 +131,10 @@ def test_default_round_trips() -> None:
         (["--replicas", "x"], "is no policy"),
         (["--dcs", "eu,eu"], "has a name twice"),
         (["--dcs", "e u"], "'e u' is not possible"),
+        (["--dcs", 'a"b,us'], "'a\"b' is not possible"),
+        (["--dcs", "eu west,us", "--wan"], "'eu west' is not possible"),
+        (["--dcs", "a.b,us", "--wan", "a.b-us=5"], "'a.b' is not possible"),
+        (["--dcs", "a b,us", "--replicas", "a b=1,us=1"], "'a b'"),
         (["--dcs", "a,b,c,d", "--nodes-per-dc", "40"], "160 are too many: at most 127"),
     ],
 )
