@@ -103,7 +103,7 @@ plain = st.one_of(
     st.tuples(st.just(c.HELLO), hellos),
     st.tuples(st.just(c.REQUESTS), requests),
     st.tuples(st.just(c.RESPONSES), responses),
-    st.tuples(st.just(c.PING), st.builds(c.Ping, naturals)),
+    st.tuples(st.just(c.PING), st.builds(c.Ping, naturals, st.booleans())),
     st.tuples(st.just(c.PONG), st.builds(c.Pong, naturals, numbers)),
     st.tuples(st.just(c.BYE), st.builds(c.Bye, st.text(max_size=32), st.text(max_size=40))),
 )
@@ -533,7 +533,8 @@ def test_the_example_that_those_differ_from_is_good() -> None:
 
 
 def test_elements_of_a_later_version_are_passed_over() -> None:
-    assert read(sealed(c.PING, pack(1, "more"))) == (c.PING, c.Ping(1))
+    assert read(sealed(c.PING, pack(1, True, "more"))) == (c.PING, c.Ping(1, True))
+    assert read(sealed(c.PING, pack(1))) == (c.PING, c.Ping(1))
     data = sealed(c.REQUESTS, msgspec.msgpack.encode([[1, 2, "read", [b"GET"], 5, "more"]]))
     assert read(data) == (c.REQUESTS, [c.Request(1, 2, "read", [b"GET"], 5)])
 

@@ -433,6 +433,10 @@ def test_a_peer_that_is_started_again(run: Callable[[Test], None]) -> None:
             eu.call("us-1", request(b"a"), answers.append)
             eu.flush()
             await until(lambda: made.requests["us-1"])
+            assert not eu.draining("us-1")
+            us.drain()  # said at the beginning, not at the end
+            await until(lambda: eu.draining("us-1"))
+            assert eu.connected("us-1")
             eu.call("us-1", request(b"b"), answers.append)
             await us.stop()
             await until(lambda: len(answers) == 2)

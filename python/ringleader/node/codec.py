@@ -152,9 +152,10 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Ping(msgspec.Struct, array_like=True, frozen=True):
-    """Asks for a `Pong` of the same number at once."""
+    """Asks for a `Pong` of the same number at once.  `draining`: the sender is being stopped."""
 
     number: _Natural
+    draining: bool = False
 
 
 class Pong(msgspec.Struct, array_like=True, frozen=True):

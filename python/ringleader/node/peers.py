@@ -325,6 +325,7 @@ class Peers:
         self._server: asyncio.AbstractServer | TlsListener | None = None
         self._dialling: list[asyncio.Task[None]] = []
         self._ticking: asyncio.TimerHandle | None = None
+        self._is_draining = False
         self._is_stopping = False
         self._random = random.Random()
         self._log = structlog.get_logger("ringleader.peers").bind(node=name)
@@ -389,6 +390,13 @@ class Peers:
         for peer in self._peers.values():
             self._lose_calls(peer)
         await asyncio.sleep(0)  # they are told
+
+    def drain(self) -> None:
+        """Tells the others that this node is being stopped: nobody is to hand leads to it."""
+        self._is_draining = True
+        for peer in self._peers.values():
+            if peer.out is not None:
+                self._ping(peer, peer.out)
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -814,6 +822,7 @@ class Peers:
                 else:
                     self._tell(call[0], response)
         elif kind == c.PING:
+            peer.is_draining = value.draining
             self._write(peer, link, [c.frame(c.PONG, c.Pong(value.number, self._wall_ms()))])
         elif kind == c.PONG:
             self._on_pong(peer, link, value)
@@ -971,7 +980,7 @@ class Peers:
         link.pings[number] = time.monotonic()
         if len(link.pings) > _PINGS_MAX:
             del link.pings[next(iter(link.pings))]
-        self._write(peer, link, [c.frame(c.PING, c.Ping(number))])
+        self._write(peer, link, [c.frame(c.PING, c.Ping(number, self._is_draining))])
 
     def _on_pong(self, peer: Peer, link: Link, pong: c.Pong) -> None:
         sent = link.pings.pop(pong.number, None)
