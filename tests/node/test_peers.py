@@ -32,6 +32,7 @@ from ringleader.limits import PEER_STRANGERS_MAX
 from ringleader.node import codec as c
 from ringleader.node import link as link_module
 from ringleader.node import peers as peers_module
+from ringleader.node import replies
 from ringleader.node.config import ClusterConfig
 from ringleader.node.identity import Identity
 from ringleader.node.peers import Peers, Responder
@@ -732,7 +733,10 @@ def test_a_response_too_large_for_any_frame(
             assert answers[0].status == "unsent"
             eu.call("us-1", request(), answers.append)
             eu.flush()
-            await until(lambda: us.counters("eu-1").responses_dropped == 1)
+            await until(lambda: len(answers) == 2)
+            assert us.counters("eu-1").responses_dropped == 1
+            assert answers[1].status == "done"
+            assert "too large to be passed on" in str(replies.unpack(answers[1].reply))
 
     run(test)
 

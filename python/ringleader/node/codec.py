@@ -606,11 +606,6 @@ class Frames:
         self._names = sender, to
         self._bytes_max = PEER_FRAME_BYTES_MAX
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of a frame that is not complete; 0 between frames."""
-        return self._end - self._start
-
     def room(self) -> memoryview:
         """Where the next bytes are to be written: at least one byte."""
         if len(self._buffer) - self._end < _ROOM_BYTES or self._wanted > len(self._buffer):

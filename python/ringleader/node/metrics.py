@@ -156,7 +156,7 @@ class _Collector:
             "1 when the election timeout is too short for the measured round trips.",
             bool(status.get("timing_warning")),
         )
-        yield _gauge("memory_bytes", "Resident memory of the process.", _resident_bytes())
+        yield _gauge("memory_bytes", "Resident memory of the process.", resident_bytes())
 
     def _commands(self, status: NodeStatus) -> Iterator[Metric]:
         metrics = self._metrics
@@ -306,7 +306,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     """What /proc says; 0 where there is none."""
     try:
         with open("/proc/self/statm", "rb") as file:

@@ -55,6 +55,7 @@ from ringleader.limits import (
     PEER_UNTAKEN_BYTES_MAX,
 )
 from ringleader.node import codec as c
+from ringleader.node import replies
 from ringleader.node.accept import TlsListener
 from ringleader.node.codec import Request, Response
 from ringleader.node.identity import Identity
@@ -73,6 +74,13 @@ _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
 _DROPPED = "message dropped"
+#: It is not known here whether the command was one that changes anything.
+_TOO_LARGE = replies.pack(
+    replies.ReplyError(
+        "UNCERTAIN the command was executed, and its reply is too large to be passed on between "
+        "nodes: ask the leader of the shard itself"
+    )
+)
 _STRANGERS = "too many connections that have not said who they are"
 #: After so many turns of asyncio's loop a connection that it has accepted is a link.
 _ACCEPT_TURNS = 5
@@ -505,6 +513,11 @@ class Peers:
         if too_large:
             peer.counters.responses_dropped += len(too_large)
             self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
+            # Who asked must not wait for it, nor ask again.
+            more, _ = c.frames(
+                c.RESPONSES, [Response(each.id, "done", _TOO_LARGE) for each in too_large]
+            )
+            made += more
         peer.counters.responses_out += len(responses) - len(too_large)
         if not made:
             return

@@ -10,9 +10,9 @@ Rules:
 1. Replies leave in the order of their commands.  A reply that is there before an earlier one waits
    behind it.
 2. A command is begun as soon as it is parsed, whether or not earlier ones are answered: so a
-   pipeline's writes share a log entry.  A few commands change how later ones are understood or
-   answered (HELLO, AUTH, CLIENT, ...) or need what earlier ones find (EXEC after WATCH): they are
-   *barriers*, which begin when all before them are answered.
+   pipeline's writes share a log entry.  A few commands change how earlier ones are answered, or
+   answer about them (HELLO, CLIENT, RESET, WAIT): they are *barriers*, which begin when all before
+   them are answered.  Others need what a WATCH finds (EXEC, DISCARD, UNWATCH) and wait for that.
 3. Commands that cannot begin wait in `_backlog`, in order; while there are any, `is_full` says that
    no more should be read.  It says so, too, while too much is unanswered or unwritten.
 4. How long a reply will be is not known before it is there.  So the number of reads that are under

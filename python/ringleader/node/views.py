@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from ringleader import __version__
 from ringleader.node.health import NodeStatus, ShardStatus
+from ringleader.node.metrics import resident_bytes
 from ringleader.node.routing import NodeView, ShardView, Topology
-from ringleader.node.service import REDIS_VERSION
 from ringleader.node.shard import Shard
 
 if TYPE_CHECKING:
@@ -65,22 +64,13 @@ def term_of(node: Node, number: int) -> int:
 def info(node: Node) -> dict[str, dict[str, Any]]:
     """The sections of INFO that are the node's."""
     config, router = node.config, node.router
-    now = time.time()
     led = [shard for shard in node.shards if shard.leads]
     stores = [shard.store for shard in node.shards]
     return {
         "Server": {
-            "redis_version": REDIS_VERSION,
-            "redis_mode": "cluster",
             "ringleader_version": __version__,
             "python_version": sys.version.split()[0],
-            "os": os.uname().sysname + " " + os.uname().release,
-            "process_id": os.getpid(),
             "run_id": node_id(config.identity().cluster_id, node.name),
-            "tcp_port": node.own.port,
-            "uptime_in_seconds": int(now - node.started_s),
-            "uptime_in_days": int((now - node.started_s) // 86_400),
-            "availability_zone": node.dc,
         },
         "Memory": {
             "used_memory": resident_bytes(),
@@ -184,12 +174,3 @@ def _shard_status(shard: Shard) -> ShardStatus:
         bytes=shard.store.size,
         failed=None if failed is None else str(failed),
     )
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
