@@ -7,7 +7,6 @@ connection is down.  So a pair of nodes has two connections, of which each carri
     flush()     once per loop turn: one frame of each kind to each peer with something waiting
     send()      never fails: a message that cannot leave now is dropped, as consensus allows
     call()      tells the caller exactly once what came of a request
-    cut()       makes a partition: tests tear real processes apart with it
 
 Both sides say who they are first (`codec.Hello`).  A connection is refused, with a `codec.Bye` that
 says why, an error in the log and a count, when the other side is of another cluster, protocol or
@@ -26,7 +25,7 @@ import socket
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -185,7 +184,6 @@ class Peer:
         self.written_answers: deque[tuple[int, int]] = deque()
         self.written_answer_bytes = 0
         self.is_dirty = False
-        self.is_cut = False
         self.is_draining = False
         #: Set when there is a reason to dial at once.
         self.wake = asyncio.Event()
@@ -385,7 +383,7 @@ class Peers:
         bye = c.frame(c.BYE, c.Bye("drain"))
         links = list(self._links)
         for link in links:
-            link.close(*([bye] if link.ready and not self._is_cut(link) else []))
+            link.close(*([bye] if link.ready else []))
         if links:
             await asyncio.wait([link.done for link in links], timeout=_STOP_SECONDS)
         rest = list(self._links)
@@ -527,8 +525,6 @@ class Peers:
         peer.written_answer_bytes += size
 
     def _write(self, peer: Peer, link: Link, pieces: list[bytes]) -> None:
-        if peer.is_cut:
-            return
         peer.counters.bytes_out += sum(map(len, pieces))
         link.write(pieces, peer.delay_seconds)
 
@@ -631,7 +627,6 @@ class Peers:
                 "connected": peer.out is not None,
                 "accepted": peer.incoming is not None,
                 "draining": peer.is_draining,
-                "cut": peer.is_cut,
                 "paused": peer.out is not None and peer.out.paused,
                 "incarnation": peer.incarnation if peer.incarnation >= 0 else None,
                 "queued_bytes": peer.out.queued_bytes() if peer.out is not None else 0,
@@ -645,35 +640,6 @@ class Peers:
             for peer in self._peers.values()
         ]
 
-    # --- partitions -----------------------------------------------------------------------------
-
-    def cut(self, names: Iterable[str]) -> None:
-        """From now on nothing goes to or comes from the peers named, or those of datacenters named;
-        what is under way is lost.  Connections die of the silence, as they do in real partitions.
-
-        Raises:
-            NodeNotFound: a name is that of no peer and of no datacenter.
-        """
-        for name in names:
-            chosen = [peer for peer in self._peers.values() if name in (peer.name, peer.node.dc)]
-            if not chosen and name not in (self.name, self._own.dc):
-                raise NodeNotFound(f"there is no peer and no datacenter {name!r} to cut")
-            for peer in chosen:
-                peer.is_cut = True
-                for link in (peer.out, peer.incoming):
-                    if link is not None:
-                        link.drop_held()
-
-    def heal(self) -> None:
-        """Nothing is cut any more; connections that died are dialled again at once."""
-        for peer in self._peers.values():
-            if peer.is_cut:
-                peer.is_cut = False
-                peer.wake.set()
-
-    def _is_cut(self, link: Link) -> bool:
-        return link.peer is not None and link.peer.is_cut
-
     # --- dialling -------------------------------------------------------------------------------
 
     async def _dial(self, peer: Peer) -> None:
@@ -681,7 +647,7 @@ class Peers:
         wait_seconds = PEER_RETRY_SECONDS_MIN
         while True:
             peer.wake.clear()
-            link = None if peer.is_cut else await self._connect(peer)
+            link = await self._connect(peer)
             is_slow = False
             if link is not None:
                 began = self.loop.time()
@@ -814,8 +780,6 @@ class Peers:
         assert peer is not None
         counters = peer.counters
         counters.frames_in += 1
-        if peer.is_cut:
-            return
         if kind == c.MESSAGES:
             messages, data = value
             if messages:
@@ -866,9 +830,6 @@ class Peers:
             self._refuse(link, reason, text)
             return
         assert peer is not None
-        if peer.is_cut:
-            link.abort()
-            return
         if hello.incarnation != peer.incarnation:
             peer.incarnation = hello.incarnation
             peer.respond = Responder(self, peer, hello.incarnation)
@@ -939,7 +900,7 @@ class Peers:
         self._complain(where, reason, text)
         if peer is not None:
             peer.trouble = f"refused by us ({reason}): {text}"
-        if self._is_cut(link) or reason == "strangers":
+        if reason == "strangers":
             link.abort()
         else:
             link.close(c.frame(c.BYE, c.Bye(reason, _clean(text))))
@@ -1050,7 +1011,7 @@ class Peers:
 
     def _trouble(self, peer: Peer, why: str) -> None:
         """Says once that a peer cannot be reached, and again when the reason changes."""
-        if self._is_stopping or peer.is_cut:
+        if self._is_stopping:
             return
         now = self.loop.time()
         if why != peer.trouble or now - peer.trouble_at > _REPEAT_SECONDS:

@@ -49,6 +49,8 @@ from ringleader.node.session import Session
 
 _FULL: Final = b"-ERR max number of clients reached\r\n"
 _STOPPING: Final = b"-ERR this node is being stopped\r\n"
+#: What clients hold grows by what moves; so often it is looked at all the same, for who watches.
+_SWEEPS_A_LOOK: Final = 5
 _SLOW: Final = b"-ERR Protocol error: the command did not get complete in time\r\n"
 
 
@@ -484,6 +486,7 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.is_draining = False
         self._crowd = _Crowd(self)
+        self._sweeps_count = 0
         self._woken: list[Connection] = []
         self._listener: asyncio.AbstractServer | TlsListener | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -593,7 +596,9 @@ class Server:
         now_s = self.loop.time()
         for connection in list(self.connections.values()):
             connection.check(now_s)
-        self._crowd.look()
+        self._sweeps_count += 1
+        if self._sweeps_count % _SWEEPS_A_LOOK == 0:
+            self._crowd.look()
 
 
 def _address(name: Any) -> str:
