@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
 import ssl
@@ -25,6 +26,7 @@ from redis.cluster import LoadBalancingStrategy
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ringleader.node.accept import TlsListener
 from ringleader.node.requests import RequestLimits
 from ringleader.node.server import ClientSettings, Server
 
@@ -692,6 +694,47 @@ class TestTls:
                 assert await client.line() == b"+PONG\r\n"
                 await stack.enter_async_context(wire(server))
                 await server.drain()  # which does not wait for a handshake
+
+        run(main())
+
+    def test_without_descriptors_it_waits(self, run: Callable[[Any], Any], tmp_path: Path) -> None:
+        cert, key = make_certificate(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        trusting = ssl.create_default_context(cafile=str(cert))
+
+        class Listener:
+            """A socket that accepts at the third attempt."""
+
+            def __init__(self, real: socket.socket) -> None:
+                self.real = real
+                self.attempts = 0
+
+            def fileno(self) -> int:
+                return self.real.fileno()
+
+            def close(self) -> None:
+                self.real.close()
+
+            def accept(self) -> Any:
+                self.attempts += 1
+                if self.attempts < 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return self.real.accept()
+
+        async def main() -> None:
+            async with serving(tls=context) as server:
+                listener = server._listener
+                assert isinstance(listener, TlsListener)
+                [real] = listener.sockets
+                slow: Any = Listener(real)
+                listener._loop.remove_reader(real)
+                listener.sockets[:] = [slow]
+                listener._loop.add_reader(slow, listener._accept, slow)
+                async with wire(server, ssl=trusting) as client:
+                    await client.send(encoded("PING"))
+                    assert await client.line() == b"+PONG\r\n"
+                assert slow.attempts == 3
 
         run(main())
 

@@ -44,7 +44,6 @@ class TlsListener:
         self._seconds = seconds
         self._admits = admits
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int, backlog: int) -> None:
@@ -71,23 +70,28 @@ class TlsListener:
         """Accept on a socket that listens already, and close it in the end."""
         listener.setblocking(False)
         self.sockets.append(listener)
-        task = self._loop.create_task(self._accept(listener), name="accept TLS")
-        self._tasks.add(task)
-        task.add_done_callback(lambda _: listener.close())
+        self._loop.add_reader(listener, self._accept, listener)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = await self._loop.sock_accept(listener)
-            except OSError:  # gone already, or no descriptors: then it waits to be accepted
-                await asyncio.sleep(ACCEPT_RETRY_SECONDS)
-                continue
-            if not self._admits(len(self._handshakes)):
-                sock.close()
-                continue
-            task = self._loop.create_task(self._shake_hands(sock), name="TLS handshake")
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):  # gone already
+            return
+        except OSError:  # no descriptors: it waits to be accepted
+            self._loop.remove_reader(listener)
+            self._loop.call_later(ACCEPT_RETRY_SECONDS, self._accept_again, listener)
+            return
+        if not self._admits(len(self._handshakes)):
+            sock.close()
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._shake_hands(sock), name="TLS handshake")
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self.sockets:
+            self._loop.add_reader(listener, self._accept, listener)
 
     async def _shake_hands(self, sock: socket.socket) -> None:
         try:
@@ -99,10 +103,13 @@ class TlsListener:
 
     def close(self) -> None:
         """Accept nobody any more, and give up handshakes; connections that are made stay."""
+        for listener in self.sockets:
+            self._loop.remove_reader(listener)
+            listener.close()
         self.sockets.clear()
-        for task in (*self._tasks, *self._handshakes):
+        for task in self._handshakes:
             task.cancel()
 
     async def wait_closed(self) -> None:
         """All that `close` has ended is gone."""
-        await asyncio.gather(*self._tasks, *self._handshakes, return_exceptions=True)
+        await asyncio.gather(*self._handshakes, return_exceptions=True)

@@ -238,7 +238,7 @@ def _settings(service: Service) -> dict[bytes, bytes]:
         "cluster-enabled": "yes",
         "databases": 1,
         "maxclients": service.clients_max,
-        "maxmemory": 0,
+        "maxmemory": service.cluster.info().get("Memory", {}).get("maxmemory", 0),
         "maxmemory-clients": service.clients_bytes_max,
         "maxmemory-policy": "noeviction",
         "port": service.port,
