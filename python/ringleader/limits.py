@@ -176,6 +176,8 @@ SNAPSHOT_PIECE_BYTES: Final = 2**22
 #: A snapshot file has a checksum for each such page.
 SNAPSHOT_PAGE_BYTES: Final = 2**16
 CLUSTER_NAME_BYTES_MAX: Final = 255
+#: What peers show each other of what their cluster files say.
+CLUSTER_ID_BYTES: Final = 16
 LAYOUT_BYTES_MAX: Final = 4096
 
 # --- a node's shards ------------------------------------------------------------------------
@@ -220,6 +222,10 @@ WAITS_PERIOD_S: Final = 1.0
 # --- clients --------------------------------------------------------------------------------
 #: Connections of clients that a node holds at once, unless its configuration says otherwise.
 CLIENTS_MAX: Final = 10_000
+#: What all of them may make the node hold, unless its configuration says otherwise; looked at once
+#: a sixteenth of it has moved, and while it is too much, so often.
+CLIENTS_BYTES_MAX: Final = 2**30
+CLIENTS_CROWDED_SECONDS: Final = 0.05
 #: Arguments of one command, its name among them; as Redis has it.
 CLIENT_ARGUMENTS_MAX: Final = 2**20
 CLIENT_BULK_BYTES_MAX: Final = 2**25
@@ -266,6 +272,8 @@ CLIENT_SWEEP_SECONDS: Final = 1.0
 CLIENT_BACKLOG_MAX: Final = 1024
 #: A TLS handshake.
 CLIENT_TLS_SECONDS: Final = 10
+#: When no connection can be accepted, such as for want of descriptors, it is tried again so soon.
+ACCEPT_RETRY_SECONDS: Final = 0.1
 #: What is under way when a node stops is waited for at most so long.
 CLIENT_DRAIN_SECONDS: Final = 10
 # --- the node -------------------------------------------------------------------------------
@@ -354,6 +362,13 @@ assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX
 assert CLIENT_OUTPUT_PAUSE_BYTES < CLIENT_OUTPUT_BYTES_MAX
 assert GROUPS_MAX <= GROUP_ID_MAX
 assert GROUPS_MAX <= ENVELOPE_ROWS_MAX
+
+assert COMMAND_ARGS_MAX <= REQUEST_ARGS_MAX
+assert COMMAND_BYTES_MAX + 5 * REQUEST_ARGS_MAX < PEER_FRAME_BYTES_MAX
+assert CLIENT_ARGUMENTS_MAX <= COMMAND_ARGS_MAX
+assert CLIENT_BULK_BYTES_MAX <= STORE_VALUE_BYTES_MAX
+assert CLIENT_COMMAND_BYTES_MAX <= COMMAND_BYTES_MAX
+assert TRANSACTION_BYTES_MAX <= COMMAND_BYTES_MAX
 
 assert BATCH_BYTES + COMMAND_BYTES_MAX + 9 * COMMAND_ARGS_MAX < PAYLOAD_BYTES_MAX
 assert STORE_KEY_BYTES_MAX < STORE_VALUE_BYTES_MAX < COMMAND_BYTES_MAX

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringleader.cli.histogram import Histogram, upper_us
-from ringleader.cli.load import Plan, key_of, owners_of, prepared
+from ringleader.cli.load import Load, Plan, key_of, owners_of, prepared
+from ringleader.cli.resp import RespError
 from ringleader.cli.tables import console
 from ringleader.errors import LocalClusterError
 from ringleader.node import local
@@ -130,6 +131,10 @@ def test_default_round_trips() -> None:
         (["--replicas", "x"], "is no policy"),
         (["--dcs", "eu,eu"], "has a name twice"),
         (["--dcs", "e u"], "'e u' is not possible"),
+        (["--dcs", 'a"b,us'], "'a\"b' is not possible"),
+        (["--dcs", "eu west,us", "--wan"], "'eu west' is not possible"),
+        (["--dcs", "a.b,us", "--wan", "a.b-us=5"], "'a.b' is not possible"),
+        (["--dcs", "a b,us", "--replicas", "a b=1,us=1"], "'a b'"),
         (["--dcs", "a,b,c,d", "--nodes-per-dc", "40"], "160 are too many: at most 127"),
     ],
 )
@@ -269,6 +274,16 @@ def test_serve_checks_before_it_starts(
     result = run("serve", "--config", file, "--node", "eu-1", "--check")
     assert result.exit_code == 0
     assert "eu-1 holds 6 of them" in result.stdout
+    assert not (tmp_path / "c" / "data").exists()
+    config = ClusterConfig.load(file)
+    config.check_identity(config.directory("eu-1"), "eu-1")
+    assert "the node was 'eu-1', and is 'us-1'" in refused(
+        *("serve", "--config", file, "--node", "us-1", "--check"),
+        *("--dir", str(config.directory("eu-1"))),
+    )
+    with open(file, "a") as added:
+        added.write('[tls]\ncert = "cluster.toml"\nkey = "cluster.toml"\nclients = true\n')
+    assert "cannot be used" in refused("serve", "--config", file, "--node", "eu-1", "--check")
 
 
 def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -279,16 +294,31 @@ def test_open_files_are_allowed_for(monkeypatch: pytest.MonkeyPatch, capsys: Any
     limits, made = [(1024, 5000)], []
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits[0])
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: made.append(pair))
-    _allow_open_files(1000)
-    _allow_open_files(3000)
+    assert _allow_open_files(1000) == 1000
+    assert _allow_open_files(3000) == 3000
     assert made == [(3000, 5000)]
-    assert capsys.readouterr().err == ""
-    _allow_open_files(9000)
+    assert _allow_open_files(9000) == 5000
     assert made[1:] == [(5000, 5000)]
-    assert "asks for 9000: raise the hard limit" in capsys.readouterr().err
     limits[0] = (1024, resource.RLIM_INFINITY)
-    _allow_open_files(9000)
+    assert _allow_open_files(9000) == 9000
     assert made[2:] == [(9000, resource.RLIM_INFINITY)]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_low_limit_of_files_lowers_that_of_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from ringleader.cli import serve
+
+    config = local.prepared(tmp_path / "c", local.Options())
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: wanted)
+    assert serve._with_files(config) is config
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: 1000)
+    others = serve.OTHER_FILES + 4 * len(config.nodes)
+    assert serve._with_files(config).limits.clients_max == 1000 - others
+    assert "so that it serves 732 clients, not the 10000" in capsys.readouterr().err
+    monkeypatch.setattr(serve, "_allow_open_files", lambda wanted: 50)
+    assert serve._with_files(config).limits.clients_max == 1
 
 
 def test_status_of_nothing(run: Run, refused: Refused, tmp_path: Path, base_port: int) -> None:
@@ -441,24 +471,23 @@ def test_bench_needs_somebody(refused: Refused, base_port: int) -> None:
 
 def test_a_stall_is_seen_by_every_command_that_was_due(tmp_path: Path) -> None:
     """A server that says nothing for a while: with a rate, the wait of all is counted."""
-    from ringleader.cli.load import Load
 
     class Stalling(asyncio.Protocol):
-        stalled = False
+        chunks = 0
 
         def connection_made(self, transport: Any) -> None:
             self.transport = transport
 
         def data_received(self, data: bytes) -> None:
             loop = asyncio.get_running_loop()
-            if not Stalling.stalled:
-                Stalling.stalled = True
+            Stalling.chunks += 1
+            if Stalling.chunks == 2:  # after the greeting
                 loop.call_later(0.5, self.transport.write, b"+OK\r\n")
             else:
                 self.transport.write(b"+OK\r\n")
 
     async def timed(rate: float) -> Histogram:
-        Stalling.stalled = False
+        Stalling.chunks = 0
         loop = asyncio.get_running_loop()
         server = await loop.create_server(Stalling, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
@@ -475,6 +504,50 @@ def test_a_stall_is_seen_by_every_command_that_was_due(tmp_path: Path) -> None:
     assert late.quantile_us(0.5) < 100_000
     assert late.quantile_us(0.6) > 50_000  # 50 were due in the half second
     assert 400_000 < late.quantile_us(0.99) < 700_000
+
+
+@pytest.mark.parametrize("asked", [{}, {"password": "x"}, {"fill": True, "fill_keys": 5}])
+def test_a_bench_that_may_do_nothing_fails_at_once(asked: dict[str, Any]) -> None:
+    class Strict(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            kind = b"-WRONGPASS no" if b"AUTH" in data else b"-NOAUTH Authentication required."
+            self.transport.write((kind + b"\r\n") * data.count(b"*"))
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Strict, "127.0.0.1", 0)
+        load = Load(Plan(nodes=[server.sockets[0].getsockname()], **asked))
+        with pytest.raises(RespError, match="WRONGPASS" if "password" in asked else "NOAUTH"):
+            await load.ready()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_commands_that_are_refused_are_not_done() -> None:
+    class Half(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            if b"PING" in data:
+                self.transport.write(b"+PONG\r\n")
+            else:
+                self.transport.write(b"+OK\r\n-TRYAGAIN later\r\n")
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Half, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        load = Load(Plan(nodes=[address], mix={"set": 1}, pipeline=2, requests=100, seconds=0))
+        await load.ready()
+        result = await load.run(lambda said: None)
+        server.close()
+        assert result.errors == {"TRYAGAIN": 50}
+        assert result.histograms["set"].count == 50
+
+    asyncio.run(main())
 
 
 def test_pipelines_go_to_who_has_the_keys() -> None:

@@ -9,7 +9,7 @@ import socket
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cluster.processes import Cluster, Connection, Node, wait_until
@@ -274,9 +274,20 @@ def test_many_connections(cluster: Cluster, asked: Asked) -> None:
     assert_served(cluster)
 
 
-def test_a_peer_of_another_cluster(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"name": "stranger"}, "belongs to the cluster 'stranger', not 'test'"),
+        ({"shards": 7}, "'eu-1' has a cluster file that puts shards elsewhere"),
+        ({"consensus": "paxos"}, "runs paxos, and we raft"),
+    ],
+    ids=["name", "shards", "consensus"],
+)
+def test_a_peer_of_another_cluster(
+    cluster: Cluster, tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
     """A node that takes ours for its peers is sent away by all of them, and leads nothing."""
-    with Cluster(tmp_path / "stranger", settings={"name": "stranger"}) as stranger:
+    with Cluster(tmp_path / "stranger", settings=settings) as stranger:
         for name in ("eu-2", "eu-3"):
             stranger.nodes[name].peer_port = cluster.nodes[name].peer_port
         stranger.write_config()
@@ -284,7 +295,7 @@ def test_a_peer_of_another_cluster(cluster: Cluster, tmp_path: Path) -> None:
         node = stranger.nodes["eu-1"]
 
         def said() -> bool:
-            return "belongs to the cluster 'stranger', not 'test'" in node.log.read_text()
+            return words in node.log.read_text()
 
         wait_until(said, "it says that its peers are of another cluster", SECONDS_MAX)
         assert node.is_running

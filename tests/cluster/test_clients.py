@@ -11,12 +11,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from cluster.processes import Cluster
+from cluster.processes import Cluster, wait_until
 from redis.cluster import LoadBalancingStrategy, RedisCluster
 from redis.exceptions import LockError, LockNotOwnedError, ResponseError, WatchError
 
@@ -198,6 +199,41 @@ class TestRedisCluster:
             while seen < 10:
                 seen = seen + 1 if client.get(prefix) == b"v" else 0
                 assert time.monotonic() < until, "the replicas never have it"
+
+
+def test_replicas_are_read_in_the_own_datacenter(tmp_path: Path, prefix: str) -> None:
+    """A cluster client takes all nodes after the leader for equally good: there are only near
+    ones."""
+    settings = {"replicas": {"eu": 2, "us": 2}, "leaders": ["eu"]}
+    with Cluster(tmp_path / "c", dcs={"eu": 2, "us": 2}, settings=settings) as cluster:
+        cluster.start()
+
+        def far_commands() -> list[int]:
+            found = []
+            for name in ("us-1", "us-2"):
+                with client_of(cluster, name) as client:
+                    found.append(client.info("stats")["total_commands_processed"])
+            return found
+
+        keys = [f"{prefix}{number}" for number in range(20)]
+        wait_until(
+            lambda: all(cluster.leader(key).startswith("eu") for key in keys), "eu leads all"
+        )
+        node = cluster.nodes["eu-1"]
+        connected = RedisCluster(
+            host=node.host,
+            port=node.port,
+            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
+        )
+        with closing(connected) as client:
+            before = far_commands()
+            for key in keys:
+                client.set(key, "v")
+            for _ in range(10):
+                for key in keys:
+                    client.get(key)
+            own = [after - earlier for after, earlier in zip(far_commands(), before, strict=True)]
+        assert max(own) <= 10, "of 220 commands"
 
 
 class TestLock:

@@ -216,6 +216,11 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.connection.session.cut_off()
 
     @precondition(alive)
+    @rule(is_held_up=st.booleans())
+    def others_hold_much(self, is_held_up: bool) -> None:
+        self.connection.hold_up(is_held_up)
+
+    @precondition(alive)
     @rule()
     def drain(self) -> None:
         self.connection.end()
@@ -239,6 +244,7 @@ class ConnectionMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When all is committed and read, nothing is left unanswered."""
+        self.connection.hold_up(False)
         for _ in range(200):
             self.router.commit()
             self.loop.turn()
@@ -248,6 +254,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         session = self.connection.session
         if session is not None and not self.transport.closing:
             assert not session.unanswered_count
+            assert not session.working_bytes
             assert not session.is_full
             assert self.transport.reading
         if not self.transport.closing:

@@ -162,7 +162,11 @@ def node(**values: Any) -> Change:
         (put(tls={"cert": "x"}), ["tls: files are named", "tls.cert: ", "No such file"]),
         (put(tls=[]), ["tls: must be a table, not a list"]),
         (put(limits={"client_max": 1}), ["limits.client_max: there is no", "'clients_max'"]),
-        (put(limits={"value_bytes_max": 2**27}), ["limits.command_bytes_max: ", "raise it"]),
+        (put(limits={"value_bytes_max": 2**26}), ["limits.command_bytes_max: ", "raise it"]),
+        (put(limits={"value_bytes_max": 2**26 + 1}), ["limits.value_bytes_max: ", "is not in"]),
+        (put(limits={"command_args_max": 2**20 + 1}), ["limits.command_args_max: ", "is not in"]),
+        (put(limits={"command_bytes_max": 2**27 + 1}), ["limits.command_bytes_max: ", "is not in"]),
+        (put(limits={"clients_bytes_max": 2**26}), ["limits.clients_bytes_max: ", "raise it"]),
         (put(log={"level": "loud"}), ["log.level: 'loud' is none of"]),
         (put(nodes=[]), ["nodes: must be [[nodes]] tables"]),
         (put(nodes=[3]), ["nodes[0]: must be a table"]),
@@ -171,6 +175,9 @@ def node(**values: Any) -> Change:
         (node(name=""), ["nodes[1].name: '' is not possible"]),
         (node(name=".."), ["nodes[..].name: '..' is not possible"]),
         (node(host="a b"), ["nodes[eu-1].host: 'a b' is not possible"]),
+        (node(host="b..example"), ["nodes[eu-1].host: 'b..example' is no host's name"]),
+        (node(host="a" * 64), ["nodes[eu-1].host: ", "is no host's name"]),
+        (node(bind="a..b"), ["nodes[eu-1].bind: 'a..b' is no host's name"]),
         (node(hots="a"), ["nodes[eu-1].hots: there is no such key", "'host'"]),
         (node(port=7001), ["nodes[eu-1].port: 127.0.0.1:7001 is eu-0's port already"]),
         (node(http_port=7102), ["nodes[eu-1].http_port: 127.0.0.1:7102 is eu-1's peer_port"]),
@@ -350,6 +357,16 @@ def test_measured_round_trips_are_advice() -> None:
     assert warning is not None
     assert "set it to 1300 or more" in warning
     assert config.advisable_election_ms("eu-0", slow) == 1300
+
+
+def test_a_short_timeout_between_near_nodes_suits_them() -> None:
+    config = ClusterConfig.parse(cluster("eu", timing={"election_ms": 100}))
+    others = {node.name: 0.2 for node in config.nodes[1:]}
+    assert config.advisable_election_ms("eu-0", others) < 100
+    assert config.timing_warning("eu-0", others) is None
+    far = dict.fromkeys(others, 40.0)
+    assert config.advisable_election_ms("eu-0", far) > 100
+    assert config.timing_warning("eu-0", far) is not None
 
 
 # --- advice -------------------------------------------------------------------------------------

@@ -61,7 +61,12 @@ def test_defaults_of_limits_are_right(page: str) -> None:
     default = Limits()
     for name in ("clients_max", "client_pending_max", "patience_ms"):
         assert int(rows[name]) == getattr(default, name)
-    for name in ("client_output_bytes_max", "value_bytes_max", "uncommitted_bytes_max"):
+    for name in (
+        "clients_bytes_max",
+        "client_output_bytes_max",
+        "value_bytes_max",
+        "uncommitted_bytes_max",
+    ):
         assert rows[name] == f"{getattr(default, name) // 2**20} MiB"
 
 

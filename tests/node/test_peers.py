@@ -28,10 +28,14 @@ from ringleader.consensus.message import Message, TimeoutNow
 from ringleader.consensus.raft.messages import AppendEntries, AppendReply
 from ringleader.consensus.raft.wire import CODEC
 from ringleader.errors import NodeNotFound, SettingError
+from ringleader.limits import PEER_STRANGERS_MAX
 from ringleader.node import codec as c
 from ringleader.node import link as link_module
 from ringleader.node import peers as peers_module
-from ringleader.node.peers import Peers, Responder
+from ringleader.node import replies
+from ringleader.node.config import ClusterConfig
+from ringleader.node.identity import Identity
+from ringleader.node.peers import Peer, Peers, Responder
 
 Test = Callable[[], Coroutine[Any, Any, None]]
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -97,6 +101,50 @@ class Config:
     name: str = "orders"
     consensus: str = "raft"
     wan: Mapping[frozenset[str], float] = field(default_factory=dict)
+    shards: int = 1
+
+    def identity(self) -> Identity:
+        return Identity(self.name, self.consensus, self.shards, (("eu-1", "us-1"),) * self.shards)
+
+
+class CutPeers(Peers):
+    """Peers between which the line can be cut: what is under way, and all after it, is lost.
+    Connections die of the silence, as they do in real partitions."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.lost: set[str] = set()
+
+    def cut(self, names: list[str]) -> None:
+        """From the peers named, or those of datacenters named."""
+        for peer in self._peers.values():
+            if peer.name in names or peer.node.dc in names:
+                self.lost.add(peer.name)
+                for link in (peer.out, peer.incoming):
+                    if link is not None:
+                        link._forget_held()
+
+    def heal(self) -> None:
+        healed, self.lost = self.lost, set()
+        for name in healed:
+            self._peer(name).wake.set()
+
+    def _write(self, peer: Peer, link: Any, pieces: list[bytes]) -> None:
+        if peer.name not in self.lost:
+            super()._write(peer, link, pieces)
+
+    def on_frame(self, link: Any, kind: int, value: Any) -> None:
+        if not link.ready or link.peer.name not in self.lost:
+            super().on_frame(link, kind, value)
+
+    def _on_hello(self, link: Any, hello: c.Hello) -> None:
+        if hello.name in self.lost:
+            link.abort()
+        else:
+            super()._on_hello(link, hello)
+
+    async def _connect(self, peer: Peer) -> Any:
+        return None if peer.name in self.lost else await super()._connect(peer)
 
 
 @dataclass
@@ -107,7 +155,7 @@ class Cluster:
     wan: dict[frozenset[str], float] = field(default_factory=dict)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
-    nodes: dict[str, Peers] = field(default_factory=dict)
+    nodes: dict[str, CutPeers] = field(default_factory=dict)
     messages: dict[str, list[tuple[str, int, Message]]] = field(default_factory=dict)
     requests: dict[str, list[tuple[str, c.Request, Responder]]] = field(default_factory=dict)
     data: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
@@ -136,7 +184,7 @@ class Cluster:
         )
         return Config(places, wan=self.wan, **changes)
 
-    async def start(self, name: str, config: Config | None = None, **settings: Any) -> Peers:
+    async def start(self, name: str, config: Config | None = None, **settings: Any) -> CutPeers:
         answers = settings.pop("answers", None)
 
         def on_requests(peer: str, some: list[c.Request], respond: Responder) -> None:
@@ -146,7 +194,7 @@ class Cluster:
                     respond(answers(request))
             made.flush()
 
-        made = Peers(
+        made = CutPeers(
             config or self.config(),
             name,
             asyncio.get_running_loop(),
@@ -269,6 +317,7 @@ def hello(**changes: Any) -> bytes:
         "to": "eu-1",
         "incarnation": 1,
         "wall_ms": 0,
+        "cluster_id": Config(()).identity().cluster_id,
     }
     return c.frame(c.HELLO, c.Hello(**(plain | changes)))  # type: ignore[arg-type]
 
@@ -425,6 +474,10 @@ def test_a_peer_that_is_started_again(run: Callable[[Test], None]) -> None:
             eu.call("us-1", request(b"a"), answers.append)
             eu.flush()
             await until(lambda: made.requests["us-1"])
+            assert not eu.draining("us-1")
+            us.drain()  # said at the beginning, not at the end
+            await until(lambda: eu.draining("us-1"))
+            assert eu.connected("us-1")
             eu.call("us-1", request(b"b"), answers.append)
             await us.stop()
             await until(lambda: len(answers) == 2)
@@ -725,7 +778,10 @@ def test_a_response_too_large_for_any_frame(
             assert answers[0].status == "unsent"
             eu.call("us-1", request(), answers.append)
             eu.flush()
-            await until(lambda: us.counters("eu-1").responses_dropped == 1)
+            await until(lambda: len(answers) == 2)
+            assert us.counters("eu-1").responses_dropped == 1
+            assert answers[1].status == "done"
+            assert "too large to be passed on" in str(replies.unpack(answers[1].reply))
 
     run(test)
 
@@ -918,6 +974,19 @@ def test_another_node_answers_at_the_address(run: Callable[[Test], None], fast: 
     run(test)
 
 
+def test_an_address_that_cannot_be_looked_up(run: Callable[[Test], None], fast: None) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            nodes = [replace(node, host="b..example") for node in made.config().nodes]
+            nodes[0] = made.config().nodes[0]
+            eu = await made.start("eu-1", replace(made.config(), nodes=tuple(nodes)))
+            await until(lambda: eu.counters("us-1").failures >= 3)  # tried again
+            assert all(not task.done() for task in eu._dialling)
+            assert eu.status()[0]["trouble"]
+
+    run(test)
+
+
 def test_clusters_that_share_an_address(run: Callable[[Test], None], logged: list[Any]) -> None:
     async def test() -> None:
         async with cluster("eu-1", "us-1") as made:
@@ -935,6 +1004,51 @@ def test_clusters_that_share_an_address(run: Callable[[Test], None], logged: lis
             }
 
     run(test)
+
+
+def test_cluster_files_that_contradict_each_other(
+    run: Callable[[Test], None], logged: list[Any]
+) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            await made.start("eu-1")
+            await made.start("us-1", made.config(shards=2))
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            await until(lambda: eu.refused["layout"] and us.refused["layout"])
+            assert not eu.connected("us-1")
+            assert not us.connected("eu-1")
+            await asyncio.sleep(0.1)
+            assert eu.refused["layout"] == us.refused["layout"] == 1  # no fast retry
+            why = {entry["why"] for entry in logged if entry["event"] == "peer refused"}
+            assert any(
+                "'us-1' has a cluster file that puts shards elsewhere" in each for each in why
+            )
+
+    run(test)
+
+
+@pytest.mark.parametrize("change", ["shards", "weights", "zones", "replicas"])
+def test_what_makes_cluster_files_contradict_each_other(change: str) -> None:
+    """What decides where a key is, is in what peers show each other; where leaders stand is not."""
+
+    def given(**changes: Any) -> dict[str, Any]:
+        nodes = [
+            {"name": f"n{at}", "host": f"10.0.0.{at + 1}", "zone": f"z{at % 3}"} for at in range(6)
+        ]
+        return {"name": "orders", "shards": 8, "replicas": 3, "nodes": nodes} | changes
+
+    def cluster_id(given: dict[str, Any]) -> bytes:
+        return ClusterConfig.parse(given).identity().cluster_id
+
+    other = given()
+    if change == "weights":
+        other["nodes"][0]["weight"] = 4.0
+    elif change == "zones":
+        other["nodes"][0]["zone"] = "z1"
+    else:
+        other[change] = 5
+    assert cluster_id(other) != cluster_id(given())
+    assert cluster_id(given(timing={"settle_ms": 1})) == cluster_id(given())
 
 
 def test_random_bytes_from_a_peer(run: Callable[[Test], None]) -> None:
@@ -986,7 +1100,6 @@ def test_misuse() -> None:
                 lambda: eu.call("zz-1", request(), print),
                 lambda: eu.send_data("zz-1", b""),
                 lambda: eu.rtt_ms("zz-1"),
-                lambda: eu.cut(["zz-1"]),
             ):
                 with pytest.raises(NodeNotFound):
                     wrong()
@@ -1073,7 +1186,7 @@ def test_cut_and_heal(run: Callable[[Test], None], fast: None) -> None:
             assert answers[0].status == "lost"
             assert made.messages["us-1"] == made.messages["eu-1"] == []
             assert len(made.messages["us-2"]) == 1
-            assert all(state["cut"] for state in eu.status())
+            assert eu.lost == {"us-1", "us-2"}
             await asyncio.sleep(0.3)
             assert not eu.connected("us-1")
             assert not us.connected("eu-1")
@@ -1094,7 +1207,7 @@ def test_a_short_cut_loses_what_was_said_and_nothing_else(run: Callable[[Test], 
             eu = made.nodes["eu-1"]
             for number in range(30):
                 if number == 10:
-                    eu.cut(["us-1", "eu-1"])  # our own name among them: as for all nodes alike
+                    eu.cut(["us-1"])
                 if number == 20:
                     eu.heal()
                 eu.send(number, [reply("eu-1", "us-1")])
@@ -1348,6 +1461,32 @@ def test_mutual_tls(run: Callable[[Test], None], certificates: Path) -> None:
             for peer in ("us-1", "ap-1"):
                 assert len(made.messages[peer]) == 5
                 assert made.messages[peer][0][2].block == block
+
+    run(test)
+
+
+def test_strangers_before_their_handshake_are_bounded(
+    run: Callable[[Test], None], certificates: Path, logged: list[Any]
+) -> None:
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            for name in ("eu-1", "us-1"):
+                await made.start(name, **tls(certificates, name), answers=echo)
+            await made.connected()
+            eu, us = made.nodes["eu-1"], made.nodes["us-1"]
+            silent = []
+            for _ in range(PEER_STRANGERS_MAX + 20):
+                _, writer = await asyncio.open_connection(*made.addresses["eu-1"])
+                silent.append(writer)
+            await until(lambda: eu.refused["strangers"] >= 20)
+            assert eu.refused["strangers"] == 20
+            assert [each["reason"] for each in logged if "reason" in each] == ["strangers"]
+            answers: list[c.Response] = []
+            us.call("eu-1", request(b"x"), answers.append)
+            us.flush()
+            await until(lambda: bool(answers))
+            for writer in silent:
+                writer.close()
 
     run(test)
 

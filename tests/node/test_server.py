@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
 import ssl
@@ -25,6 +26,7 @@ from redis.cluster import LoadBalancingStrategy
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ringleader.node.accept import TlsListener
 from ringleader.node.requests import RequestLimits
 from ringleader.node.server import ClientSettings, Server
 
@@ -242,6 +244,86 @@ class TestLimits:
 
         run(main())
 
+    def test_those_who_hold_most_of_too_much_are_closed(self, run: Callable[[Any], Any]) -> None:
+        """Commands that never get complete: all of them together are bounded, too."""
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    serving(clients_bytes_max=2**20, sweep_s=0.05)
+                )
+                small = await stack.enter_async_context(wire(server))
+                clients = []
+                for number in range(10):
+                    clients.append(await stack.enter_async_context(wire(server)))
+                    size = 150_000 + 10_000 * number
+                    await clients[-1].send(encoded("SET", f"k{number}", "x" * size)[:-10])
+                await until(lambda: server.service.crowded_connections > 0)
+                await until(lambda: server.service.held_bytes < 2**20)
+                gone = server.service.crowded_connections
+                await until(lambda: len(server.connections) == 11 - gone)
+                assert 5 <= gone <= 9
+                await small.send(encoded("PING"))
+                assert await small.line() == b"+PONG\r\n"
+                await clients[0].send(b"x" * 8 + b"\r\n")  # of those who hold least
+                assert await clients[0].line() == b"+OK\r\n"
+
+        run(main())
+
+    def test_who_holds_much_is_not_read_until_it_is_answered(
+        self, run: Callable[[Any], Any]
+    ) -> None:
+        async def main() -> None:
+            router = FakeRouter(deferred=True)
+            router.on_dirty = lambda: None
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    serving(router, clients_bytes_max=2**20, sweep_s=0.05)
+                )
+                service = server.service
+                small = await stack.enter_async_context(wire(server))
+                clients = []
+                for number in range(10):
+                    clients.append(await stack.enter_async_context(wire(server)))
+                    await clients[-1].send(encoded("SET", f"k{number}", "x" * 150_000))
+                await until(lambda: service.held_bytes > 2**20)
+                for client in clients:
+                    await client.send(encoded("PING"))
+                await small.send(encoded("PING"))
+                assert await small.line() == b"+PONG\r\n"
+                await asyncio.sleep(0.1)
+                assert service.commands_count == 11
+                assert service.crowded_connections == 0
+                router.commit()
+                for client in clients:
+                    assert await client.line() == b"+OK\r\n"
+                    assert await client.line() == b"+PONG\r\n"
+                await until(lambda: service.held_bytes == 0)
+
+        run(main())
+
+    def test_what_clients_that_are_gone_have_left_counts(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            router = FakeRouter(deferred=True)
+            router.on_dirty = lambda: None
+            settings = {"clients_bytes_max": 2**21, "sweep_s": 0.05, "patience_s": 1.0}
+            async with serving(router, **settings) as server:
+                for number in range(4):
+                    async with wire(server) as client:
+                        await client.send(encoded("SET", f"k{number}", "x" * 300_000))
+                        await until(lambda: router.begun_count > number)  # noqa: B023
+                        raw = client.writer.get_extra_info("socket")
+                        linger = struct.pack("ii", 1, 0)  # closing it resets the connection
+                        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                        client.writer.transport.abort()
+                await until(lambda: not server.connections)
+                await until(lambda: server.service.held_bytes > 2**20)
+                assert not server.connections
+                await until(lambda: server.service.held_bytes == 0)
+                router.commit()
+
+        run(main())
+
     def test_slow_loris(self, run: Callable[[Any], Any]) -> None:
         """A byte now and then is not enough, one command after the other is."""
 
@@ -283,6 +365,37 @@ class TestLimits:
                 assert await stranger.rest() == b""
                 await friend.send(encoded("PING"))
                 assert await friend.line() == b"+PONG\r\n"
+
+        run_here(main())
+
+    def test_who_resets_has_as_much_time_again(self) -> None:
+        async def main() -> None:
+            settings = {"password": "p", "handshake_s_max": 0.3, "sweep_s": 0.05}
+            async with serving(**settings) as server, wire(server) as client:
+                await client.send(encoded("AUTH", "p"))
+                assert await client.line() == b"+OK\r\n"
+                await asyncio.sleep(0.5)
+                await client.send(encoded("RESET"))
+                assert await client.line() == b"+RESET\r\n"
+                await asyncio.sleep(0.1)
+                await client.send(encoded("AUTH", "p") + encoded("RESET"))
+                assert await client.line() == b"+OK\r\n"
+                assert await client.line() == b"+RESET\r\n"
+                assert await client.rest() == b""
+
+        run_here(main())
+
+    def test_a_fault_with_one_client_does_not_end_the_time_of_others(self) -> None:
+        async def main() -> None:
+            settings = {"password": "p", "handshake_s_max": 0.2, "sweep_s": 0.05}
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            async with serving(**settings) as server, wire(server) as one:
+                await until(lambda: bool(server.connections))
+                [faulty] = server.connections.values()
+                session, faulty.session = faulty.session, Any  # type: ignore[assignment]
+                await asyncio.sleep(0.2)
+                faulty.session = session
+                assert await one.rest() == b""
 
         run_here(main())
 
@@ -439,6 +552,29 @@ class TestEnds:
 
         run(main())
 
+    def test_who_comes_while_it_drains_is_told_so(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            async with serving() as server:
+                server.is_draining = True
+                async with wire(server) as client:
+                    assert await client.rest() == b"-ERR this node is being stopped\r\n"
+
+        run(main())
+
+    def test_a_wait_for_nothing_closes_the_connection(self, run: Callable[[Any], Any]) -> None:
+        async def main() -> None:
+            async with serving() as server, wire(server) as client:
+                await until(lambda: bool(server.connections))
+                [connection] = server.connections.values()
+                assert connection.session is not None
+                connection.session.watches_under_way = 1
+                await client.send(encoded("UNWATCH"))
+                assert await client.rest() == b""
+                assert server.service.failed_connections == 1
+                await until(lambda: not server.connections)
+
+        run(main())
+
     def test_drain_does_not_wait_for_ever(self) -> None:
         async def main() -> None:
             router = FakeRouter(deferred=True)
@@ -523,6 +659,82 @@ class TestTls:
                     await client.send(encoded("PING"))
                     assert await client.line() == b"+PONG\r\n"
                     await server.drain()
+
+        run(main())
+
+    def test_who_says_nothing_is_counted(self, run: Callable[[Any], Any], tmp_path: Path) -> None:
+        """Connections amid their handshake are clients: no more of them than may be there."""
+        cert, key = make_certificate(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        trusting = ssl.create_default_context(cafile=str(cert))
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(serving(tls=context, clients_max=3))
+                one = await stack.enter_async_context(wire(server, ssl=trusting))
+                await one.send(encoded("PING"))
+                assert await one.line() == b"+PONG\r\n"
+                silent = [await stack.enter_async_context(wire(server)) for _ in range(2)]
+                for _ in range(20):
+                    async with wire(server) as another:
+                        assert await another.rest() == b""
+                assert server.service.rejected_connections == 20
+                assert len(server.connections) == 1
+                for client in silent:
+                    await client.close()
+                client = None
+                while client is None:  # until their ends are seen
+                    with contextlib.suppress(OSError):
+                        client = Wire(
+                            *await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting)
+                        )
+                stack.push_async_callback(client.close)
+                await client.send(encoded("PING"))
+                assert await client.line() == b"+PONG\r\n"
+                await stack.enter_async_context(wire(server))
+                await server.drain()  # which does not wait for a handshake
+
+        run(main())
+
+    def test_without_descriptors_it_waits(self, run: Callable[[Any], Any], tmp_path: Path) -> None:
+        cert, key = make_certificate(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        trusting = ssl.create_default_context(cafile=str(cert))
+
+        class Listener:
+            """A socket that accepts at the third attempt."""
+
+            def __init__(self, real: socket.socket) -> None:
+                self.real = real
+                self.attempts = 0
+
+            def fileno(self) -> int:
+                return self.real.fileno()
+
+            def close(self) -> None:
+                self.real.close()
+
+            def accept(self) -> Any:
+                self.attempts += 1
+                if self.attempts < 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return self.real.accept()
+
+        async def main() -> None:
+            async with serving(tls=context) as server:
+                listener = server._listener
+                assert isinstance(listener, TlsListener)
+                [real] = listener.sockets
+                slow: Any = Listener(real)
+                listener._loop.remove_reader(real)
+                listener.sockets[:] = [slow]
+                listener._loop.add_reader(slow, listener._accept, slow)
+                async with wire(server, ssl=trusting) as client:
+                    await client.send(encoded("PING"))
+                    assert await client.line() == b"+PONG\r\n"
+                assert slow.attempts == 3
 
         run(main())
 

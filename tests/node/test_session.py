@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from node.conversation import Error, Talk, encoded, replies_in
 from node.fake_router import FakeRouter
 
+from ringleader.errors import MisuseError
 from ringleader.limits import CLIENT_WATCHED_KEYS_MAX, STORE_KEY_BYTES_MAX
 from ringleader.node.replies import ReplyError
 from ringleader.node.requests import RequestLimits
@@ -404,6 +405,18 @@ class TestTransactions:
         assert talk.line("EXEC") == [b"OK", 2, b"PONG", b"2", WRONG_TYPE, b"x"]
         assert talk.line("GET {t}a") == b"2"
 
+    def test_a_watch_that_is_refused_holds_nothing_up(self, talk: Talk) -> None:
+        assert talk.line("WATCH " + "x" * 70_000).startswith("ERR key exceeds maximum")
+        for text, reply in (("UNWATCH", b"OK"), ("MULTI", b"OK"), ("EXEC", []), ("MULTI", b"OK")):
+            assert talk.line(text) == reply
+        assert talk.line("DISCARD") == b"OK"
+        assert not talk.session.can_resume
+
+    def test_what_waits_for_nothing_is_a_fault(self, talk: Talk) -> None:
+        talk.session.watches_under_way = 1
+        with pytest.raises(MisuseError, match="waits for earlier commands"):
+            talk.send("UNWATCH")
+
     def test_in_one_piece(self, talk: Talk) -> None:
         talk.session.receive(
             b"".join(
@@ -734,7 +747,7 @@ class TestServer:
     def test_config(self) -> None:
         talk = Talk()
         assert talk.line("CONFIG GET appendonly") == [b"appendonly", b"yes"]
-        assert len(talk.line("CONFIG GET max* port")) == 8
+        assert len(talk.line("CONFIG GET max* port")) == 10
         assert talk.line("CONFIG SET a b").startswith("ERR CONFIG SET is not supported")
         assert talk.line("CONFIG RESETSTAT") == b"OK"
 
@@ -830,6 +843,7 @@ class TestFuzz:
             st.sampled_from(["a", "b", "0", "1", "-1", "GET", "NX", "help", "ID", "ON", "*", ""]),
             st.sampled_from(self.NAMES),
             st.binary(max_size=6),
+            st.just("x" * (STORE_KEY_BYTES_MAX + 1)),
         )
         talk = Talk(FakeRouter(deferred=data.draw(st.booleans())))
         for _ in range(data.draw(st.integers(1, 6))):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ringleader.errors import SettingError
 from ringleader.limits import SHARDS_MAX
-from ringleader.node.slots import SLOTS, common_slot, shard_ranges, shard_table, slot_of
+from ringleader.node.slots import SLOTS, shard_ranges, shard_table, slot_of
 
 
 def test_slots_are_those_of_redis() -> None:
@@ -43,10 +43,3 @@ def test_shard_counts_that_cannot_be() -> None:
     for count in (0, -1, SHARDS_MAX + 1):
         with pytest.raises(SettingError):
             shard_ranges(count)
-
-
-def test_keys_of_one_slot() -> None:
-    assert common_slot([]) is None
-    assert common_slot([b"a"]) == slot_of(b"a")
-    assert common_slot([b"{t}a", b"{t}b"]) == slot_of(b"t")
-    assert common_slot([b"a", b"b"]) is None

@@ -147,6 +147,8 @@ PAXOS: list[tuple[int, str, dict[str, Any]]] = [
 
 def msgpack(value: Any) -> bytes:
     """Integers, texts, bytes and arrays in their shortest forms."""
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
     if isinstance(value, int):
         for low, high, head, form in (
             *((0, 2**7, b"", ">B"), (-(2**5), 0, b"", ">b")),
@@ -242,8 +244,9 @@ def other(name: str, kind: int, value: Any, written: Any) -> dict[str, Any]:
 def main() -> None:
     hello = [1, "orders", "paxos", "eu-1", "ü" * 20, 2**62 - 1, 1_700_000_000_000]
     vectors = [
-        other("hello", HELLO, hello, hello),
-        other("ping", PING, [300], [300]),
+        other("hello", HELLO, [*hello, "AAECAwQFBgcICQoLDA0ODw=="], [*hello, bytes(range(16))]),
+        other("ping", PING, [300, False], [300, False]),
+        other("ping of one that stops", PING, [0, True], [0, True]),
         other("pong", PONG, [2**63 - 1, -5], [2**63 - 1, -5]),
         other("bye", BYE, ["drain", ""], ["drain", ""]),
         other(

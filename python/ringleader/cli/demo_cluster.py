@@ -23,7 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ringleader.cli.extras import needed
-from ringleader.hashing import crc16_xmodem
+from ringleader.hashing import redis_slot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,6 @@ HEALED_SECONDS = 3.0
 SERVE_SECONDS = 60.0
 SOCKET_SECONDS = 6.0
 RETRY_SECONDS = 20.0
-SLOTS = 16384
 NO_CONNECTION = "no connection"
 
 _COLOURS = {"eu": "#0072B2", "us": "#E69F00", "ap": "#009E73"}
@@ -68,7 +67,7 @@ class Write:
 
     @property
     def slot(self) -> int:
-        return crc16_xmodem(self.key.encode()) % SLOTS
+        return redis_slot(self.key.encode())
 
 
 @dataclass
@@ -391,9 +390,7 @@ def _keys_held(cluster: LocalCluster, dc: str) -> list[str]:
     node = next(node for node in cluster.config.nodes if node.dc == dc)
     held = {shard.number for shard in layout.of(node.name)}
     keys = (f"latency:{dc}:{at}" for at in itertools.count())
-    there = (
-        key for key in keys if layout.shard_of_slot[crc16_xmodem(key.encode()) % SLOTS] in held
-    )
+    there = (key for key in keys if layout.shard_of_slot[redis_slot(key.encode())] in held)
     return list(itertools.islice(there, ROUNDS))
 
 

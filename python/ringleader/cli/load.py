@@ -26,12 +26,12 @@ from typing import Any
 import hiredis
 
 from ringleader.cli.histogram import Histogram
-from ringleader.cli.resp import Command, packed, tls
-from ringleader.hashing import crc16_xmodem
+from ringleader.cli.resp import Command, RespError, packed, tls
+from ringleader.hashing import redis_slot
+from ringleader.node.slots import SLOTS
 
 #: What a client can do: a write, a linearizable read, a read that may be stale.
 KINDS = ("set", "get", "readonly")
-SLOTS = 16384
 #: Pipelines that are made beforehand, of each kind and for each node.
 PREPARED = 512
 REPORT_SECONDS = 0.25
@@ -153,21 +153,17 @@ def prepared(plan: Plan, owners: Sequence[Sequence[Address]] | None) -> list[Pip
         chosen = [chance.randrange(plan.keys)]
         address = None
         if owners is not None:
-            who = owners[_slot(chosen[0])]
+            who = owners[redis_slot(key_of(chosen[0]))]
             address = chance.choice(who[1:] or who) if kind == "readonly" else who[0]
         while len(chosen) < plan.pipeline:
             number = chance.randrange(plan.keys)
             if owners is not None:  # only keys of the same node
-                there = owners[_slot(number)]
+                there = owners[redis_slot(key_of(number))]
                 if address not in (there if kind == "readonly" else there[:1]):
                     continue
             chosen.append(number)
         made.append((kind, address, b"".join(command(kind, number) for number in chosen)))
     return made
-
-
-def _slot(number: int) -> int:
-    return crc16_xmodem(key_of(number)) % SLOTS
 
 
 class Link(asyncio.Protocol):
@@ -178,6 +174,8 @@ class Link(asyncio.Protocol):
         self.reader = hiredis.Reader()
         self.transport: Any = None
         self.expected = 0
+        #: Of the replies to the pipeline under way, those that were errors.
+        self.failed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -188,9 +186,11 @@ class Link(asyncio.Protocol):
             while self.expected and (reply := self.reader.gets()) is not False:
                 self.expected -= 1
                 if type(reply) is hiredis.ReplyError:
+                    self.failed += 1
                     self.client.load.error(str(reply))
                 if not self.expected:
-                    self.client.answered()
+                    failed, self.failed = self.failed, 0
+                    self.client.answered(failed)
         except hiredis.ProtocolError:
             self.client.load.error("no RESP")
             self.transport.abort()
@@ -219,6 +219,7 @@ class Client:
 
         Raises:
             OSError: nobody answers there.
+            RespError: it refuses the password, or asks for one.
         """
         found = self.links.get((address, readonly))
         if found is not None:
@@ -229,6 +230,7 @@ class Client:
             hello.append((b"AUTH", self.load.plan.password.encode()))
         if readonly:
             hello.append((b"READONLY",))
+        hello.append((b"PING",))  # an error where a password is missing
         async with asyncio.timeout(CONNECT_SECONDS):
             _, made = await loop.create_connection(lambda: Link(self), *address, ssl=self.load.ssl)
         for command in hello:  # answered before anything else, and not counted
@@ -288,10 +290,16 @@ class Client:
 
     async def _send_later(self, address: Address, data: bytes) -> None:
         """Connect first."""
+        failed = False
         try:
             link = await self.link(address, self.kind == "readonly")
         except (OSError, hiredis.HiredisError) as error:
             self.load.error(type(error).__name__)
+            failed = True
+        except RespError as error:
+            self.load.error(str(error))
+            failed = True
+        if failed:
             await asyncio.sleep(RETRY_SECONDS)
             self.load.look_again(self.number)
             self._next()
@@ -300,11 +308,11 @@ class Client:
         self.busy = link
         link.transport.write(data)
 
-    def answered(self) -> None:
-        """All replies of the pipeline are there."""
+    def answered(self, failed: int) -> None:
+        """All replies of the pipeline are there; so many of them are errors."""
         self.busy = None
         now = time.perf_counter()
-        self.load.count(self.kind, int((now - self.started) * 1e6), self.started)
+        self.load.count(self.kind, int((now - self.started) * 1e6), self.started, failed)
         self._next()
 
     def lost(self, link: Link) -> None:
@@ -328,16 +336,25 @@ class Client:
 
 
 async def _skip(link: Link, count: int) -> None:
-    """Wait for so many replies that are not counted."""
-    if not count:
-        return
+    """Wait for so many replies that are not counted.
+
+    Raises:
+        OSError: they do not come.
+        RespError: one of them is an error.
+    """
     done = asyncio.get_running_loop().create_future()
     client = link.client
 
     class Skip:
-        load = client.load
+        @property
+        def load(self) -> Skip:
+            return self
 
-        def answered(self) -> None:
+        def error(self, text: str) -> None:
+            if not done.done():
+                done.set_exception(RespError(text))
+
+        def answered(self, failed: int) -> None:
             if not done.done():
                 done.set_result(None)
 
@@ -385,14 +402,14 @@ class Load:
         """The node that a client talks to when any will do."""
         return self._homes[number % len(self._homes)]
 
-    def count(self, kind: str, us: int, started: float) -> None:
-        """A pipeline was answered."""
+    def count(self, kind: str, us: int, started: float, failed: int) -> None:
+        """A pipeline was answered, so many of its commands by errors: these were not done."""
         self.done += self.plan.pipeline
-        if started >= self.counts_from:
+        if started >= self.counts_from and failed < self.plan.pipeline:
             histogram = self.result.histograms.get(kind)
             if histogram is None:
                 histogram = self.result.histograms[kind] = Histogram()
-            histogram.add(us, self.plan.pipeline)
+            histogram.add(us, self.plan.pipeline - failed)
 
     def error(self, text: str, count: int = 1) -> None:
         """Something was no answer; `MOVED` makes us look again who leads."""
@@ -435,6 +452,7 @@ class Load:
 
         Raises:
             OSError: a node cannot be reached.
+            RespError: it refuses the password, or asks for one.
         """
         if self.plan.cluster:
             self.prepared = prepared(self.plan, await owners_of(self.plan))
@@ -511,6 +529,7 @@ async def fill(plan: Plan) -> None:
 
     Raises:
         OSError: a write was refused again and again.
+        RespError: the password is refused.
     """
     from ringleader.cli.resp import Connection
 
@@ -557,7 +576,7 @@ def main() -> None:
         load = Load(plan)
         try:
             await load.ready()
-        except (OSError, hiredis.HiredisError) as error:
+        except (OSError, hiredis.HiredisError, RespError) as error:
             for client in load.clients:
                 client.close()
             tell({"failed": str(error) or type(error).__name__})

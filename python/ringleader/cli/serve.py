@@ -6,11 +6,16 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ringleader.cli.extras import needed
+
+if TYPE_CHECKING:
+    from ringleader.node.config import ClusterConfig
 
 #: Open besides connections: the log, snapshots, ports, what Python itself has.
 OTHER_FILES = 256
@@ -42,12 +47,17 @@ def serve(
     log; 2 refused to start, with the reason on standard error and nothing changed.
     """
     with needed("node", "a node"):
+        from ringleader.node import identity, tls
         from ringleader.node.config import ClusterConfig
 
     config = ClusterConfig.load(file)
     node = config.node(name)
     data = Path(directory) if directory is not None else config.directory(name)
     if check:
+        for context in (tls.client_port, tls.peer_port, tls.peer_dial):
+            context(config.tls)
+        if (data / identity.FILE_NAME).exists():
+            config.check_identity(data, name)
         for words in config.warnings():
             click.echo(f"warning: {words}")
         own = len(config.layout.of(name))
@@ -59,7 +69,7 @@ def serve(
         return
     with needed("node", "a node"):
         from ringleader.node.serve import run
-    _allow_open_files(config.limits.clients_max + 4 * len(config.nodes) + OTHER_FILES)
+    config = _with_files(config)
     if until_eof:
         threading.Thread(target=_stop_at_eof, name="until eof", daemon=True).start()
     code = run(config, name, data, refetch=refetch)
@@ -71,25 +81,38 @@ def serve(
     sys.exit(code)
 
 
-def _allow_open_files(wanted: int) -> None:
-    """Let this process open so many files and connections, or as many as the system lets it."""
+def _with_files(config: ClusterConfig) -> ClusterConfig:
+    """The configuration, with as many clients as this process may have open connections: one more
+    than that could keep the log from opening its next file."""
+    others = 4 * len(config.nodes) + OTHER_FILES
+    wanted = config.limits.clients_max + others
+    allowed = _allow_open_files(wanted)
+    if allowed >= wanted:
+        return config
+    clients_max = max(1, allowed - others)
+    click.echo(
+        f"warning: this process may open {allowed} files and connections, so that it serves "
+        f"{clients_max} clients, not the {config.limits.clients_max} of limits.clients_max: raise "
+        "the hard limit (ulimit -Hn, or systemd's LimitNOFILE)",
+        err=True,
+    )
+    return replace(config, limits=replace(config.limits, clients_max=clients_max))
+
+
+def _allow_open_files(wanted: int) -> int:
+    """Let this process open so many files and connections, or as many as the system lets it; how
+    many that is, `wanted` at most."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if soft == unlimited or soft >= wanted:
-        return
+        return wanted
     allowed = wanted if hard == unlimited else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        click.echo(
-            f"warning: this process may open {allowed} files and connections, and "
-            f"limits.clients_max asks for {wanted}: raise the hard limit (ulimit -Hn, or systemd's "
-            "LimitNOFILE)",
-            err=True,
-        )
+    return allowed
 
 
 def _stop_at_eof() -> None:

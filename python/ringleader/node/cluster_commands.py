@@ -28,12 +28,20 @@ _BUS_OFFSET: Final = 10_000
 
 
 def _members(topology: Topology, shard: ShardView, dc: str) -> list[NodeView]:
-    """The nodes of a shard that a client may ask: the leader first, then those in `dc`, then the
-    others; those that are down are left out while others are there."""
+    """The nodes of a shard that a client in `dc` should ask: the leader first, then the replicas in
+    `dc`, or where there is none of the shard's nodes, the others; those that are down are left out
+    while others are there.  Clients take all that follow the leader for equally good."""
+    nodes = _nodes_of(topology, shard, dc)
+    alive = [node for node in nodes if node.alive] or nodes
+    near = [node for node in alive if node.dc == dc]
+    return [node for node in alive if not near or node.name == shard.leader or node in near]
+
+
+def _nodes_of(topology: Topology, shard: ShardView, dc: str) -> list[NodeView]:
+    """All nodes of a shard: the leader first, then those in `dc`, then the others."""
     names = dict.fromkeys((*((shard.leader,) if shard.leader else ()), *shard.replicas))
     nodes = [topology.by_name[name] for name in names if name in topology.by_name]
-    alive = [node for node in nodes if node.alive] or nodes
-    return sorted(alive, key=lambda node: (node.name != shard.leader, node.dc != dc))
+    return sorted(nodes, key=lambda node: (node.name != shard.leader, node.dc != dc))
 
 
 def slots(session: Session, args: list[bytes], waiter: Waiting) -> Reply:
@@ -55,9 +63,7 @@ def shards(session: Session, args: list[bytes], waiter: Waiting) -> Reply:
     topology = cluster.topology()
     replies: list[Reply] = []
     for shard in topology.shards:
-        names = dict.fromkeys((*((shard.leader,) if shard.leader else ()), *shard.replicas))
-        nodes = [topology.by_name[name] for name in names if name in topology.by_name]
-        nodes.sort(key=lambda node: (node.name != shard.leader, node.dc != cluster.dc))
+        nodes = _nodes_of(topology, shard, cluster.dc)
         replies.append(
             {
                 b"slots": [slot for ends in shard.ranges for slot in ends],

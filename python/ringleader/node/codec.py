@@ -41,6 +41,7 @@ from ringleader.errors import BlockError, FormatError, VersionError
 from ringleader.kernels import hashing
 from ringleader.limits import (
     BLOCK_ENTRIES_MAX,
+    CLUSTER_ID_BYTES,
     CLUSTER_NAME_BYTES_MAX,
     GROUP_ID_MAX,
     INCARNATION_MAX,
@@ -136,6 +137,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
         to: whom the sender takes the receiver for.
         incarnation: grows with each start of the sender.
         wall_ms: the sender's clock, in milliseconds since 1970.
+        cluster_id: `Identity.cluster_id`: what the sender's cluster file says of shards and of the
+            nodes that hold them, in 16 bytes.
     """
 
     protocol: _Natural
@@ -145,12 +148,14 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     to: _Name
     incarnation: Annotated[int, Meta(ge=0, le=INCARNATION_MAX)]
     wall_ms: _Int64
+    cluster_id: Annotated[bytes, Meta(min_length=CLUSTER_ID_BYTES, max_length=CLUSTER_ID_BYTES)]
 
 
 class Ping(msgspec.Struct, array_like=True, frozen=True):
-    """Asks for a `Pong` of the same number at once."""
+    """Asks for a `Pong` of the same number at once.  `draining`: the sender is being stopped."""
 
     number: _Natural
+    draining: bool = False
 
 
 class Pong(msgspec.Struct, array_like=True, frozen=True):
@@ -603,11 +608,6 @@ class Frames:
         """Who is at the other end, and here: from now on all kinds and sizes of frames may come."""
         self._names = sender, to
         self._bytes_max = PEER_FRAME_BYTES_MAX
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of a frame that is not complete; 0 between frames."""
-        return self._end - self._start
 
     def room(self) -> memoryview:
         """Where the next bytes are to be written: at least one byte."""

@@ -83,6 +83,8 @@ class Limits:
 
     Attributes:
         clients_max: connections of clients; more are told so and closed.
+        clients_bytes_max: what all clients together make the node hold; above it those that hold
+            most are not read from, or closed.
         client_output_bytes_max: replies that wait for a slow client; then it is closed.
         client_idle_s_max: a client that says nothing for so long is closed; 0: never.
         client_pending_max: commands of one connection that may wait for an answer; no more are
@@ -98,6 +100,7 @@ class Limits:
     """
 
     clients_max: int = 10_000
+    clients_bytes_max: int = 2**30
     client_output_bytes_max: int = 64 * 2**20
     client_idle_s_max: int = 0
     client_pending_max: int = 1_000
@@ -113,12 +116,13 @@ class Limits:
 #: What each limit may be.
 _LIMIT_RANGES: dict[str, tuple[int, int]] = {
     "clients_max": (1, 10**6),
+    "clients_bytes_max": (2**20, 2**50),
     "client_output_bytes_max": (2**16, 2**40),
     "client_idle_s_max": (0, 10**9),
     "client_pending_max": (1, 10**7),
-    "command_bytes_max": (2**10, limits.PAYLOAD_BYTES_MAX // 2),
-    "command_args_max": (16, 2**24),
-    "value_bytes_max": (1, limits.PAYLOAD_BYTES_MAX // 2),
+    "command_bytes_max": (2**10, limits.COMMAND_BYTES_MAX),
+    "command_args_max": (16, limits.COMMAND_ARGS_MAX),
+    "value_bytes_max": (1, limits.STORE_VALUE_BYTES_MAX),
     "patience_ms": (10, 10**6),
     "uncommitted_bytes_max": (2**20, 2**40),
     "peer_queue_bytes_max": (2**20, 2**40),
@@ -370,8 +374,13 @@ class ClusterConfig:
 
     def advisable_election_ms(self, node: str, round_trips: Mapping[str, float]) -> int:
         """The least election timeout that suits these measured round trips (see
-        `quorum_round_trip_ms`), in ms."""
-        return advisable_election_ms(self.quorum_round_trip_ms(node, round_trips), self.tick_ms)
+        `quorum_round_trip_ms`), in ms: without the floor, and with less to spare, than a file that
+        leaves it "auto" gets."""
+        return self._needed_election_ms(self.quorum_round_trip_ms(node, round_trips))
+
+    def _needed_election_ms(self, quorum_round_trip_ms: float) -> int:
+        asked = ELECTION_ROUND_TRIPS * quorum_round_trip_ms + self.heartbeat_ms
+        return _in_ticks(asked, self.tick_ms)
 
     def timing_warning(self, node: str, round_trips: Mapping[str, float]) -> str | None:
         """What is wrong with the election timeout, given measured round trips, or None."""
@@ -379,9 +388,9 @@ class ClusterConfig:
         return self._timing_warning(longest, f"{node} measures")
 
     def _timing_warning(self, longest: float, who: str) -> str | None:
-        advisable = advisable_election_ms(longest, self.tick_ms)
-        if self.election_ms >= advisable * TIMING_TOLERANCE:
+        if self.election_ms >= self._needed_election_ms(longest) * TIMING_TOLERANCE:
             return None
+        advisable = advisable_election_ms(longest, self.tick_ms)
         if self.lease_ms <= longest + self.heartbeat_ms:
             effect = (
                 "leaders cannot hold a lease, so that every read waits for a quorum, and may step "
@@ -621,9 +630,23 @@ def _nodes(given: Any, faults: Faults) -> tuple[NodeConfig, ...]:
                 bind=table.text("bind", "", pattern=_HOST, of="it is an address to listen on"),
             )
         )  # fmt: skip
+        for key in ("host", "bind"):
+            if not _is_host(host := getattr(nodes[-1], key)):
+                table.fault(
+                    key, f"{host!r} is no host's name: between points are 1 to 63 characters"
+                )
         table.done()
     _check_distinct(nodes, faults)
     return tuple(nodes)
+
+
+def _is_host(name: str) -> bool:
+    """Whether it can be looked up at all."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _check_distinct(nodes: Iterable[NodeConfig], faults: Faults) -> None:
@@ -762,6 +785,12 @@ def _limits(table: Table) -> Limits:
             "command_bytes_max",
             f"{made.command_bytes_max} is less than a key and a value may have together, "
             f"{needed}: raise it, or lower value_bytes_max",
+        )
+    if made.clients_bytes_max < 2 * made.command_bytes_max:
+        table.fault(
+            "clients_bytes_max",
+            f"{made.clients_bytes_max} is less than two commands of command_bytes_max: raise it, "
+            f"or lower command_bytes_max, which is {made.command_bytes_max}",
         )
     return made
 

@@ -72,7 +72,8 @@ class NodeStatus(TypedDict, total=False):
         shards: those that it has a replica of.
         peers: by name: "connected", "rtt_ms" (or None), and counters such as "messages_dropped",
             "connects", "failures", "bytes_in", "bytes_out".
-        clients: "connected", and counters: "accepted", "commands", and "refused" by reason.
+        clients: "connected", "held_bytes", and counters: "accepted", "commands", and "refused" by
+            reason.
         wal: counters "batches", "bytes", "syncs", and "sync_seconds" together; "segments".
         refused: input from outside that was no good, by reason.
         timing_warning: what is wrong with the election timeout, or None.

@@ -188,10 +188,6 @@ class Link(asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def drop_held(self) -> None:
-        """What is on its way over the wide area never arrives: the line is cut."""
-        self._forget_held()
-
     def close(self, *last: bytes) -> None:
         """Closes after all that was written, and `last`, has left; nothing comes in any more.
 

@@ -29,7 +29,7 @@ from ringleader import limits
 from ringleader.errors import ClusterFileError, LocalClusterError
 from ringleader.node import child
 from ringleader.node.config import ClusterConfig
-from ringleader.node.tables import toml
+from ringleader.node.tables import toml, toml_key
 from ringleader.placement import Replicas
 
 FILE_NAME = "cluster.toml"
@@ -117,16 +117,16 @@ def written(options: Options) -> str:
     if options.wan is not None:
         lines += ["", "[wan]  # round trips in ms, made by the nodes themselves"]
         for pair, value in sorted(parsed_wan(options.wan, dcs).items(), key=lambda x: sorted(x[0])):
-            lines.append(f"{'.'.join(sorted(pair, key=dcs.index))} = {value:g}")
+            lines.append(f"{'.'.join(map(toml_key, sorted(pair, key=dcs.index)))} = {value:g}")
     names = [(dc, number) for dc in dcs for number in range(1, per_dc + 1)]
     for at, (dc, number) in enumerate(names):
         lines += [
             "",
             "[[nodes]]",
-            f'name = "{dc}-{number}"',
+            f"name = {toml(f'{dc}-{number}')}",
             f"dc = {toml(dc)}",
-            f'zone = "{dc}-{(number - 1) % 3 + 1}"',
-            f'host = "{HOST}"',
+            f"zone = {toml(f'{dc}-{(number - 1) % 3 + 1}')}",
+            f"host = {toml(HOST)}",
             f"port = {base + at}",
             f"peer_port = {base + apart + at}",
             f"http_port = {base + 2 * apart + at}",

@@ -156,7 +156,7 @@ class _Collector:
             "1 when the election timeout is too short for the measured round trips.",
             bool(status.get("timing_warning")),
         )
-        yield _gauge("memory_bytes", "Resident memory of the process.", _resident_bytes())
+        yield _gauge("memory_bytes", "Resident memory of the process.", resident_bytes())
 
     def _commands(self, status: NodeStatus) -> Iterator[Metric]:
         metrics = self._metrics
@@ -263,8 +263,13 @@ class _Collector:
     def _clients(self, status: NodeStatus) -> Iterator[Metric]:
         clients = status.get("clients", {})
         yield _gauge("clients", "Connections of clients.", clients.get("connected", 0))
+        yield _gauge(
+            "clients_held_bytes",
+            "What clients make the node hold: commands under way, replies not read.",
+            clients.get("held_bytes", 0),
+        )
         for key, value in clients.items():
-            if key != "connected" and _is_count(value):
+            if key not in ("connected", "held_bytes") and _is_count(value):
                 words = f"{key.replace('_', ' ')}, of all clients.".capitalize()
                 yield CounterMetricFamily(f"ringleader_clients_{key}", words, value=value)
         if isinstance(refused := clients.get("refused"), dict):
@@ -301,7 +306,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     """What /proc says; 0 where there is none."""
     try:
         with open("/proc/self/statm", "rb") as file:

@@ -29,6 +29,7 @@ from ringleader.consensus.driver import Driver
 from ringleader.consensus.message import Message
 from ringleader.consensus.paxos.config import Config as PaxosConfig
 from ringleader.consensus.paxos.core import MultiPaxos
+from ringleader.consensus.paxos.progress import Progress as PaxosProgress
 from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
 from ringleader.errors import LogDamagedError, RingleaderError, SettingError, StorageError
@@ -79,6 +80,11 @@ class _GroupTransport:
 
     def send(self, messages: Sequence[Message]) -> None:
         self.peers.send(self.number, messages)
+
+
+def _held(progress: Any) -> int:
+    """Up to where a replica has the log, as far as its leader knows."""
+    return int(progress.held() if isinstance(progress, PaxosProgress) else progress.match)
 
 
 class Node:
@@ -211,6 +217,8 @@ class Node:
                 tls=tls.client_port(config.tls),
                 readonly_lag_s=config.readonly_bound_ms / 1000,
                 clients_max=config.limits.clients_max,
+                clients_bytes_max=config.limits.clients_bytes_max,
+                patience_s=config.limits.patience_ms / 1000,
                 unanswered_max=config.limits.client_pending_max,
                 output_bytes_max=config.limits.client_output_bytes_max,
                 idle_s_max=config.limits.client_idle_s_max,
@@ -364,13 +372,15 @@ class Node:
     async def stop(self) -> None:
         """Hand leadership over, answer what is under way, and close everything."""
         self.ready = False
+        self.peers.drain()
         await self.server.drain()
         await self._hand_over()
+        await self.server.stop()
+        # Until no request can come any more, turns go on: what is let in is answered.
+        await self.peers.stop()
         self._stopping = True
         for timer in self._timers:
             timer.cancel()
-        await self.server.stop()
-        await self.peers.stop()
         await self.health.stop()
         self.loop.remove_reader(self.disk.fileno())
         self.disk.close()
@@ -394,11 +404,21 @@ class Node:
             await asyncio.sleep(self.config.tick_ms / 1000)
 
     def _heir(self, shard: Shard) -> str | None:
-        """The most preferred replica that is connected."""
-        for name in self.layout.shards[shard.number].replicas:
-            if name != self.name and self.peers.connected(name):
+        """Who should lead next: the most preferred replica that has all that is committed, or else
+        the one that has most.  Nobody who is cut off, or being stopped as well."""
+        peers, core = self.peers, shard.core
+        held = {
+            name: _held(core.progress[name])
+            for name in self.layout.shards[shard.number].replicas
+            if name in core.progress
+            and peers.connected(name)
+            and not peers.silent(name)
+            and not peers.draining(name)
+        }
+        for name, index in held.items():
+            if index >= core.commit:
                 return name
-        return None
+        return max(held, key=held.__getitem__, default=None)
 
     # --- a turn ---------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ connection is down.  So a pair of nodes has two connections, of which each carri
     flush()     once per loop turn: one frame of each kind to each peer with something waiting
     send()      never fails: a message that cannot leave now is dropped, as consensus allows
     call()      tells the caller exactly once what came of a request
-    cut()       makes a partition: tests tear real processes apart with it
 
 Both sides say who they are first (`codec.Hello`).  A connection is refused, with a `codec.Bye` that
 says why, an error in the log and a count, when the other side is of another cluster, protocol or
-consensus, is not in the cluster file, claims this node's name, is no longer the last incarnation of
-its name, or shows a certificate of another name.  Such a peer is tried again, slowly.
+consensus, has a cluster file that puts shards elsewhere, is not in ours, claims this node's name,
+is no longer the last incarnation of its name, or shows a certificate of another name.  Such a peer
+is tried again, slowly.
 
 What a peer can make this node hold is bounded: `limits` has the numbers (PEER_*).
 """
@@ -25,7 +25,7 @@ import socket
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -55,7 +55,10 @@ from ringleader.limits import (
     SHARDS_MAX,
 )
 from ringleader.node import codec as c
+from ringleader.node import replies
+from ringleader.node.accept import TlsListener
 from ringleader.node.codec import Request, Response
+from ringleader.node.identity import Identity
 from ringleader.node.link import Link
 
 __all__ = ["Counters", "Peer", "PeerConfig", "PeerNode", "Peers", "Responder"]
@@ -71,13 +74,21 @@ _PINGS_MAX = 64
 #: How long a closing node waits for its last bytes to leave.
 _STOP_SECONDS = 1.0
 _DROPPED = "message dropped"
+#: It is not known here whether the command was one that changes anything.
+_TOO_LARGE = replies.pack(
+    replies.ReplyError(
+        "UNCERTAIN the command was executed, and its reply is too large to be passed on between "
+        "nodes: ask the leader of the shard itself"
+    )
+)
+_STRANGERS = "too many connections that have not said who they are"
 #: After so many turns of asyncio's loop a connection that it has accepted is a link.
 _ACCEPT_TURNS = 5
 #: Reasons to refuse a connection that will still be there in a moment.
 _LASTING = frozenset(
     {
-        *("certificate", "cluster", "consensus", "duplicate", "misdirected", "self", "unknown"),
-        "version",
+        *("certificate", "cluster", "consensus", "duplicate", "layout", "misdirected", "self"),
+        *("unknown", "version"),
     }
 )
 #: The same trouble with the same peer is logged again after so long.
@@ -114,6 +125,7 @@ class PeerConfig(Protocol):
     def nodes(self) -> Sequence[PeerNode]: ...
     @property
     def wan(self) -> Mapping[frozenset[str], float]: ...
+    def identity(self) -> Identity: ...
 
 
 @dataclass(slots=True)
@@ -173,7 +185,6 @@ class Peer:
         self.written_answers: deque[tuple[int, int]] = deque()
         self.written_answer_bytes = 0
         self.is_dirty = False
-        self.is_cut = False
         self.is_draining = False
         #: Set when there is a reason to dial at once.
         self.wake = asyncio.Event()
@@ -335,9 +346,10 @@ class Peers:
         self._strangers = 0
         self._next_request = 1
         self._next_ping = 1
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.AbstractServer | TlsListener | None = None
         self._dialling: list[asyncio.Task[None]] = []
         self._ticking: asyncio.TimerHandle | None = None
+        self._is_draining = False
         self._is_stopping = False
         self._random = random.Random()
         self._log = structlog.get_logger("ringleader.peers").bind(node=name)
@@ -352,15 +364,19 @@ class Peers:
             OSError: the address cannot be listened on.
         """
         accept = partial(Link, self, self._codec, None)
-        tls: dict[str, Any] = {}
+        host, port = self._own.listen, self._own.peer_port
         if self._server_ssl is not None:
-            tls = {"ssl": self._server_ssl, "ssl_handshake_timeout": PEER_HANDSHAKE_SECONDS}
-        if self._listen is not None:
-            self._server = await self.loop.create_server(accept, sock=self._listen, **tls)
-        else:
-            self._server = await self.loop.create_server(
-                accept, self._own.listen, self._own.peer_port, **tls
+            self._server = listener = TlsListener(
+                accept, self._server_ssl, seconds=PEER_HANDSHAKE_SECONDS, admits=self._admits
             )
+            if self._listen is not None:
+                listener.listen_on(self._listen)
+            else:
+                await listener.listen(host, port, PEER_STRANGERS_MAX)
+        elif self._listen is not None:
+            self._server = await self.loop.create_server(accept, sock=self._listen)
+        else:
+            self._server = await self.loop.create_server(accept, host, port)
         for peer in self._peers.values():
             task = self.loop.create_task(self._dial(peer), name=f"dial {peer.name}")
             task.add_done_callback(self._on_dial_end)
@@ -385,7 +401,7 @@ class Peers:
         bye = c.frame(c.BYE, c.Bye("drain"))
         links = list(self._links)
         for link in links:
-            link.close(*([bye] if link.ready and not self._is_cut(link) else []))
+            link.close(*([bye] if link.ready else []))
         if links:
             await asyncio.wait([link.done for link in links], timeout=_STOP_SECONDS)
         rest = list(self._links)
@@ -398,6 +414,13 @@ class Peers:
         for peer in self._peers.values():
             self._lose_calls(peer)
         await asyncio.sleep(0)  # they are told
+
+    def drain(self) -> None:
+        """Tells the others that this node is being stopped: nobody is to hand leads to it."""
+        self._is_draining = True
+        for peer in self._peers.values():
+            if peer.out is not None:
+                self._ping(peer, peer.out)
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -507,6 +530,11 @@ class Peers:
         if too_large:
             peer.counters.responses_dropped += len(too_large)
             self._complain(peer.name, "response", "it is too large for any frame", _DROPPED)
+            # Who asked must not wait for it, nor ask again.
+            more, _ = c.frames(
+                c.RESPONSES, [Response(each.id, "done", _TOO_LARGE) for each in too_large]
+            )
+            made += more
         peer.counters.responses_out += len(responses) - len(too_large)
         if not made:
             return
@@ -516,8 +544,6 @@ class Peers:
         peer.written_answer_bytes += size
 
     def _write(self, peer: Peer, link: Link, pieces: list[bytes]) -> None:
-        if peer.is_cut:
-            return
         peer.counters.bytes_out += sum(map(len, pieces))
         link.write(pieces, peer.delay_seconds)
 
@@ -620,7 +646,6 @@ class Peers:
                 "connected": peer.out is not None,
                 "accepted": peer.incoming is not None,
                 "draining": peer.is_draining,
-                "cut": peer.is_cut,
                 "paused": peer.out is not None and peer.out.paused,
                 "incarnation": peer.incarnation if peer.incarnation >= 0 else None,
                 "queued_bytes": peer.out.queued_bytes() if peer.out is not None else 0,
@@ -634,35 +659,6 @@ class Peers:
             for peer in self._peers.values()
         ]
 
-    # --- partitions -----------------------------------------------------------------------------
-
-    def cut(self, names: Iterable[str]) -> None:
-        """From now on nothing goes to or comes from the peers named, or those of datacenters named;
-        what is under way is lost.  Connections die of the silence, as they do in real partitions.
-
-        Raises:
-            NodeNotFound: a name is that of no peer and of no datacenter.
-        """
-        for name in names:
-            chosen = [peer for peer in self._peers.values() if name in (peer.name, peer.node.dc)]
-            if not chosen and name not in (self.name, self._own.dc):
-                raise NodeNotFound(f"there is no peer and no datacenter {name!r} to cut")
-            for peer in chosen:
-                peer.is_cut = True
-                for link in (peer.out, peer.incoming):
-                    if link is not None:
-                        link.drop_held()
-
-    def heal(self) -> None:
-        """Nothing is cut any more; connections that died are dialled again at once."""
-        for peer in self._peers.values():
-            if peer.is_cut:
-                peer.is_cut = False
-                peer.wake.set()
-
-    def _is_cut(self, link: Link) -> bool:
-        return link.peer is not None and link.peer.is_cut
-
     # --- dialling -------------------------------------------------------------------------------
 
     async def _dial(self, peer: Peer) -> None:
@@ -670,7 +666,7 @@ class Peers:
         wait_seconds = PEER_RETRY_SECONDS_MIN
         while True:
             peer.wake.clear()
-            link = None if peer.is_cut else await self._connect(peer)
+            link = await self._connect(peer)
             is_slow = False
             if link is not None:
                 began = self.loop.time()
@@ -712,7 +708,7 @@ class Peers:
             link.abort()
             link.connection_lost(None)  # which uvloop may not say
             raise
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # a name that cannot be looked up is no OSError
             peer.counters.failures += 1
             link.abort()
             link.connection_lost(OSError(str(error) or "no connection in time"))
@@ -735,7 +731,15 @@ class Peers:
             link.write([self._hello(link.peer)], link.peer.delay_seconds)
             return
         if self._strangers > PEER_STRANGERS_MAX:
-            self._refuse(link, "strangers", "too many connections that have not said who they are")
+            self._refuse(link, "strangers", _STRANGERS)
+
+    def _admits(self, handshakes_count: int) -> bool:
+        """Whether one more connection may begin its TLS handshake: nobody knows who it is."""
+        if self._strangers + handshakes_count < PEER_STRANGERS_MAX:
+            return True
+        self.refused["strangers"] += 1
+        self._complain("the port", "strangers", _STRANGERS)
+        return False
 
     def on_link_lost(self, link: Link, error: Exception | None) -> None:
         """A connection is gone."""
@@ -795,8 +799,6 @@ class Peers:
         assert peer is not None
         counters = peer.counters
         counters.frames_in += 1
-        if peer.is_cut:
-            return
         if kind == c.MESSAGES:
             messages, data = value
             if messages:
@@ -816,6 +818,7 @@ class Peers:
                 else:
                     self._tell(call[0], response)
         elif kind == c.PING:
+            peer.is_draining = value.draining
             self._write(peer, link, [c.frame(c.PONG, c.Pong(value.number, self._wall_ms()))])
         elif kind == c.PONG:
             self._on_pong(peer, link, value)
@@ -835,6 +838,7 @@ class Peers:
             to=peer.name,
             incarnation=self.incarnation,
             wall_ms=self._wall_ms(),
+            cluster_id=self.config.identity().cluster_id,
         )
         return c.frame(c.HELLO, hello)
 
@@ -845,9 +849,6 @@ class Peers:
             self._refuse(link, reason, text)
             return
         assert peer is not None
-        if peer.is_cut:
-            link.abort()
-            return
         if hello.incarnation != peer.incarnation:
             peer.incarnation = hello.incarnation
             peer.respond = Responder(self, peer, hello.incarnation)
@@ -890,6 +891,8 @@ class Peers:
             return "cluster", f"belongs to the cluster {hello.cluster!r}, not {config.name!r}"
         if hello.consensus != config.consensus:
             return "consensus", f"runs {hello.consensus}, and we {config.consensus}"
+        if hello.cluster_id != config.identity().cluster_id:
+            return "layout", f"{hello.name!r} has a cluster file that puts shards elsewhere"
         if hello.name == self.name:
             return "self", f"claims to be {self.name!r}, which is this node"
         if peer is None:
@@ -916,7 +919,7 @@ class Peers:
         self._complain(where, reason, text)
         if peer is not None:
             peer.trouble = f"refused by us ({reason}): {text}"
-        if self._is_cut(link) or reason == "strangers":
+        if reason == "strangers":
             link.abort()
         else:
             link.close(c.frame(c.BYE, c.Bye(reason, _clean(text))))
@@ -970,7 +973,7 @@ class Peers:
         link.pings[number] = time.monotonic()
         if len(link.pings) > _PINGS_MAX:
             del link.pings[next(iter(link.pings))]
-        self._write(peer, link, [c.frame(c.PING, c.Ping(number))])
+        self._write(peer, link, [c.frame(c.PING, c.Ping(number, self._is_draining))])
 
     def _on_pong(self, peer: Peer, link: Link, pong: c.Pong) -> None:
         sent = link.pings.pop(pong.number, None)
@@ -1027,7 +1030,7 @@ class Peers:
 
     def _trouble(self, peer: Peer, why: str) -> None:
         """Says once that a peer cannot be reached, and again when the reason changes."""
-        if self._is_stopping or peer.is_cut:
+        if self._is_stopping:
             return
         now = self.loop.time()
         if why != peer.trouble or now - peer.trouble_at > _REPEAT_SECONDS:

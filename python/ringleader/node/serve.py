@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from ringleader.node import logs
@@ -26,7 +27,7 @@ GC_THRESHOLD = 50_000
 def run(
     config: ClusterConfig, name: str, directory: Path | None = None, *, refetch: bool = False
 ) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code, 0.
+    """Serve until SIGTERM or SIGINT; the exit code: 0, or 1 when it failed while it ran.
 
     Args:
         config: of the cluster.
@@ -58,12 +59,20 @@ async def _serve(config: ClusterConfig, name: str, directory: Path, refetch: boo
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     try:
         await node.start()
-        logger.info(
-            "serving", host=node.own.host, port=node.own.port, shards=len(node.shards), dc=node.dc
-        )
+    except BaseException:
+        await node.stop()
+        raise
+    logger.info(
+        "serving", host=node.own.host, port=node.own.port, shards=len(node.shards), dc=node.dc
+    )
+    try:
         await stop.wait()
         logger.info("stopping")
-    finally:
         await node.stop()
+    except Exception as error:  # it began: this is no refusal to start
+        logger.error(
+            "failed", error=repr(error), where="".join(traceback.format_tb(error.__traceback__))
+        )
+        return 1
     logger.info("stopped")
-    return 0
+    return 0 if node.failed is None else 1

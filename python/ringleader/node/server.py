@@ -10,6 +10,8 @@ waited for, in `Server.flush`, for all such connections together.
                                         too long; when a command does not get complete, or no
                                         password comes, in time; when it breaks the protocol (after
                                         an error reply)
+
+What all connections together make the node hold is bounded, too (`_Crowd`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 import contextlib
 import ssl
 import traceback
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast, final
 
@@ -34,14 +37,20 @@ from ringleader.limits import (
     CLIENT_SWEEP_SECONDS,
     CLIENT_TLS_SECONDS,
     CLIENT_UNANSWERED_MAX,
+    CLIENTS_BYTES_MAX,
+    CLIENTS_CROWDED_SECONDS,
     CLIENTS_MAX,
 )
+from ringleader.node.accept import TlsListener
 from ringleader.node.requests import RequestLimits
 from ringleader.node.routing import Cluster, Router
 from ringleader.node.service import Service
 from ringleader.node.session import Session
 
 _FULL: Final = b"-ERR max number of clients reached\r\n"
+_STOPPING: Final = b"-ERR this node is being stopped\r\n"
+#: What clients hold grows by what moves; so often it is looked at all the same, for who watches.
+_SWEEPS_A_LOOK: Final = 5
 _SLOW: Final = b"-ERR Protocol error: the command did not get complete in time\r\n"
 
 
@@ -63,12 +72,14 @@ class ClientSettings:
         tls: what connections are encrypted with, or None.
         readonly_lag_s: how old READONLY reads may be, unless a client sets another bound.
         clients_max: connections at a time.
+        clients_bytes_max: what all of them together may make the node hold.
         unanswered_max: commands of a connection that may be under way; then it is not read.
         output_bytes_max: replies that wait for a client to read them; then it is closed.
         idle_s_max: a client that says nothing for so long is closed; 0: never.
         partial_s_max: within this a command that has begun must be complete; more for large ones.
         stalled_s_max: a client that reads nothing of what waits for it, for so long, is closed.
         handshake_s_max: within this a client must authenticate, if it has to.
+        patience_s: a command may be under way for so long when its client is gone.
         drain_s_max: what is under way when the server drains is waited for so long.
         sweep_s: how often clients are looked through for those that have run out of time.
         requests: limits of one command.
@@ -80,12 +91,14 @@ class ClientSettings:
     tls: ssl.SSLContext | None = None
     readonly_lag_s: float = 5.0
     clients_max: int = CLIENTS_MAX
+    clients_bytes_max: int = CLIENTS_BYTES_MAX
     unanswered_max: int = CLIENT_UNANSWERED_MAX
     output_bytes_max: int = CLIENT_OUTPUT_BYTES_MAX
     idle_s_max: int = 0
     partial_s_max: float = CLIENT_PARTIAL_SECONDS
     stalled_s_max: float = CLIENT_STALLED_SECONDS
     handshake_s_max: float = CLIENT_HANDSHAKE_SECONDS
+    patience_s: float = 5.0
     drain_s_max: float = CLIENT_DRAIN_SECONDS
     sweep_s: float = CLIENT_SWEEP_SECONDS
     requests: RequestLimits = field(default_factory=RequestLimits)
@@ -113,6 +126,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
         self._resumes = False
+        #: When it was accepted, or last seen authenticated.
         self._since_s = 0.0
         #: When the command that is not complete was first seen, and how many came before it.
         self._partial_s = 0.0
@@ -131,7 +145,7 @@ class Connection(asyncio.Protocol):
         service.connections_count += 1
         if len(service.sessions) >= service.clients_max or server.is_draining:
             service.rejected_connections += 1
-            socket.write(_FULL)
+            socket.write(_STOPPING if server.is_draining else _FULL)
             socket.close()
             return
         self._transport = socket
@@ -176,7 +190,7 @@ class Connection(asyncio.Protocol):
             service.gone_commands_count += session.taken_count
             del service.sessions[session.id]
             del self._server.connections[session.id]
-            self._server.on_gone()
+            self._server.on_gone(session.unanswered_bytes)
 
     def pause_writing(self) -> None:
         if self.session is not None:
@@ -256,6 +270,30 @@ class Connection(asyncio.Protocol):
         self._server.say("client closed", address=session.address, unread_bytes=waiting_bytes)
         self.abort()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes held until the client sends the rest, or reads."""
+        if self.session is None or self._transport is None:
+            return 0
+        return self.session.waiting_bytes + self._transport.get_write_buffer_size()
+
+    def crowd_out(self) -> None:
+        """Close it, because clients hold too much and this one most of it."""
+        session = self.session
+        if session is not None:
+            self._server.service.crowded_connections += 1
+            self._server.say(
+                "client closed", address=session.address, held_bytes=self.waiting_bytes
+            )
+        self.abort()
+
+    def hold_up(self, is_held_up: bool) -> None:
+        """Read no more from it, because clients hold too much; or again."""
+        session = self.session
+        if session is not None and session.is_held_up is not is_held_up:
+            session.hold_up(is_held_up)
+            self._settle(session)
+
     def _fail(self, error: Exception) -> None:
         """A fault of ours must not reach the event loop, nor other connections."""
         logger = self._server.logger
@@ -297,6 +335,8 @@ class Connection(asyncio.Protocol):
                 self._evict(session, unread_bytes)
             return
         self._stalled_bytes = -1
+        if session.user:
+            self._since_s = now_s  # RESET makes a stranger of it again, who has as much time
         if not session.user and now_s - self._since_s > settings.handshake_s_max:
             self._time_out(session, transport, b"")
         elif session.is_partial and not self._is_paused:
@@ -321,6 +361,90 @@ class Connection(asyncio.Protocol):
         if farewell:
             transport.write(farewell)
         transport.close()
+
+
+@final
+class _Crowd:
+    """Bounds what all clients of a server make it hold.
+
+    Some of that is given back when commands are answered, which they will be: so above the limit
+    those that hold more than their share are not read.  The rest waits for the clients: commands
+    and transactions that are not complete, replies that are not read.  When that comes to more
+    than half of the limit, those that hold most of it are closed, as by Redis' maxmemory-clients,
+    and connections with CLIENT NO-EVICT ON come last.  What those have left under way who are gone
+    counts for as long as it may take.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._limit_bytes = server.settings.clients_bytes_max
+        #: Bytes that have moved in and out when it is to be looked at again.
+        self.due_bytes = 0
+        self._is_crowded = False
+        self._timer: asyncio.TimerHandle | None = None
+        #: When they count no more, and bytes, of commands of clients that are gone; and their sum.
+        self._left: deque[tuple[float, int]] = deque()
+        self._left_bytes = 0
+
+    def leave(self, unanswered_bytes: int) -> None:
+        """A client is gone, and its commands are under way still."""
+        if unanswered_bytes:
+            until_s = self._server.loop.time() + self._server.settings.patience_s
+            self._left.append((until_s, unanswered_bytes))
+            self._left_bytes += unanswered_bytes
+
+    def look(self) -> None:
+        """Do what is necessary.  O(clients)."""
+        self.stop()
+        server, limit_bytes = self._server, self._limit_bytes
+        service = server.service
+        self.due_bytes = service.bytes_in + service.bytes_out + limit_bytes // 16
+        now_s = server.loop.time()
+        while self._left and self._left[0][0] <= now_s:
+            self._left_bytes -= self._left.popleft()[1]
+        held: list[tuple[bool, int, Connection]] = []
+        working_bytes = self._left_bytes
+        waiting_sum = 0
+        for connection in server.connections.values():
+            session = connection.session
+            if session is not None:
+                waiting_bytes = connection.waiting_bytes
+                waiting_sum += waiting_bytes
+                working_bytes += session.working_bytes
+                held.append((session.evictable, waiting_bytes, connection))
+        service.held_bytes = waiting_sum + working_bytes
+        was_crowded = self._is_crowded
+        aim_bytes = limit_bytes * 3 // 4 if was_crowded else limit_bytes
+        self._is_crowded = service.held_bytes > aim_bytes
+        if self._is_crowded:
+            if not was_crowded:
+                server.say("clients hold too much", held_bytes=service.held_bytes)
+            held.sort(key=_most_first)
+            for _, waiting_bytes, connection in held:
+                if waiting_sum <= limit_bytes // 2 or not waiting_bytes:
+                    break
+                waiting_sum -= waiting_bytes
+                connection.crowd_out()
+            share_bytes = max(0, limit_bytes - self._left_bytes) // (len(held) or 1)
+            for _, waiting_bytes, connection in held:
+                session = connection.session
+                if session is not None:
+                    connection.hold_up(session.working_bytes + waiting_bytes > share_bytes)
+            self._timer = server.loop.call_later(CLIENTS_CROWDED_SECONDS, self.look)
+        elif was_crowded:
+            server.say("clients hold less again", held_bytes=service.held_bytes)
+            for _, _, connection in held:
+                connection.hold_up(False)
+
+    def stop(self) -> None:
+        """Look no more by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _most_first(held: tuple[bool, int, Connection]) -> tuple[bool, int]:
+    return not held[0], -held[1]
 
 
 @final
@@ -354,14 +478,17 @@ class Server:
             limits=settings.requests,
             lag_max_s=settings.readonly_lag_s,
             clients_max=settings.clients_max,
+            clients_bytes_max=settings.clients_bytes_max,
             unanswered_max=settings.unanswered_max,
             idle_s_max=settings.idle_s_max,
             port=settings.port,
         )
         self.connections: dict[int, Connection] = {}
         self.is_draining = False
+        self._crowd = _Crowd(self)
+        self._sweeps_count = 0
         self._woken: list[Connection] = []
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.AbstractServer | TlsListener | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_gone: asyncio.Event | None = None
 
@@ -378,16 +505,29 @@ class Server:
         if self._listener is not None:
             raise MisuseError("the server was started before")
         self.loop = asyncio.get_running_loop()
-        self._listener = await self.loop.create_server(
-            lambda: Connection(self),
-            self.settings.host,
-            self.settings.port,
-            ssl=self.settings.tls,
-            ssl_handshake_timeout=None if self.settings.tls is None else CLIENT_TLS_SECONDS,
-            backlog=CLIENT_BACKLOG_MAX,
-        )
-        self.service.port = self._listener.sockets[0].getsockname()[1]
+        host, port, tls = self.settings.host, self.settings.port, self.settings.tls
+        listener: asyncio.Server | TlsListener
+        if tls is None:
+            listener = await self.loop.create_server(
+                lambda: Connection(self), host, port, backlog=CLIENT_BACKLOG_MAX
+            )
+        else:
+            listener = TlsListener(
+                lambda: Connection(self), tls, seconds=CLIENT_TLS_SECONDS, admits=self._admits
+            )
+            await listener.listen(host, port, CLIENT_BACKLOG_MAX)
+        self._listener = listener
+        self.service.port = listener.sockets[0].getsockname()[1]
         self._sweep()
+
+    def _admits(self, handshakes_count: int) -> bool:
+        """Whether one more connection may begin its handshake; those under way are clients, too."""
+        service = self.service
+        if len(service.sessions) + handshakes_count < service.clients_max:
+            return True
+        service.connections_count += 1
+        service.rejected_connections += 1
+        return False
 
     def woken(self, connection: Connection) -> None:
         """Replies have come for this connection; they are written by the next `flush`."""
@@ -400,6 +540,9 @@ class Server:
         woken, self._woken = self._woken, []
         for connection in woken:
             connection.flush()
+        service = self.service
+        if service.bytes_in + service.bytes_out >= self._crowd.due_bytes:
+            self._crowd.look()
 
     async def drain(self) -> None:
         """Accept nobody any more, answer all that has been read, and close each connection.
@@ -421,6 +564,7 @@ class Server:
         await self._close_listener()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._crowd.stop()
         self._all_gone = asyncio.Event()
         for connection in list(self.connections.values()):
             connection.abort()
@@ -429,12 +573,15 @@ class Server:
 
     async def _close_listener(self) -> None:
         if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+            listener, self._listener = self._listener, None
+            listener.close()
+            if isinstance(listener, TlsListener):
+                await listener.wait_closed()
             await asyncio.sleep(0)
 
-    def on_gone(self) -> None:
-        """A connection is closed."""
+    def on_gone(self, unanswered_bytes: int) -> None:
+        """A connection is closed, with so many bytes of commands under way."""
+        self._crowd.leave(unanswered_bytes)
         if self._all_gone is not None and not self.connections:
             self._all_gone.set()
 
@@ -444,10 +591,14 @@ class Server:
             self.logger.info(event, **fields)
 
     def _sweep(self) -> None:
+        # First of all, so that a fault of ours with one client does not end the time of others.
+        self._sweeper = self.loop.call_later(self.settings.sweep_s, self._sweep)
         now_s = self.loop.time()
         for connection in list(self.connections.values()):
             connection.check(now_s)
-        self._sweeper = self.loop.call_later(self.settings.sweep_s, self._sweep)
+        self._sweeps_count += 1
+        if self._sweeps_count % _SWEEPS_A_LOOK == 0:
+            self._crowd.look()
 
 
 def _address(name: Any) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ringleader.limits import CLIENT_UNANSWERED_MAX, CLIENTS_MAX
+from ringleader.limits import CLIENT_UNANSWERED_MAX, CLIENTS_BYTES_MAX, CLIENTS_MAX
 from ringleader.node import (
     cluster_commands,
     connection_commands,
@@ -49,12 +49,14 @@ class Service:
         limits: of one command.
         lag_max_s: how old READONLY reads may be, unless the client sets another bound.
         clients_max: connections at a time.
+        clients_bytes_max: what all of them together may make the node hold.
         unanswered_max: commands of one connection that may be under way.
         idle_s_max: a connection that says nothing for so long is closed; 0: never.
         clock_s: seconds since 1970.
 
     Attributes:
         sessions: the connections there are, by id.
+        held_bytes: what they made the node hold when that was last looked at.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Service:
         limits: RequestLimits | None = None,
         lag_max_s: float = 5.0,
         clients_max: int = CLIENTS_MAX,
+        clients_bytes_max: int = CLIENTS_BYTES_MAX,
         unanswered_max: int = CLIENT_UNANSWERED_MAX,
         idle_s_max: int = 0,
         port: int = 0,
@@ -77,6 +80,7 @@ class Service:
         self.limits = limits if limits is not None else RequestLimits()
         self.lag_max_s = lag_max_s
         self.clients_max = clients_max
+        self.clients_bytes_max = clients_bytes_max
         self.unanswered_max = unanswered_max
         self.idle_s_max = idle_s_max
         self.port = port
@@ -85,6 +89,7 @@ class Service:
         self.version = REDIS_VERSION
         self.started_s = clock_s()
         self.sessions: dict[int, Session] = {}
+        self.held_bytes = 0
         self.reset_counts()
         self._last_id = 0
 
@@ -107,6 +112,7 @@ class Service:
         self.connections_count = 0
         self.rejected_connections = 0
         self.evicted_connections = 0
+        self.crowded_connections = 0
         self.timed_out_connections = 0
         self.protocol_errors = 0
         self.failed_authentications = 0

@@ -10,9 +10,9 @@ Rules:
 1. Replies leave in the order of their commands.  A reply that is there before an earlier one waits
    behind it.
 2. A command is begun as soon as it is parsed, whether or not earlier ones are answered: so a
-   pipeline's writes share a log entry.  A few commands change how later ones are understood or
-   answered (HELLO, AUTH, CLIENT, ...) or need what earlier ones find (EXEC after WATCH): they are
-   *barriers*, which begin when all before them are answered.
+   pipeline's writes share a log entry.  A few commands change how earlier ones are answered, or
+   answer about them (HELLO, CLIENT, RESET, WAIT): they are *barriers*, which begin when all before
+   them are answered.  Others need what a WATCH finds (EXEC, DISCARD, UNWATCH) and wait for that.
 3. Commands that cannot begin wait in `_backlog`, in order; while there are any, `is_full` says that
    no more should be read.  It says so, too, while too much is unanswered or unwritten.
 4. How long a reply will be is not known before it is there.  So the number of reads that are under
@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
+from ringleader.errors import MisuseError
 from ringleader.limits import (
     CLIENT_OUTPUT_TURN_BYTES,
     CLIENT_READS_BYTES_AIM,
@@ -130,12 +131,14 @@ class Session:
         closing: nothing more is executed; the connection is to be closed when `is_finished`.
         is_awake: `wake` has been called, or need not be.
         is_full: no more should be read from the client.
+        is_held_up: nor should it because clients hold too much (set through `hold_up`).
         blocked_output: its socket takes no more for now (set through `set_blocked_output`).
     """
 
     __slots__ = (
         "_answered_count",
         "_backlog",
+        "_backlog_bytes",
         "_chunks",
         "_ending",
         "_execute",
@@ -158,6 +161,7 @@ class Session:
         "id",
         "is_awake",
         "is_full",
+        "is_held_up",
         "is_plain",
         "last_command",
         "last_s",
@@ -201,6 +205,8 @@ class Session:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._backlog: deque[list[bytes]] = deque()
+        #: Of the chunks that it is a part of.
+        self._backlog_bytes = 0
         #: For each chunk that is not answered: how many commands are when it is, and its bytes.
         self._chunks: deque[tuple[int, int]] = deque()
         self._unanswered_bytes = 0
@@ -219,6 +225,7 @@ class Session:
         self.is_plain = self.user
         self.is_awake = False
         self.is_full = False
+        self.is_held_up = False
         self.blocked_output = False
         self.closing = False
         self._ending = False
@@ -251,10 +258,16 @@ class Session:
             self._backlog.extend(self._run(commands))
         if not was_trusted or parser.error is not None:
             self._receive_rest()
-        if self._pending:
-            self._chunks.append((self._answered_count + len(self._pending), taken))
-            self._unanswered_bytes += taken
+        if self._backlog:
+            self._backlog_bytes += taken
+        elif self._pending:
+            self._count_unanswered(taken)
         self._settle()
+
+    def _count_unanswered(self, taken: int) -> None:
+        """So many bytes are held until all that is under way is answered."""
+        self._chunks.append((self._answered_count + len(self._pending), taken))
+        self._unanswered_bytes += taken
 
     def _receive_rest(self) -> None:
         """Commands of a client that had not authenticated are parsed one by one; and a protocol
@@ -291,6 +304,10 @@ class Session:
             backlog.extendleft(reversed(left))
             if left or self._is_turn_over() or len(self._pending) >= self.service.unanswered_max:
                 break
+        if self._backlog_bytes and not backlog:
+            taken, self._backlog_bytes = self._backlog_bytes, 0
+            if self._pending:
+                self._count_unanswered(taken)
         if not self._backlog and (self._parser.partial or self._parser.error is not None):
             self._receive_rest()
         self._settle()
@@ -305,6 +322,11 @@ class Session:
         self._out_bytes = 0
         return data
 
+    def hold_up(self, is_held_up: bool) -> None:
+        """All clients hold too much, and this one more than others; or no more."""
+        self.is_held_up = is_held_up
+        self._settle()
+
     def set_blocked_output(self, blocked: bool) -> None:
         """The transport's buffer is full, or no more; then `resume` goes on."""
         self.blocked_output = blocked
@@ -318,6 +340,7 @@ class Session:
         self.is_awake = True  # so that `wake` is not called any more
         self._pending.clear()
         self._backlog.clear()
+        self._backlog_bytes = 0
         self._chunks.clear()
         self._out.clear()
         self.transaction = None
@@ -352,6 +375,27 @@ class Session:
         return self._parser.buffered_bytes
 
     @property
+    def unanswered_bytes(self) -> int:
+        """Bytes of commands that are under way; they stay with whoever executes them, even when
+        the connection is closed."""
+        return self._unanswered_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes held until commands are answered, which they will be."""
+        return self._unanswered_bytes + self._backlog_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes held until the client does something: what it has begun, and not ended."""
+        size = self._parser.buffered_bytes + self._out_bytes
+        if self.transaction is not None:
+            size += self.transaction.held_bytes
+        if self.watched:
+            size += sum(map(len, self.watched))
+        return size
+
+    @property
     def unanswered_count(self) -> int:
         """Commands that are begun, or wait to be, and not answered."""
         return len(self._pending) + len(self._backlog)
@@ -360,6 +404,7 @@ class Session:
         """Begin nothing more, answer what is under way, then be finished (QUIT)."""
         self.closing = True
         self._backlog.clear()
+        self._backlog_bytes = 0
 
     def end(self) -> None:
         """No more input will come: execute and answer all there is, then be finished."""
@@ -422,6 +467,8 @@ class Session:
                     break
             elif reply is BLOCKED:
                 self._spare = spare
+                if not pending:  # nothing would ever end its wait
+                    raise MisuseError(f"{args[0][:64]!r} waits for earlier commands, and none is")
                 return [args, *remaining]
             elif pending:
                 spare.reply = reply
@@ -645,6 +692,7 @@ class Session:
             or self._reads_left <= 0
             or pending_count >= limit
             or self._unanswered_bytes >= CLIENT_UNANSWERED_BYTES_MAX
+            or self.is_held_up
         )
 
 

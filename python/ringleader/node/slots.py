@@ -6,7 +6,6 @@ shard(slot)   a table: the slots are dealt out to the shards in one range each
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -43,9 +42,3 @@ def shard_table(shard_count: int) -> list[int]:
         for shard, (first, last) in enumerate(shard_ranges(shard_count))
         for _ in range(first, last + 1)
     ]
-
-
-def common_slot(keys: Iterable[bytes]) -> int | None:
-    """The slot that all the keys have, or None when they have several or there are none."""
-    slots = {slot_of(key) for key in keys}
-    return slots.pop() if len(slots) == 1 else None

@@ -11,6 +11,8 @@ from typing import Any
 from ringleader import limits
 from ringleader.errors import ClusterFileError
 
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
 
 class Faults:
     """What is wrong with a file, gathered, so that it can be told all at once."""
@@ -158,7 +160,13 @@ def toml(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }"
+        pairs = (f"{toml_key(key)} = {toml(each)}" for key, each in value.items())
+        return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(toml(each) for each in value) + "]"
     return repr(value)
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML writes it: bare where it can be."""
+    return name if _BARE.fullmatch(name) else toml(name)

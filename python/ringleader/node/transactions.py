@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _EXEC: Final = INTERNAL[b"EXEC"]
 _WATCH: Final = INTERNAL[b"WATCH"]
+#: What an argument takes besides its bytes, at least: an empty one is not for nothing.
+_ARGUMENT_BYTES: Final = 8
 _NOT_HERE: Final = "ERR Command not allowed inside a transaction"
 
 
@@ -56,13 +58,17 @@ class Transaction:
     def command_count(self) -> int:
         return len(self._order)
 
+    @property
+    def held_bytes(self) -> int:
+        return self._bytes
+
     def queue(self, command: Command | None, local: Local | None, args: list[bytes]) -> Reply:
         """Take a command whose arity is right.
 
         Raises:
             CommandError: it cannot be part of a transaction, or not of this one.
         """
-        self._bytes += sum(map(len, args))
+        self._bytes += sum(map(len, args)) + _ARGUMENT_BYTES * len(args)
         if self._bytes > TRANSACTION_BYTES_MAX or len(self._order) >= TRANSACTION_COMMANDS_MAX:
             raise CommandError("ERR the transaction is too large")
         if local is not None and local.is_alone:
@@ -184,10 +190,15 @@ def watch(session: Session, args: list[bytes], waiter: Waiting) -> Reply:
         raise CommandError(CROSSSLOT)
     if len(session.watched) + len(keys) > CLIENT_WATCHED_KEYS_MAX:
         raise CommandError(f"ERR too many keys are watched, {CLIENT_WATCHED_KEYS_MAX} at most")
-    session.watches_under_way += 1
     mapped = Mapped(waiter, partial(_watching, session, keys))
     shard = session.service.router.shard_of_slot[slots.pop()]
-    return mapped.answer(session.execute(_WATCH, [b"WATCH", *keys], shard, mapped))
+    session.watches_under_way += 1
+    try:
+        reply = session.execute(_WATCH, [b"WATCH", *keys], shard, mapped)
+    except CommandError:
+        session.watches_under_way -= 1
+        raise
+    return mapped.answer(reply)
 
 
 def _watching(session: Session, keys: list[bytes], reply: Reply) -> Reply:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from ringleader import __version__
 from ringleader.node.health import NodeStatus, ShardStatus
+from ringleader.node.metrics import resident_bytes
 from ringleader.node.routing import NodeView, ShardView, Topology
-from ringleader.node.service import REDIS_VERSION
 from ringleader.node.shard import Shard
 
 if TYPE_CHECKING:
@@ -65,22 +64,13 @@ def term_of(node: Node, number: int) -> int:
 def info(node: Node) -> dict[str, dict[str, Any]]:
     """The sections of INFO that are the node's."""
     config, router = node.config, node.router
-    now = time.time()
     led = [shard for shard in node.shards if shard.leads]
     stores = [shard.store for shard in node.shards]
     return {
         "Server": {
-            "redis_version": REDIS_VERSION,
-            "redis_mode": "cluster",
             "ringleader_version": __version__,
             "python_version": sys.version.split()[0],
-            "os": os.uname().sysname + " " + os.uname().release,
-            "process_id": os.getpid(),
             "run_id": node_id(config.identity().cluster_id, node.name),
-            "tcp_port": node.own.port,
-            "uptime_in_seconds": int(now - node.started_s),
-            "uptime_in_days": int((now - node.started_s) // 86_400),
-            "availability_zone": node.dc,
         },
         "Memory": {
             "used_memory": resident_bytes(),
@@ -135,6 +125,7 @@ def status(node: Node) -> NodeStatus:
         peers={peer["name"]: peer for peer in node.peers.status()},
         clients={
             "connected": len(service.sessions),
+            "held_bytes": service.held_bytes,
             "accepted": service.connections_count,
             "commands": service.commands_count,
             "failed_authentications": service.failed_authentications,
@@ -142,7 +133,10 @@ def status(node: Node) -> NodeStatus:
             "refused": {
                 "too many clients": service.rejected_connections,
                 "too slow to read": service.evicted_connections,
+                "too much held": service.crowded_connections,
                 "timed out": service.timed_out_connections,
+                "wrong password": service.failed_authentications,
+                "fault of this node": service.failed_connections,
             },
         },
         wal={
@@ -182,12 +176,3 @@ def _shard_status(shard: Shard) -> ShardStatus:
         bytes=shard.store.size,
         failed=None if failed is None else str(failed),
     )
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
