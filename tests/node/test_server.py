@@ -738,6 +738,28 @@ class TestTls:
 
         run(main())
 
+    def test_who_is_accepted_amid_the_end_is_closed(
+        self, run: Callable[[Any], Any], tmp_path: Path
+    ) -> None:
+        cert, key = make_certificate(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+
+        async def main() -> None:
+            async with serving(tls=context) as server:
+                listener = server._listener
+                assert isinstance(listener, TlsListener)
+                [real] = listener.sockets
+                listener._loop.remove_reader(real)
+                async with wire(server) as client:
+                    listener._accept(real)
+                    assert len(listener._handshakes) == 1
+                    await server.drain()
+                    assert await client.rest() == b""
+                    assert not listener._handshakes
+
+        run(main())
+
     def test_redis_py(self, tmp_path: Path) -> None:
         cert, key = make_certificate(tmp_path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

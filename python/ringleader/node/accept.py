@@ -45,6 +45,8 @@ class TlsListener:
         self._admits = admits
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[None]] = set()
+        #: Of those that have not begun: nobody else would close them when they never do.
+        self._fresh: set[socket.socket] = set()
 
     async def listen(self, host: str, port: int, backlog: int) -> None:
         """Listen on all addresses of `host`.
@@ -85,6 +87,7 @@ class TlsListener:
             sock.close()
             return
         sock.setblocking(False)
+        self._fresh.add(sock)
         task = self._loop.create_task(self._shake_hands(sock), name="TLS handshake")
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
@@ -94,6 +97,7 @@ class TlsListener:
             self._loop.add_reader(listener, self._accept, listener)
 
     async def _shake_hands(self, sock: socket.socket) -> None:
+        self._fresh.discard(sock)
         try:
             await self._loop.connect_accepted_socket(
                 self._factory, sock, ssl=self._context, ssl_handshake_timeout=self._seconds
@@ -109,6 +113,9 @@ class TlsListener:
         self.sockets.clear()
         for task in self._handshakes:
             task.cancel()
+        for sock in self._fresh:
+            sock.close()
+        self._fresh.clear()
 
     async def wait_closed(self) -> None:
         """All that `close` has ended is gone."""
