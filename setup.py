@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -96,17 +97,20 @@ headers = [
 ]
 
 
-def extension(name: str, sources: list[str]) -> Extension:
+def extension(name: str, sources: list[str], more_args: Sequence[str] = ()) -> Extension:
     return Extension(
         name,
         sources=sources,
         depends=headers,
         include_dirs=["csrc", "pyx", numpy.get_include()],
         define_macros=macros,
-        extra_compile_args=compile_args,
+        extra_compile_args=[*compile_args, *more_args],
         extra_link_args=link_args,
     )
 
+
+# Calls of the interpreter are what compiled Python is made of: -O3 only takes longer to compile.
+python_args = ["-O2"] if BUILD == "release" and sys.platform != "win32" else []
 
 # The C is compiled once; each extension takes out of it what it needs.
 csrc = {
@@ -151,7 +155,10 @@ setup(
         nthreads=nthreads,
     )
     + cythonize(
-        [extension(name, [f"python/{name.replace('.', '/')}.py"]) for name in COMPILED],
+        [
+            extension(name, [f"python/{name.replace('.', '/')}.py"], python_args)
+            for name in COMPILED
+        ],
         include_path=["python"],
         compiler_directives=as_python,
         build_dir=build_dir,

@@ -59,17 +59,22 @@ struct rl_writer {
 
 /* --- the work ----------------------------------------------------------------------------- */
 
-static int write_run(int fd, const uint8_t *data, size_t size, uint64_t offset) {
+/* In steps of whole blocks: a direct write that goes on within a block is refused, and that would
+ * hide why the one before it was short. */
+static int write_run(int fd, const uint8_t *data, size_t size, uint64_t offset, size_t block) {
+    int was_stuck = 0;
     while (size) {
         ssize_t done = pwrite(fd, data, size, (off_t)offset);
         if (done < 0) {
             if (errno == EINTR) continue;
             return errno;
         }
-        if (done == 0) return EIO;
-        data += done;
-        size -= (size_t)done;
-        offset += (uint64_t)done;
+        size_t whole = (size_t)done - (size_t)done % block;
+        if (!whole && was_stuck) return EIO;
+        was_stuck = !whole;
+        data += whole;
+        size -= whole;
+        offset += whole;
     }
     return 0;
 }
@@ -107,7 +112,7 @@ static int write_pieces(const rl_job *job) {
     uint64_t offset = job->offset;
     for (size_t i = 0; i < job->count; i++) {
         const rl_span *piece = &job->pieces[i];
-        int error = write_run(job->fd, piece->data, piece->size, offset);
+        int error = write_run(job->fd, piece->data, piece->size, offset, 1);
         if (error) return error;
         offset += piece->size;
     }
@@ -137,7 +142,7 @@ static int write_direct(lane *own, const rl_job *job) {
             data += size;
             left -= size;
             if (filled == STAGE_BYTES) {
-                int error = write_run(job->fd, stage, filled, offset);
+                int error = write_run(job->fd, stage, filled, offset, RL_WRITER_BLOCK_BYTES);
                 if (error) return error;
                 offset += filled;
                 filled = 0;
@@ -147,7 +152,7 @@ static int write_direct(lane *own, const rl_job *job) {
     if (!filled) return 0;
     size_t whole = (filled + RL_WRITER_BLOCK_BYTES - 1) & ~(size_t)(RL_WRITER_BLOCK_BYTES - 1);
     memset(stage + filled, 0, whole - filled);
-    return write_run(job->fd, stage, whole, offset);
+    return write_run(job->fd, stage, whole, offset, RL_WRITER_BLOCK_BYTES);
 }
 
 static int flush(int fd, int how) {
@@ -236,6 +241,17 @@ static int open_signal(rl_writer *writer) {
 #endif
 }
 
+/* The thread takes no signals: they are the main thread's. */
+static int start(lane *own) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&own->thread, NULL, work, own);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    own->started = !error;
+    return error;
+}
+
 rl_writer *rl_writer_new(unsigned lanes, int *error) {
     rl_writer *writer = calloc(1, sizeof *writer);
     if (!writer) {
@@ -254,38 +270,31 @@ rl_writer *rl_writer_new(unsigned lanes, int *error) {
         writer->lanes[i].writer = writer;
         pthread_cond_init(&writer->lanes[i].ready, NULL);
     }
+    for (unsigned i = 0; i < lanes && !*error; i++) *error = start(&writer->lanes[i]);
+    if (*error) {
+        rl_writer_finish(writer);
+        rl_writer_free(writer);
+        return NULL;
+    }
     return writer;
 }
 
 int rl_writer_fd(const rl_writer *writer) { return writer->out; }
 
-/* The thread takes no signals: they are the main thread's. */
-static int start(lane *own) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&own->thread, NULL, work, own);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    own->started = !error;
-    return error;
-}
-
 int rl_writer_submit(rl_writer *writer, unsigned lane_index, rl_job *job) {
     if (getpid() != writer->process) return ECHILD;
     lane *own = &writer->lanes[lane_index];
-    if (!own->started) { /* only the caller's thread looks at this */
-        int error = start(own);
-        if (error) return error;
-    }
     job->next = NULL;
     pthread_mutex_lock(&writer->lock);
-    if (own->tail)
-        own->tail->next = job;
-    else
+    int is_first = !own->head;
+    if (is_first)
         own->head = job;
+    else
+        own->tail->next = job;
     own->tail = job;
-    pthread_cond_signal(&own->ready);
     pthread_mutex_unlock(&writer->lock);
+    /* Not under the lock, which the thread would wake up only to wait for. */
+    if (is_first) pthread_cond_signal(&own->ready);
     return 0;
 }
 

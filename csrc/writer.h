@@ -34,7 +34,8 @@ typedef struct rl_job {
 
 typedef struct rl_writer rl_writer;
 
-/* 1 <= lanes <= RL_WRITER_LANES_MAX.  NULL: *error says why. */
+/* 1 <= lanes <= RL_WRITER_LANES_MAX.  The threads run when this returns, so that nothing but memory
+ * can be missing later.  NULL: *error says why. */
 rl_writer *rl_writer_new(unsigned lanes, int *error);
 
 /* Readable when there is something to take. */

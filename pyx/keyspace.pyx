@@ -108,7 +108,7 @@ cdef class Keyspace:
             raise KeyError(key)
         return _value(entry)
 
-    def get(self, bytes key not None, default=None):
+    def get(self, bytes key not None, default=None, /):
         """The value of a key, or `default`.  O(1)."""
         cdef rl_entry *entry = rl_keyspace_find(
             &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key)
@@ -134,7 +134,13 @@ cdef class Keyspace:
             )
         elif type(value) is dict:
             failed = rl_keyspace_put(
-                &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key), NULL, 0, <void *>value, &old
+                &self._space,
+                _data(key),
+                <size_t>PyBytes_GET_SIZE(key),
+                NULL,
+                0,
+                <void *>value,
+                &old,
             )
             if not failed:
                 Py_INCREF(value)
@@ -149,7 +155,7 @@ cdef class Keyspace:
         if self.pop(key, _ABSENT) is _ABSENT:
             raise KeyError(key)
 
-    def pop(self, bytes key not None, default=_ABSENT):
+    def pop(self, bytes key not None, default=_ABSENT, /):
         """Remove a key; its value, or `default`.  O(1).
 
         Raises:

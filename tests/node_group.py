@@ -3,6 +3,7 @@ says so."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from ringleader.consensus.driver import Driver
 from ringleader.consensus.raft import Config, Raft
 from ringleader.node.codec import Request, Response
 from ringleader.node.commands import find
+from ringleader.node.peers import Responder
 from ringleader.node.router import Router
 from ringleader.node.routing import PENDING, Origin
 from ringleader.node.shard import Shard
@@ -50,16 +52,20 @@ class Time:
         return self.seconds
 
 
-class Respond:
-    """As `peers.Responder`, of a peer that takes whatever it is told."""
+class Respond(Responder):
+    """As the real one, of a peer that takes whatever it is told."""
+
+    __slots__ = ("calls",)
 
     is_full = False
 
-    def __init__(self, respond: Callable[[Response], None]) -> None:
-        self.respond = respond
+    def __init__(self) -> None:
+        super().__init__(None, None, 0)  # type: ignore[arg-type]
+        #: Whom to tell, by the numbers of requests.
+        self.calls: dict[int, Callable[[Response], None]] = {}
 
     def __call__(self, response: Response) -> None:
-        self.respond(response)
+        self.calls.pop(response.id)(response)
 
 
 class Answer:
@@ -121,8 +127,14 @@ class Node:
     def silent(self, peer: str) -> bool:
         return not self.connected(peer)
 
-    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> None:
+    def call(self, peer: str, request: Request, done: Callable[[Response], None]) -> bool:
+        self.group.request_count += 1
+        request.id = self.group.request_count
+        if peer in self.group.choked:
+            self.group.unsent.append((request.id, done))
+            return False
         self.group.wire.append((self.name, peer, request, done))
+        return True
 
     # What a client does.
 
@@ -168,6 +180,12 @@ class NodeGroup:
         self.mute: set[str] = set()
         #: Requests to these stay on the way: the functions that would be told the outcomes.
         self.held: dict[str, list[Callable[[Response], None]]] = {}
+        #: There is no room for requests to these; and those of which nobody was told yet.
+        self.choked: set[str] = set()
+        self.unsent: list[tuple[int, Callable[[Response], None]]] = []
+        self.request_count = 0
+        #: (who asked, who was asked) -> its responder there.
+        self.responders: dict[tuple[str, str], Respond] = defaultdict(Respond)
         self.nodes: dict[str, Node] = {}
         for name in NAMES:
             self.nodes[name] = Node(self, name, hosts)
@@ -191,6 +209,9 @@ class NodeGroup:
             for node in self.nodes.values():
                 if node.up:
                     node.turn()
+            unsent, self.unsent = self.unsent, []
+            for id, done in unsent:
+                done(Response(id, "unsent"))
             messages, self.messages = self.messages, []
             wire, self.wire = self.wire, []
             if not messages and not wire and not any(node.dirty for node in self.nodes.values()):
@@ -213,14 +234,14 @@ class NodeGroup:
         if to in self.held:
             self.held[to].append(done)
             return
-        responses: list[Response] = []
 
-        def respond(response: Response) -> None:
-            responses.append(response)
+        def tell(response: Response) -> None:
             if to not in self.mute:
                 done(response)
 
-        self.nodes[to].router.serve([request], Respond(respond))  # type: ignore[arg-type]
+        respond = self.responders[sender, to]
+        respond.calls[request.id] = tell
+        self.nodes[to].router.serve([request], respond)
         if to in self.mute:
             self.settle()
             done(Response(request.id, "lost"))

@@ -61,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: What each layer may import from outside the standard library.
 OUTSIDE: dict[str, set[str]] = {
     "_native": {"numpy", "typing_extensions"},  # stubs: no run-time import
-    "_reference": {"numpy", "pyarrow", "typing_extensions"},  # the last for type checkers only
+    # typing_extensions for type checkers only, msgspec for what only a node uses.
+    "_reference": {"numpy", "pyarrow", "typing_extensions", "msgspec"},
     "kernels": set(),
     "node": {"hiredis", "msgspec", "prometheus_client", "structlog", "uvloop"},
     "cli": {"numpy", "click", "rich", "pyarrow", "matplotlib", "hiredis", "redis", "uvloop"},

@@ -203,6 +203,10 @@ class StorageError(RingleaderError, OSError):
     """What should be durable is damaged, foreign or could not be written."""
 
 
+class LogDamagedError(StorageError):
+    """A log has lost what was durable in it, so that nothing may be built on it any more."""
+
+
 class ClusterFileError(RingleaderError, ValueError):
     """A cluster file that cannot be used: each fault names its key and what to do."""
 

@@ -169,9 +169,9 @@ WAL_FILE_BYTES: Final = WAL_SEGMENT_BYTES + 2**20
 WAL_SEGMENTS_MAX: Final = 8
 #: Groups of one node's log are numbered 0 ... this: a record has 24 bits for it.
 WAL_GROUP_MAX: Final = 2**24 - 1
-#: Own snapshots that are written to one disk at a time; the others wait for their turn.
+#: Own snapshots that are written to one disk at a time; others are not taken before.
 SNAPSHOTS_SAVED_MAX: Final = 2
-#: A snapshot is written in such pieces, each of them synced: bounds the memory it takes.
+#: A snapshot is written in such pieces, each of them synced: bounds what is under way at the disk.
 SNAPSHOT_PIECE_BYTES: Final = 2**22
 #: A snapshot file has a checksum for each such page.
 SNAPSHOT_PAGE_BYTES: Final = 2**16
@@ -192,8 +192,10 @@ SHARD_BATCHES_MAX: Final = 256
 SHARD_GATHER_S: Final = 0.003
 #: Commands that wait for a batch; more are refused.
 SHARD_QUEUE_COMMANDS_MAX: Final = 2**17
-#: A shard's log is followed by a snapshot when it takes so many bytes, and as many as the store.
-SHARD_SNAPSHOT_BYTES_MIN: Final = 2**24
+#: A shard's log, which is in memory too, is followed by a snapshot when it takes so many bytes, and
+#: so large a part of what the store does: as snapshots, as many times the log's bytes are written.
+SHARD_SNAPSHOT_BYTES_MIN: Final = 2**22
+SHARD_SNAPSHOT_DIVISOR: Final = 4
 #: Entries (batches) that stay in the log behind a snapshot, for replicas that lag a little; fewer
 #: when they are large.
 SHARD_KEEP_ENTRIES: Final = 1024
@@ -213,6 +215,8 @@ DRAIN_SECONDS_MAX: Final = 3.0
 SHARD_PROBE_S: Final = 0.25
 #: Commands of a node's clients that wait for a leader; more are refused.
 ERRANDS_MAX: Final = 2**17
+#: How often WAITs are looked at though no replica has got further: some clients have gone.
+WAITS_PERIOD_S: Final = 1.0
 
 # --- the store of a shard ---------------------------------------------------------------------
 # --- clients --------------------------------------------------------------------------------

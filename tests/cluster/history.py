@@ -217,6 +217,10 @@ class Load:
         key = self._register(rng)
         if kind < 0.55:
             return _Call("get", key, ("GET", key))
+        if kind < 0.6:
+            other = self._register(rng)
+            pairs = (key, unique) if other == key else (key, unique, other, unique)
+            return _Call("several", key, ("MSET", *pairs), ("set", unique.encode()))
         if kind < 0.85:
             return _Call("set", key, ("SET", key, unique), ("set", unique.encode()))
         if kind < 0.95:
@@ -348,13 +352,14 @@ class Load:
             self.attempts[call.key] += 1
             self.answers.setdefault(call.key, []).append(reply)
         elif call.kind != "ballast":
-            if call.kind == "set":
+            if call.kind in {"set", "several"}:
                 result = None
             elif call.kind == "cas":
                 result = reply is not None
             elif call.kind == "delete":
                 result = reply == 1
-            self.history.append(Operation(client, call.key, call.model, result, invoked, returned))
+            for key in call.keys:
+                self.history.append(Operation(client, key, call.model, result, invoked, returned))
         self.tally.done += 1
         if call.kind != "get":
             self.acknowledged.append(returned)
@@ -364,7 +369,8 @@ class Load:
         if call.kind == "counter":
             self.attempts[call.key] += 1
         elif call.kind not in {"get", "once", "ballast"}:
-            self.history.append(Operation(client, call.key, call.model, UNKNOWN, invoked, None))
+            for key in call.keys:
+                self.history.append(Operation(client, key, call.model, UNKNOWN, invoked, None))
 
     # --- verdicts --------------------------------------------------------------------------------
 
@@ -422,6 +428,11 @@ class _Call:
     command: tuple[Any, ...]
     #: What the model is told.
     model: tuple[Any, ...] = ("get",)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of "several", which are atomic one by one, all."""
+        return self.command[1::2] if self.kind == "several" else (self.key,)
 
 
 class _Link:

@@ -87,6 +87,8 @@ class Store:
 
     def change(self, args: list[bytes], value: bytes | None) -> bytes:
         name, key = args[0], args[1]
+        if name == b"MSET" and len(args) > 3:
+            self.change([b"MSET", *args[3:]], self.data.get(args[3]))
         self.versions[key] += 1
         if value is not None:
             self.old[key] = value
@@ -95,7 +97,7 @@ class Store:
             return b":%s\r\n" % self.data[key]
         if name == b"DEL":
             return b":%d\r\n" % (self.data.pop(key, None) is not None)
-        if len(args) == 5 and value != args[4]:
+        if name == b"SET" and len(args) == 5 and value != args[4]:
             return b"$-1\r\n"
         self.data[key] = args[2]
         return b"+OK\r\n"

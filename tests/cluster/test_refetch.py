@@ -26,7 +26,7 @@ def damage(directory: Path) -> str:
 
 
 @pytest.mark.parametrize("consensus", ["raft", "paxos"])
-@pytest.mark.parametrize("loss", ["damaged", "gone"])
+@pytest.mark.parametrize("loss", ["damaged", "emptied", "gone"])
 def test_a_node_that_lost_its_log_becomes_a_voter_again(
     tmp_path: Path, consensus: str, loss: str
 ) -> None:
@@ -41,6 +41,11 @@ def test_a_node_that_lost_its_log_becomes_a_voter_again(
             assert name in said
             assert "byte" in said
             assert "--refetch" in said
+        elif loss == "emptied":
+            shutil.rmtree(log_of(cluster, "eu-3"))
+            said = refusal(cluster, "eu-3")
+            assert "the log is gone" in said
+            assert "--refetch" in said
         else:
             shutil.rmtree(cluster.nodes["eu-3"].directory)
         cluster.launch("eu-3", options=["--refetch"])
@@ -48,7 +53,7 @@ def test_a_node_that_lost_its_log_becomes_a_voter_again(
         marker = cluster.nodes["eu-3"].directory / "refetch.json"
         wait_until(lambda: '"shards": []' in marker.read_text(), "all shards are back")
         assert len(list(cluster.nodes["eu-3"].directory.glob("log.replaced-*"))) == (
-            1 if loss == "damaged" else 0
+            0 if loss == "gone" else 1
         )
         # It counts: the others may lose one.
         cluster.kill("eu-1")

@@ -761,6 +761,22 @@ def test_one_snapshot_at_a_time() -> None:
     assert not node.disk.waiting
 
 
+def test_no_snapshot_is_made_before_the_storage_can_save_it() -> None:
+    """So that it does not wait in memory; it is taken later."""
+    node = Node(keep_entries=0, snapshot_bytes=50)
+    node.disk.takes_snapshots = False
+    node.lead()
+    for _ in range(3):
+        node.propose(b"a" * 50)
+        node.ack()
+    node.driver.take_snapshot()
+    assert node.core.last_applied == 4
+    assert node.core.log.base == 0
+    node.disk.takes_snapshots = True
+    node.driver.tick()
+    assert node.core.log.base == 4
+
+
 def test_a_snapshot_is_restored_in_the_next_life() -> None:
     net = Net(3, keep_entries=0)
     leader = net.elect(1)

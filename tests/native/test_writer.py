@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -182,7 +183,69 @@ def test_a_short_write_is_gone_on_with(kernel: ModuleType, file: int) -> None:
     writer.close()
 
 
+def test_a_short_direct_write_goes_on_at_a_block(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the error behind it is the disk's own."""
+    calls: list[tuple[int, int]] = []
+
+    def pwrite(fd: int, view: memoryview, offset: int) -> int:
+        calls.append((offset, len(view)))
+        if offset % 4096:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return 5000
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    writer = reference.Writer()
+    writer.submit(1, file, 8192, [b"x" * 12_000], reference.DATA | reference.DIRECT)
+    assert collect(writer, 1) == [(1, errno.ENOSPC)]
+    assert calls == [(8192, 12_288), (12_288, 8192)]
+    writer.close()
+
+
+def test_a_direct_write_that_does_not_come_to_a_block(kernel: ModuleType, file: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    writer = kernel.Writer()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+        writer.submit(1, file, 0, [b"a" * 9000], kernel.NONE | kernel.DIRECT)
+        assert collect(writer, 1) == [(1, errno.EIO)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert contents(file) == b"a" * 5000
+    writer.close()
+
+
 # --- life -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads cannot be counted")
+def test_threads_are_there_before_they_are_needed(kernel: ModuleType) -> None:
+    before = len(os.listdir("/proc/self/task"))
+    writer = kernel.Writer(3)
+    assert len(os.listdir("/proc/self/task")) == before + 3
+    writer.close()
+
+
+def test_without_threads_there_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(OSError, match="can't start") as raised:
+        reference.Writer(2)
+    assert raised.value.errno == errno.EAGAIN
+    assert not started[0].is_alive()
 
 
 def test_buffers_are_held_until_they_are_given_back(kernel: ModuleType, file: int) -> None:

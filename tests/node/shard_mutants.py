@@ -296,8 +296,8 @@ MUTANTS = (
         "a batch that ends settles those before it, which are under way",
         (
             SHARD,
-            "        while batches and batches[0].ended:\n"
-            "            shard.settled = batches.popleft().last\n",
+            "        batches = shard._batches\n",
+            "        batches = shard._batches\n"
             "        shard.settled = max(shard.settled, self.last)\n",
         ),
         setting=_FULL,
@@ -315,14 +315,39 @@ MUTANTS = (
         setting=_UNDER_LEASE,
     ),
     _mutant(
+        "given back alone",
+        {16},
+        3,
+        "what was given after commands that are given back takes effect before them",
+        (
+            SHARD,
+            "        if not self._commands:\n            return\n        commands, self",
+            "        if True:\n            return\n        commands, self",
+        ),
+        setting=_CUT_OFF,
+    ),
+    _mutant(
+        "given back at once",
+        {16},
+        4,
+        "commands are given back before it is known what becomes of earlier ones",
+        (
+            SHARD,
+            "        given_back: list[_Batch] = []\n",
+            "        given_back: list[_Batch] = [self] if self.is_given_back else []\n",
+        ),
+        (SHARD, "            if batch.is_given_back:\n", "            if False:\n"),
+        setting=_CUT_OFF,
+    ),
+    _mutant(
         "unknown taken for refused",
         {15},
         1,
         "commands that may have taken effect are given back as if they had not",
         (
             SHARD,
-            '        elif outcome.kind == "refused":',
-            '        elif outcome.kind != "applied":',
+            "        kind = outcome.kind\n",
+            "        kind = outcome.kind if outcome.kind == 'applied' else 'refused'\n",
         ),
         setting=_CUT_OFF,
     ),
@@ -387,8 +412,8 @@ MUTANTS = (
         "waiters get each other's replies",
         (
             SHARD,
-            "zip(self.waiters, outcome.results[0], strict=True)",
-            "zip(self.waiters[::-1], outcome.results[0], strict=True)",
+            "shard._answer(self.waiters, outcome.results[0])",
+            "shard._answer(self.waiters[::-1], outcome.results[0])",
         ),
     ),
     _mutant(
@@ -423,6 +448,24 @@ MUTANTS = (
             STORE,
             "        if now > self.now:\n            self.now = now\n",
             "        self.now = now\n",
+        ),
+    ),
+    _mutant(
+        "time stands still",
+        {16},
+        1,
+        "a leader whose clock is behind the store's time lets no time pass",
+        (SHARD, "        if time_ms >= now_ms:\n", "        if False:\n"),
+    ),
+    _mutant(
+        "time runs ahead",
+        {16},
+        3,
+        "a leader that was behind the store's time takes its clock for as far ahead as that was",
+        (
+            SHARD,
+            "        if wall_ms >= now_ms:\n",
+            "        if wall_ms >= now_ms and not self._reached_ms:\n",
         ),
     ),
     _mutant(

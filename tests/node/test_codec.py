@@ -535,8 +535,10 @@ def test_the_example_that_those_differ_from_is_good() -> None:
 def test_elements_of_a_later_version_are_passed_over() -> None:
     assert read(sealed(c.PING, pack(1, True, "more"))) == (c.PING, c.Ping(1, True))
     assert read(sealed(c.PING, pack(1))) == (c.PING, c.Ping(1))
-    data = sealed(c.REQUESTS, msgspec.msgpack.encode([[1, 2, "read", [b"GET"], 5, "more"]]))
-    assert read(data) == (c.REQUESTS, [c.Request(1, 2, "read", [b"GET"], 5)])
+    data = sealed(c.REQUESTS, msgspec.msgpack.encode([[1, 2, "read", [b"GET"], 5, 6, "more"]]))
+    assert read(data) == (c.REQUESTS, [c.Request(1, 2, "read", [b"GET"], 5, 6)])
+    data = sealed(c.REQUESTS, msgspec.msgpack.encode([[1, 2, "read", [b"GET"], 5]]))
+    assert read(data) == (c.REQUESTS, [c.Request(1, 2, "read", [b"GET"], 5, 0)])
 
 
 def test_a_newer_version_is_told_apart() -> None:

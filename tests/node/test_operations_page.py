@@ -74,7 +74,7 @@ def test_metrics_of_the_table_exist(page: str) -> None:
     status = {
         "shards": [{"id": 0, "role": "leader", "term": 1, "commit": 1, "applied": 1, "lag": {}}],
         "peers": {"b": {"connected": True, "rtt_ms": 1.0, "messages_dropped": 0}},
-        "clients": {"connected": 0, "refused": {"x": 1}},
+        "clients": {"connected": 0, "failed": 0, "failed_authentications": 0, "refused": {"x": 1}},
         "wal": {"batches": 1, "bytes": 1, "syncs": 1, "segments": 1},
     }
     told = Metrics(lambda: status).page().decode()  # type: ignore[arg-type,return-value]

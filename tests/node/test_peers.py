@@ -669,6 +669,11 @@ def test_requests_of_a_peer_that_takes_no_responses_are_refused(
                 us.say(asked(1000, 5))
                 await until(lambda: counters.responses_out == 1005)
                 assert counters.requests_refused == 1000 - executed
+                # What was on its way when it was refused some is for the router to refuse.
+                respond = made.requests["eu-1"][-1][2]
+                assert respond.refuses(0, 0)
+                assert not respond.refuses(0, 1)
+                assert not respond.refuses(1, 0)
 
     run(test)
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import node_group
 import pytest
-from node_group import NAMES, NodeGroup
+from node_group import CONFIG, NAMES, TICK_S, Answer, NodeGroup
 
+from ringleader.consensus.driver import Outcome
 from ringleader.errors import StorageError
 from ringleader.limits import SHARD_QUEUE_COMMANDS_MAX
+from ringleader.node import internal
+from ringleader.node import shard as shard_module
 from ringleader.node.codec import Response
 from ringleader.node.replies import ReplyError, pack
-from ringleader.node.router import UNCERTAIN
-from ringleader.node.routing import Origin
-from ringleader.node.shard import BUSY
+from ringleader.node.router import UNCERTAIN, Router
+from ringleader.node.routing import PENDING, Origin
+from ringleader.node.service import Service
+from ringleader.node.session import Session
+from ringleader.node.shard import BUSY, Shard
 
 
 def code(replies: list[Any]) -> str:
@@ -213,6 +221,29 @@ def test_a_leader_that_is_silent_is_not_waited_for_once_another_leads(group: Nod
     assert (len(written), len(read)) == (1, 1)
 
 
+def test_an_answer_to_an_earlier_attempt_comes_too_late(group: NodeGroup) -> None:
+    group["b"].ask("SET", "k", "v")
+    group.settle()
+    group.held["a"] = []
+    origin = Origin(0.0)
+    read = group["b"].ask("GET", "k", origin=origin)
+    group.settle()
+    group.cut("a")
+    group.held["c"] = []
+    while not group.held["c"]:
+        group.tick()
+        if group["b"].shards[0].leads:
+            group.lead("c")
+    for done in group.held["a"]:
+        done(Response(0, "refused"))
+    assert group["b"].router.parked == 0
+    assert origin.remote == {0: (1, "c", 0)}
+    for done in group.held["c"]:
+        done(Response(0, "done", pack(b"v")))
+    assert read == [b"v"]
+    assert not origin.remote
+
+
 def test_a_pipeline_keeps_its_order_while_leadership_moves(group: NodeGroup) -> None:
     """What the old leader may give back goes first."""
     group.lead("a")
@@ -297,15 +328,266 @@ def test_a_replica_whose_disk_failed_leaves_its_commands_to_the_others(group: No
     assert group["b"].shards[0].store.data[b"k"] == b"v"
 
 
-def test_no_memory_left(group: NodeGroup) -> None:
+# --- what is given back -------------------------------------------------------------------------
+
+
+class Proposals:
+    """A shard's driver, but proposals wait for the test to say what becomes of them."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.inner: Any = shard.driver
+        self.dones: list[Callable[[Outcome], None]] = []
+        #: What becomes of all of them at once; "": nothing.
+        self.kind = ""
+        self.count = 0
+        shard.driver = self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def propose(self, payloads: Any, done: Callable[[Outcome], None]) -> None:
+        self.count += 1
+        if self.kind:
+            done(Outcome(self.kind, leader="a"))
+        else:
+            self.dones.append(done)
+
+
+def test_a_read_does_not_overtake_a_write_that_was_given_back(group: NodeGroup) -> None:
+    """As each planned transfer gives writes back: they are tried again on the new leader."""
     node = group["a"]
+    node.ask("SET", "k", "old")
+    group.settle()
+    written = node.ask("SET", "k", "new")
+    node.shards[0].driver.transfer("c")
+    node.turn()
+    assert node.router.parked == 1
+    while not any(to == "c" for _, to, _, _ in group.wire):
+        group.settle()
+        for each in group.nodes.values():
+            each.time.pass_s(TICK_S)
+            each.time.catch_up()
+            each.router.tick()
+    read = node.ask("GET", "k")
+    assert [request.mode for _, _, request, _ in group.wire] == ["write", "ordered"]
+    group.settle()
+    group.tick(3)
+    assert (written, read) == (["OK"], [b"new"])
+
+
+def test_nothing_overtakes_what_was_refused(group: NodeGroup) -> None:
+    """The rest of a pipeline is on its way when its first command is refused, and room is made, or
+    the node comes to lead."""
+    node = group["b"]
+    replies = [node.ask("SET", "k", "1"), node.ask("SET", "k", "2"), node.ask("GET", "k")]
+    (_, _, request, done), *group.wire = group.wire
+    respond = group.responders["b", "a"]
+    respond.calls[request.id] = done
+    respond.refuse(request.id, 0, request.epoch)
+    assert node.router.parked == 1
+    replies.append(node.ask("APPEND", "k", "3"))
+    group.settle()
+    assert replies == [[], [], [], []]
+    group.tick(3)
+    assert replies == [["OK"], ["OK"], [b"2"], [2]]
+    other = node.ask("GET", "k", origin=Origin(0.0))
+    group.settle()
+    assert other == [b"23"]
+
+
+def test_nothing_overtakes_what_found_no_room(group: NodeGroup) -> None:
+    node = group["b"]
+    group.choked.add("a")
+    replies = [node.ask("SET", "k", "1")]
+    group.choked.clear()
+    replies += [node.ask("SET", "k", "2"), node.ask("GET", "k")]
+    assert not group.wire
+    group.settle()
+    group.tick(3)
+    assert replies == [["OK"], ["OK"], [b"2"]]
+
+
+def test_what_is_given_back_takes_along_what_came_after_it(group: NodeGroup) -> None:
+    node, shard = group["a"], group["a"].shards[0]
+    driver = Proposals(shard)
+    replies = [node.ask("APPEND", "k", "1")]
+    node.turn()
+    replies.append(node.ask("APPEND", "k", "2"))
+    node.turn()
+    assert (len(driver.dones), shard.queued) == (1, 1)
+    shard.core.campaign()  # so that this was no leader without room
+    driver.dones[0](Outcome("refused"))
+    assert (node.router.parked, shard.queued, shard.settled) == (2, 0, 2)
+    shard.driver = driver.inner
+    group.tick(30)
+    assert replies == [[1], [2]]
+
+
+def test_commands_are_given_back_in_their_order(group: NodeGroup) -> None:
+    """A later batch that ends first waits for the earlier one; nothing is proposed meanwhile."""
+    node, shard = group["a"], group["a"].shards[0]
+    driver = Proposals(shard)
+    first = node.ask("SET", "k", "1")
+    node.turn()
+    group.nodes["a"].time.pass_s(1.0)
+    second = node.ask("SET", "k", "2")
+    node.turn()
+    assert len(driver.dones) == 2
+    driver.dones[1](Outcome("refused"))
+    assert (node.router.parked, shard.settled) == (0, 0)
+    third = node.ask("SET", "k", "3")
+    node.time.pass_s(1.0)
+    shard.flush()
+    assert (len(driver.dones), shard.queued) == (2, 1)
+    driver.dones[0](Outcome("applied", [["OK"]]))
+    assert (first, second, third) == (["OK"], [], [])
+    assert (node.router.parked, shard.queued, shard.settled) == (2, 0, 3)
+
+
+def test_a_batch_waits_for_those_of_an_earlier_term(group: NodeGroup) -> None:
+    """They may be given back, and go first then."""
+    node, shard = group["a"], group["a"].shards[0]
+    driver = Proposals(shard)
+    node.ask("SET", "k", "1")
+    node.turn()
+    shard.driver = driver.inner
+    group.lead("b")
+    group.lead("a")
+    shard.driver = driver  # type: ignore[assignment]
+    node.ask("SET", "k", "2")
+    node.time.pass_s(1.0)
+    assert shard.flush()
+    driver.dones.pop()(Outcome("refused"))
+    assert (driver.count, node.router.parked) == (1, 2)
+
+
+def test_patience_is_not_renewed(group: NodeGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shard, "is_pressed", False)
+    node = group["a"]
+    driver = Proposals(node.shards[0])
+    driver.kind = "refused"
+    written = node.ask("SET", "k", "v")
+    group.settle()
+    group.tick(95)
+    assert written == []
+    group.tick(10)
+    assert code(written) == "CLUSTERDOWN"
+    assert driver.count <= 110
+
+
+def test_too_much_under_way_is_said_at_once(group: NodeGroup) -> None:
+    node = group["a"]
+    driver = Proposals(node.shards[0])
+    driver.kind = "refused"
+    written = node.ask("SET", "k", "v")
+    group.settle()
+    assert written == [BUSY]
+    assert (driver.count, node.router.parked) == (1, 0)
+
+
+def test_uncommitted_bytes_max(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_group, "CONFIG", replace(CONFIG, max_uncommitted_bytes=1000))
+    group = NodeGroup()
+    group.lead("a")
+    group.cut("a")
+    node = group["a"]
+    first = node.ask("SET", "k", bytes(900))
+    node.turn()
+    second = node.ask("SET", "k", bytes(900))
+    node.time.pass_s(0.005)
+    node.shards[0].flush()
+    assert (first, second) == ([], [BUSY])
+
+
+def test_a_node_that_stood_still_refuses_what_nobody_waits_for(group: NodeGroup) -> None:
+    node = group["b"]
+    written = node.ask("SET", "k", "v")
+    group["a"].time.seconds += 1.5
+    group.settle()
+    assert written == []
+    assert b"k" not in group["a"].shards[0].store.data
+
+
+def test_a_waiter_that_fails_fails_nobody_else(
+    group: NodeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = group["a"]
+    resolve = Answer.resolve
+    monkeypatch.setattr(
+        Answer,
+        "resolve",
+        lambda self, reply: 1 // 0 if reply == 2 else resolve(self, reply),
+    )
+    replies = [node.ask("INCR", "k") for _ in range(3)]
+    group.settle()
+    assert (replies[0], replies[2]) == ([1], [3])
+    assert code(replies[1]) == "UNCERTAIN"
+    assert node.shards[0].driver.failed is None
+    assert node.ask("GET", "k") == [b"3"]
+
+
+def test_reads_that_wait_are_bounded(group: NodeGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_module, "SHARD_QUEUE_COMMANDS_MAX", 3)
+    group.cut("a")
+    group["a"].up = False
+    group["a"].time.pass_s(0.2)
+    group["a"].up = True
+    reads = [group["a"].ask("GET", "k", origin=Origin(0.5)) for _ in range(5)]
+    assert reads == [[], [], [], [BUSY], [BUSY]]
+
+
+def test_commands_of_uncertain_outcome_are_counted(group: NodeGroup) -> None:
+    group.mute.add("a")
+    group["b"].ask("SET", "k", "v")
+    group.settle()
+    assert group["b"].router.uncertain == 1
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_memory_left(group: NodeGroup, name: str) -> None:
+    """The leader's is what counts, whoever asks it."""
+    node = group[name]
     node.ask("SET", "k", "v")
+    node.ask("SET", "lock", "mine")
     group.settle()
-    node.router.is_full = True
-    assert code(node.ask("SET", "l", "v")) == "OOM"
-    deleted = node.ask("DEL", "k")
+    group["a"].router.is_full = True
+
+    def ask(*args: bytes | str) -> Any:
+        reply = node.ask(*args)
+        group.settle()
+        return reply
+
+    def transaction(*words: bytes) -> list[bytes]:
+        return [b"EXEC", *internal.exec_args([], [list(words)])[1:]]
+
+    for args in (
+        ("SET", "l", "v"), ("APPEND", "k", "v"), ("HSET", "h", "f", "v"), ("INCR", "n"),
+        transaction(b"SET", b"k", b"w"),
+    ):  # fmt: skip
+        assert code(ask(*args)) == "OOM"
+    assert ask("GET", "k") == [b"v"]
+    assert ask("LOCK.RELEASE", "lock", "mine") == [1]
+    assert ask("PEXPIRE", "k", "1000") == [1]
+    assert ask(*transaction(b"DEL", b"k")) == [[1]]
+
+
+def test_a_node_without_memory_hands_on_what_others_can_hold(group: NodeGroup) -> None:
+    group["b"].router.is_full = True
+    written = group["b"].ask("SET", "k", "v")
     group.settle()
-    assert deleted == [1]
+    assert written == ["OK"]
+
+
+def test_commands_that_are_parked_find_no_memory_either() -> None:
+    group = NodeGroup()
+    group["a"].router.is_full = True
+    written = group["a"].ask("SET", "k", "v")
+    group.lead("a")
+    group.tick(3)
+    assert code(written) == "OOM"
 
 
 # --- expiry -----------------------------------------------------------------------------------
@@ -341,6 +623,32 @@ def test_keys_expire_without_anybody_asking(group: NodeGroup) -> None:
         node.shards[0].attend()
     group.settle()
     assert all(b"k" not in other.shards[0].store.data for other in group.nodes.values())
+
+
+def test_time_goes_on_after_a_leader_whose_clock_was_ahead(group: NodeGroup) -> None:
+    """Its time stays, and keys expire by it, a little later than they should."""
+    for node in group.nodes.values():
+        node.time.wall = 10_000_000
+    group["a"].time.wall += 3_600_000
+    group["a"].ask("SET", "k", "v")
+    group.settle()
+    group.lead("b")
+    leader = group["b"]
+    leader.ask("SET", "lock", "x", "PX", "1000")
+    group.settle()
+    group.tick(60)
+    [left] = leader.ask("PTTL", "lock")
+    assert 350 <= left <= 450
+    leader.shards[0].attend()
+    group.settle()
+    assert leader.ask("GET", "lock") == [b"x"]
+    group.tick(60)
+    leader.shards[0].attend()
+    group.settle()
+    for node in group.nodes.values():
+        assert b"lock" not in node.shards[0].store.data
+    leader.time.wall = 20_000_000
+    assert leader.shards[0].time_ms() == 20_000_000
 
 
 # --- READONLY ---------------------------------------------------------------------------------
@@ -389,14 +697,68 @@ def test_stale_reads_hide_what_is_due(group: NodeGroup) -> None:
     assert group["b"].ask("GET", "k", origin=origin) == [None]
 
 
+@pytest.mark.parametrize("is_parked", [False, True])
+def test_stale_reads_are_answered_while_no_leader_is_there(
+    group: NodeGroup, is_parked: bool
+) -> None:
+    """That commands of others wait for one does not matter."""
+    group["a"].ask("SET", "k", "v")
+    group.settle()
+    group.tick(10)
+    origin = Origin(5.0)
+    origin.readonly = True
+    group["b"].ask("GET", "k", origin=origin)
+    group.settle()
+    group["a"].up = group["c"].up = False
+    group.tick(40)
+    if is_parked:
+        group["b"].ask("SET", "k", "w")
+        group.settle()
+        assert group["b"].router.parked
+    assert group["b"].ask("GET", "k", origin=origin) == [b"v"]
+
+
+def test_stale_reads_are_answered_by_a_leader_without_a_lease(group: NodeGroup) -> None:
+    group["a"].ask("SET", "k", "v")
+    group.settle()
+    group.tick(10)
+    group["a"].shards[0].attend()
+    group.cut("a")
+    group.tick(13)
+    assert group["a"].shards[0].leads
+    origin = Origin(5.0)
+    origin.readonly = True
+    assert group["a"].ask("GET", "k", origin=origin) == [b"v"]
+    origin.lag_max_s = 0.1
+    read = group["a"].ask("GET", "k", origin=origin)
+    group.tick(15)
+    group["a"].shards[0].attend()
+    assert code(read) == "STALE"
+
+
+def test_stale_reads_that_were_given_back_are_answered(group: NodeGroup) -> None:
+    """They waited for the leader that this node was."""
+    node = group["a"]
+    node.ask("SET", "k", "v")
+    group.settle()
+    group.tick(10)
+    node.shards[0].attend()
+    group.cut("a")
+    origin = Origin(5.0)
+    origin.readonly = True
+    errands = [("GET", "k")] * 2
+    node.router._parked[0] = []
+    replies = [node.ask(*args, origin=Origin(5.0)) for args in errands]
+    for errand in node.router._parked[0]:
+        errand.origin = origin
+    group.tick(25)
+    assert replies == [[b"v"], [b"v"]]
+
+
 # --- WAIT -------------------------------------------------------------------------------------
 
 
 def test_wait_counts_replicas(group: NodeGroup) -> None:
-    from node_group import Answer
-
-    from ringleader.node.routing import PENDING
-
     node = group["a"]
     node.ask("SET", "k", "v")
     group.settle()
@@ -414,3 +776,48 @@ def test_wait_counts_replicas(group: NodeGroup) -> None:
     group.tick(20)
     assert answer.got == [2]
     assert node.router.wait(Origin(0.5), 1, 100, Answer()) == 1
+
+
+def test_waits_of_clients_that_have_gone_are_dropped(group: NodeGroup) -> None:
+    node = group["a"]
+    for _ in range(100):
+        origin = Origin(0.5)
+        node.ask("SET", "k", "v", origin=origin)
+        group.settle()
+        assert node.router.wait(origin, 9, 0, Answer()) is PENDING
+        origin.is_closed = True
+    group.tick(2)
+    assert len(node.router._waits) <= 1
+    group.tick(110)
+    assert not node.router._waits
+
+
+def test_a_session_that_is_closed_waits_for_nothing(group: NodeGroup) -> None:
+    cluster: Any = group["a"]
+    session = Session(Service(group["a"].router, cluster), lambda session: None)
+    session.receive(b"SET k v\r\n")
+    group.settle()
+    session.drain()
+    assert session.take() == b"+OK\r\n"
+    session.receive(b"WAIT 9 0\r\n")
+    assert len(group["a"].router._waits) == 1
+    session.close()
+    group.tick(110)
+    assert not group["a"].router._waits
+
+
+def test_waits_are_looked_at_when_something_has_happened(
+    group: NodeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = group["a"]
+    looks: list[int] = []
+    held = Router._held
+    monkeypatch.setattr(Router, "_held", lambda *args: looks.append(1) or held(*args))  # type: ignore[func-returns-value]
+    node.ask("SET", "k", "v")
+    group.settle()
+    answer = Answer()
+    assert node.router.wait(node.origin, 3, 600, answer) is PENDING
+    group.tick(50)
+    assert len(looks) <= 3
+    group.tick(11)
+    assert answer.got == [2]

@@ -372,6 +372,30 @@ class TestShards:
         assert talk.line("SCAN 0") == "TRYAGAIN no leader"
         assert talk.line("WATCH a") == "TRYAGAIN no leader"
 
+    @pytest.mark.parametrize("uncertain", [15495, 3300])
+    def test_one_part_may_have_taken_effect(self, uncertain: int) -> None:
+        """Then the whole may have, whatever became of the others."""
+        router = FakeRouter()
+        talk = Talk(router)
+        unknown = ReplyError("UNCERTAIN it may have taken effect")
+        shard = router.shard_of_slot[uncertain]  # the slots of "a" and "b"
+        router.refusing = {shard: unknown}
+        for line in ("MSET a 1 b 2", "DEL a b", "UNLINK a b"):
+            assert talk.line(line) == unknown.text
+        router.refusing = dict.fromkeys(range(4), ReplyError("CLUSTERDOWN not executed"))
+        router.refusing[shard] = unknown
+        for line in ("MSET a 1 b 2", "DEL a b"):
+            assert talk.line(line) == unknown.text
+
+    def test_a_command_with_a_part_that_is_too_long_does_nothing(self) -> None:
+        router = FakeRouter()
+        talk = Talk(router)
+        for letter in b"abcdefgh":
+            long = bytes([letter]) * (STORE_KEY_BYTES_MAX + 1)
+            assert talk.ask("MSET", "a", "1", long, "2").startswith("ERR key exceeds")
+            assert talk.ask("DEL", "a", long).startswith("ERR key exceeds")
+        assert not any(store.applied for store in router.stores)
+
 
 class TestTransactions:
     def test_exec(self, talk: Talk) -> None:
@@ -697,7 +721,7 @@ class TestServer:
         assert talk.line("COMMAND COUNT") == len(everything) == len(talk.line("COMMAND LIST"))
         by_name = {row[0]: row for row in everything}
         assert by_name[b"get"][1:6] == [2, [b"fast", b"readonly"], 1, 1, 1]
-        assert by_name[b"mset"][1:6] == [-3, [b"write"], 1, -1, 2]
+        assert by_name[b"mset"][1:6] == [-3, [b"denyoom", b"write"], 1, -1, 2]
         assert b"lock.release" not in by_name
         assert talk.line("COMMAND INFO nope GeT")[0] is None
         assert talk.line("COMMAND INFO nope GeT")[1] == by_name[b"get"]

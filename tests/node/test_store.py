@@ -4,6 +4,8 @@ hangs on time."""
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from ringleader.limits import (
     WATCH_MS,
 )
 from ringleader.node import commands, internal, store
-from ringleader.node.replies import NULL_ARRAY, CommandError, ReplyError
+from ringleader.node.internal import exec_args
+from ringleader.node.replies import INT64_MAX, INT64_MIN, NULL_ARRAY, CommandError, ReplyError
 from ringleader.node.slots import slot_of
 from ringleader.node.store import Store, decode_batch, encode_batch
 
@@ -365,11 +368,18 @@ def test_a_watch_ends(shard: Shard) -> None:
 
 
 def test_too_many_watched_keys(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest make room, and fail the transactions of who watched them: nobody is refused."""
     monkeypatch.setattr(internal, "WATCHED_KEYS_MAX", 3)
-    version = shard.line("WATCH a b")
-    assert isinstance(shard.line("WATCH c d"), ReplyError)
-    assert shard.line("WATCH a b c c") == version + 1
-    assert len(shard.store.armed) == 3
+    first = shard.line("WATCH a b")
+    second = shard.line("WATCH c d")
+    assert list(shard.store.armed_until) == [b"b", b"c", b"d"]
+    assert shard.store.armed.keys() == shard.store.armed_until.keys()
+    assert shard(*exec_args([(b"a", first)], [])) is NULL_ARRAY
+    assert shard(*exec_args([(b"b", first), (b"d", second)], [])) == []
+    assert shard.line("WATCH a b c c") == second + 1
+    assert list(shard.store.armed_until) == [b"a", b"b", b"c"]
+    assert shard(*exec_args([(b"a", first)], [])) is NULL_ARRAY, "it was watched anew since"
+    assert isinstance(shard.line("WATCH a b c d"), ReplyError)
 
 
 # --- the locks of redis-py -----------------------------------------------------------------------
@@ -400,6 +410,26 @@ def test_lock_scripts(shard: Shard) -> None:
     assert shard.line("EXISTS l") == 0
     shard.line("HSET l f v")
     assert shard.line("LOCK.RELEASE l t") == WRONG_TYPE
+
+
+def test_locks_do_not_outlast_all_time(shard: Shard) -> None:
+    """Beyond 64 bits no snapshot could be made, and the shard would stop."""
+    shard.line("SET l t PX 5000")
+    refused = ReplyError("ERR invalid expire time in 'pexpire' command")
+    for time in (INT64_MAX, INT64_MAX - shard.now + 1):
+        assert shard("LOCK.EXTEND", "l", "t", time, 0) == refused
+        assert shard("LOCK.REACQUIRE", "l", "t", time) == refused
+    assert shard.line("PTTL l") == 5000
+    assert shard("LOCK.REACQUIRE", "l", "t", INT64_MAX - shard.now) == 1
+    assert shard("LOCK.EXTEND", "l", "t", 1, 0) == refused
+    assert shard.line("PEXPIRETIME l") == INT64_MAX
+    shard.store.expire_at(b"l", 2**64)
+    assert shard.line("PEXPIRETIME l") == INT64_MAX
+    restored = Store()
+    restored.restore(BytesSource(shard.store.snapshot()))
+    assert restored.expires == {b"l": INT64_MAX}
+    assert shard("LOCK.EXTEND", "l", "t", INT64_MIN, 1) == 1
+    assert shard.line("EXISTS l") == 0
 
 
 # --- limits and errors ---------------------------------------------------------------------------
@@ -485,6 +515,29 @@ def test_a_command_that_fails_as_none_should_stops_nobody(
     assert shard.store.faults == 1
 
 
+def test_a_read_that_fails_as_none_should_is_answered(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*args: Any) -> Any:
+        raise TypeError
+
+    monkeypatch.setattr(commands.COMMANDS[b"STRLEN"], "run", wrong)
+    shard.line("SET k v PX 10")
+    for moment in (None, shard.now + 20):
+        reply = shard.store.read([b"STRLEN", b"k"], hide_due_ms=moment)
+        assert reply == ReplyError("ERR internal error: TypeError")
+    assert shard.store.faults == 2
+
+
+def test_the_order_of_a_scan_is_dropped_though_nobody_writes(shard: Shard) -> None:
+    shard.line("SET k v")
+    shard.store.read([b"SCAN", b"0"], hide_due_ms=shard.now)
+    shard.store.drop_idle(shard.now + 60_000)
+    assert shard.store._index is not None
+    shard.store.drop_idle(shard.now + 60_001)
+    assert shard.store._index is None
+
+
 def test_nobody_waits_for_the_answers_of_a_follower(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -545,12 +598,22 @@ def test_size_is_what_is_there(shard: Shard) -> None:
     assert not shard.store.data
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_overheads_are_near_the_truth() -> None:
-    import sys
+    program = """
+import os, sys
+from ringleader.node.store import Store
 
-    pairs = {b"key:%012d" % n: b"v" * 100 for n in range(50_000)}
-    real = sys.getsizeof(pairs) + sum(map(sys.getsizeof, (*pairs, *pairs.values())))
-    counted = len(pairs) * (116 + store.KEY_OVERHEAD_BYTES)
+def resident_bytes():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+store, before = Store(), resident_bytes()
+for number in range(300_000):
+    store.put(b"key:%012d" % number, b"v" * 100)
+print(store.size, resident_bytes() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    counted, real = map(int, done.stdout.split())
     assert 0.8 < counted / real < 1.25
 
 

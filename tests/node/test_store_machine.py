@@ -23,7 +23,7 @@ from ringleader.limits import BATCH_COMMANDS_MAX, EXPIRED_KEYS_MAX, WATCH_MS
 from ringleader.node import internal
 from ringleader.node import store as store_module
 from ringleader.node.commands import COMMANDS, INTERNAL
-from ringleader.node.replies import NULL_ARRAY, ReplyError
+from ringleader.node.replies import NULL_ARRAY, ReplyError, pack
 from ringleader.node.store import (
     SNAPSHOT_MAGIC,
     Store,
@@ -447,6 +447,10 @@ def test_damage_with_a_right_checksum_is_seen_or_harmless(at: int, byte: int) ->
         ([1, 1, 0, {}, {}, {}, {}, {}], "no snapshot"),
         ([1, 1, 0, {}, {}, {}], "no snapshot"),
         ([1, 1, 0, {b"k": {b"f": {b"g": b"v"}}}, {}, {}, {}], "no snapshot"),
+        ([1, 1, 0, {b"k": b""}, {b"k": 2**63}, {}, {}], "no snapshot"),
+        ([1, 1, 0, {b"k": b""}, {b"k": -1}, {}, {}], "no snapshot"),
+        ([1, 1, 0, {}, {}, {b"k": -1}, {b"k": 9}], "no snapshot"),
+        ([1, 1, 0, {}, {}, {b"k": 0}, {b"k": 2**63}], "no snapshot"),
     ],
 )
 def test_snapshots_that_contradict_themselves(parts: list[Any], why: str) -> None:
@@ -457,6 +461,38 @@ def test_snapshots_that_contradict_themselves(parts: list[Any], why: str) -> Non
     good = [5, 1, 0, {b"k": b""}, {b"k": 6}, {b"l": 0}, {b"l": 9}]
     store.restore(sealed(msgspec.msgpack.encode(good)))
     assert store.data == {b"k": b""}
+
+
+extremes = st.sampled_from(
+    [b"%d" % (sign * 2**63 // scale + by) for sign in (-1, 1) for scale in (1, 1000)
+     for by in (-1_000_001, -1000, -1, 0, 1)]
+    + [b"0", b"1", b"-1", b"1e4932", b"18446744073709551615"]
+)  # fmt: skip
+extreme_commands = st.one_of(
+    st.tuples(names, few, st.lists(st.one_of(extremes, few, words), max_size=4)).map(
+        lambda parts: [parts[0], parts[1], *parts[2]]
+    ),
+    extremes.map(lambda number: [b"LOCK.EXTEND", b"a", b"a", number, b"0"]),
+    extremes.map(lambda number: [b"LOCK.REACQUIRE", b"a", b"a", number]),
+    st.just([b"SET", b"a", b"a", b"PX", b"40"]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(extreme_commands, max_size=12))
+def test_no_number_makes_a_state_that_no_snapshot_holds(batch: list[list[bytes]]) -> None:
+    """Of any command, also of those that only nodes send; nor a reply that none can send."""
+    store = Store()
+    for at, args in enumerate(batch):
+        [replies] = store.apply([(at + 1, encode_batch(1_000_000, [args]))])
+        assert replies is not None
+        pack(replies)
+        assert store.faults == 0
+        restored = Store()
+        restored.restore(BytesSource(store.snapshot()))
+        assert state(restored) == state(store)
+        for args in ([b"PTTL", b"a"], [b"PEXPIRETIME", b"b"], [b"HGETALL", b"a"]):
+            pack(store.read(args, hide_due_ms=1_000_001))
 
 
 # --- the published formats (docs/formats.md), spelled out ----------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -23,8 +24,8 @@ from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.errors import MisuseError, StorageError
 from ringleader.hashing import crc32c
-from ringleader.storage import layout
-from ringleader.storage.directory import LOCK_NAME, SPARE_NAME, Directory
+from ringleader.storage import durable, layout
+from ringleader.storage.directory import LOCK_NAME, SPARE_NAME, Directory, locked
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import Wal
 
@@ -289,6 +290,208 @@ def test_a_limit_of_the_system_is_told(tmp_path: Path) -> None:
     assert done == []
     assert "File too large: raise the limit" in str(wal.failed)
     disk.close()
+
+
+class Together:
+    """A worker whose jobs are all given back at once, when there are so many."""
+
+    def __init__(self, real: object, count: int) -> None:
+        self.real = real
+        self.count = count
+        self.done: list[tuple[int, int, int]] = []
+
+    def poll(self) -> list[tuple[int, int, int]]:
+        self.done += self.real.poll()  # type: ignore[attr-defined]
+        if len(self.done) < self.count:
+            return []
+        done, self.done = self.done, []
+        return done
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_what_a_callback_raises_takes_nothing_from_others(tmp_path: Path, at: int) -> None:
+    said: list[int] = []
+
+    def done(number: int, error: StorageError | None) -> None:
+        said.append(number)
+        if number == at:
+            raise ValueError(f"of {number}")
+
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        real = disk._writer
+        disk._writer = Together(real, 3)  # type: ignore[assignment]
+        for number in (1, 2, 3):
+            disk.create(f"{number}.part")
+            disk.append(f"{number}.part", b"x")
+            disk.sync(f"{number}.part", partial(done, number))
+        deadline = time.monotonic() + 20
+        while disk._jobs:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(ValueError):
+                disk.wait(1)
+        assert sorted(said) == [1, 2, 3]
+        disk._writer = real
+        assert synced(disk, "1.part") is None
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, function: str, *names: str) -> list[Path]:
+    """No call of this function of `os` for these files succeeds; those that were tried."""
+    real = getattr(os, function)
+    tried: list[Path] = []
+
+    def refuses(path: Path, *args: object, **more: object) -> object:
+        if Path(path).name in names:
+            tried.append(path)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(os, function, refuses)
+    return tried
+
+
+@pytest.mark.parametrize("function", ["open", "rename"])
+def test_without_a_spare_segment_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """What is made ahead of time is not needed."""
+    disk, wal = opened(tmp_path)
+    group = wal.group(1)
+    done: list[object] = []
+    with monkeypatch.context() as patch:
+        tried = refusing(patch, function, "spare.part")
+        for index in range(1, 40):
+            group.write(entries(index, b"x" * 9000), done.append)
+            finish(disk)
+        assert tried
+    assert len(done) == 39
+    assert wal.failed is None
+    for index in range(40, 60):  # and there are such again
+        group.write(entries(index, b"x" * 9000), done.append)
+        finish(disk)
+    while disk.wait(0.2):
+        pass
+    assert (tmp_path / SPARE_NAME).stat().st_size == disk._segment_bytes
+    disk.close()
+    disk, wal = opened(tmp_path)
+    assert wal.group(1).load().log.last == 59
+    disk.close()
+
+
+def test_a_segment_that_cannot_be_the_next_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = layout.log_name(1)
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        for function in ("rename", "open"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(tmp_path / SPARE_NAME)
+            (tmp_path / name).write_bytes(bytes(SMALL))
+            disk._recycles = True
+            with monkeypatch.context() as patch:
+                files = (name,) if function == "rename" else ("spare.part",)
+                assert not disk._jobs
+                tried = refusing(patch, function, *files)
+                disk.delete(name)
+                assert tried
+            assert disk.names() == []
+            assert disk.failed is None
+            assert sorted(os.listdir(tmp_path)) == [LOCK_NAME]
+
+
+def test_a_file_that_gets_no_room_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("no posix_fallocate here")
+
+    def fails(fd: int, offset: int, count: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    disk = Directory(tmp_path, segment_bytes=SMALL)
+    os.unlink(tmp_path / SPARE_NAME)
+    monkeypatch.setattr(os, "posix_fallocate", fails)
+    before = sorted(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else []
+    with pytest.raises(StorageError, match=r"cannot be created: Input/output error"):
+        disk.create(layout.log_name(1))
+    if before:
+        assert sorted(os.listdir("/proc/self/fd")) == before
+    assert not (tmp_path / layout.log_name(1)).exists()
+    disk.close()
+
+
+class Refusing:
+    """A worker that takes nothing more."""
+
+    def __init__(self, real: object, error: BaseException) -> None:
+        self.real = real
+        self.error = error
+
+    def submit(self, *args: object) -> None:
+        raise self.error
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EAGAIN, "no thread"), MemoryError()], ids=["thread", "memory"]
+)
+def test_a_worker_that_takes_nothing_more_is_a_failure(
+    tmp_path: Path, error: BaseException
+) -> None:
+    disk, wal = opened(tmp_path)
+    failures: list[StorageError] = []
+    wal.on_failure = failures.append
+    done: list[object] = []
+    wal.group(1).write(entries(1, b"x"), done.append)
+    finish(disk)
+    disk._writer = Refusing(disk._writer, error)  # type: ignore[assignment]
+    wal.group(1).write(entries(2, b"x"), done.append)
+    assert failures == [wal.failed]
+    assert "cannot be made durable" in str(wal.failed)
+    assert len(done) == 1
+    assert not disk._jobs
+    disk.close()
+
+
+def test_directories_are_durable_before_they_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_names", synced.append)
+    path = tmp_path / "a" / "b" / "log"
+    Directory(path, segment_bytes=SMALL).close()
+    assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}
+    synced.clear()
+    Directory(path, segment_bytes=SMALL).close()  # whoever made it may not have come to that
+    assert synced == [tmp_path / "a" / "b"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    durable.replace(path, b"one")
+    durable.replace(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["file"]
+
+    def fails(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space"):
+        durable.replace(path, b"three")
+    assert path.read_bytes() == b"two"
+
+
+def test_a_lock_alone(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        assert os.listdir(tmp_path) == [LOCK_NAME]
+        with pytest.raises(StorageError, match="another process"):
+            Directory(tmp_path)
+    Directory(tmp_path, segment_bytes=SMALL).close()
 
 
 @pytest.fixture

@@ -12,7 +12,14 @@ from ringleader import kernels
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot, SnapshotChunk
-from ringleader.errors import FormatError, LimitError, MisuseError, SettingError, StorageError
+from ringleader.errors import (
+    FormatError,
+    LimitError,
+    LogDamagedError,
+    MisuseError,
+    SettingError,
+    StorageError,
+)
 from ringleader.hashing import crc32c
 from ringleader.limits import SNAPSHOTS_SAVED_MAX, WAL_GROUP_MAX
 from ringleader.storage import layout, record
@@ -185,6 +192,71 @@ def test_a_failure_is_all_groups() -> None:
     assert disk.waiting == []
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(11, "try again"), AssertionError("impossible")], ids=repr
+)
+def test_an_exception_of_any_kind_ends_the_log(error: Exception) -> None:
+    """What is half written cannot be taken back; and nobody waits for ever."""
+
+    class Raising(SlowDisk):
+        raises: Exception | None = None
+
+        def append(self, name: str, data: Bytes) -> None:
+            if self.raises is not None:
+                raise self.raises
+            super().append(name, data)
+
+    disk = Raising()
+    failures: list[StorageError] = []
+    wal = opened(disk, on_failure=failures.append)
+    done: list[object] = []
+    disk.raises = error
+    with pytest.raises(type(error)):
+        wal.group(1).write(entries(1, b"x"), done.append)
+    disk.raises = None
+    assert failures == [wal.failed]
+    assert repr(error) in str(wal.failed)
+    for index in range(2, 50):
+        wal.group(1).write(entries(index, b"x"), done.append)
+    assert done == []
+    assert not wal.group(1)._queue
+
+
+def test_an_exception_when_a_batch_is_done_ends_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SlowDisk()
+    wal = opened(disk)
+    done: list[object] = []
+
+    def fails(_: int) -> None:
+        raise MemoryError
+
+    wal.group(1).write(entries(1, b"x"), done.append)
+    monkeypatch.setattr(wal, "_tidy", fails)
+    with pytest.raises(MemoryError):
+        disk.go_on()
+    assert wal.failed is not None
+    assert done == []
+
+
+def test_what_a_callback_raises_comes_when_all_is_done() -> None:
+    """Also on a disk that calls back at once, within the writing of the batch."""
+    disk = MemoryDisk()
+    wal = opened(disk, manual=True)
+    done: list[int] = []
+
+    def raises(_: Ready) -> None:
+        wal.group(2).write(entries(2, b"y"), lambda _: done.append(2))
+        raise ValueError("of group 1")
+
+    wal.group(1).write(entries(1, b"x"), raises)
+    wal.group(2).write(entries(1, b"x"), lambda _: done.append(1))
+    with pytest.raises(ValueError, match="of group 1"):
+        wal.flush()
+    assert wal.failed is None
+    assert done == [1, 2]
+    assert wal.idle
+
+
 # --- segments ---------------------------------------------------------------------------------
 
 
@@ -227,6 +299,95 @@ def test_a_quiet_group_is_asked_for_a_snapshot_that_frees_its_segments() -> None
     assert (found.log.last, found.log.last_term) == (6, 2)
 
 
+def test_a_quiet_group_whose_snapshot_covers_its_entries_holds_nothing() -> None:
+    """What it kept behind its snapshot for others is forgotten then, and nobody is asked."""
+    disk = MemoryDisk()
+    asked: list[int] = []
+    wal = opened(disk, segment_bytes=500, segments_max=4, on_pressure=asked.append)
+    quiet = wal.group(1)
+    for index in range(1, 8):
+        quiet.write(entries(index, b"q" * 100), lambda _: None)
+    quiet.save_snapshot(snapshot_of(7, b"quiet"), 3, lambda: None)
+    assert len(quiet._live) > 1
+    third = wal.group(3)
+    for index in range(1, 8):
+        third.write(entries(index, b"q" * 100), lambda _: None)
+    third.save_snapshot(snapshot_of(6, b"third"), 3, lambda: None)
+    for index in range(1, 61):
+        wal.group(2).write(entries(index, b"x" * 100), lambda _: None)
+        wal.group(2).save_snapshot(snapshot_of(index, b"busy"), index, lambda: None)
+    assert set(asked) == {3}  # one entry is not covered
+    assert quiet._live == []
+    assert third._live[0][1] >= 5
+    third.save_snapshot(snapshot_of(7, b"third"), 3, lambda: None)
+    for index in range(61, 81):
+        wal.group(2).write(entries(index, b"x" * 100), lambda _: None)
+        wal.group(2).save_snapshot(snapshot_of(index, b"busy"), index, lambda: None)
+    assert wal.segment_count <= 6
+    again = opened(copy_of(disk))
+    for number, data in ((1, b"quiet"), (3, b"third")):
+        found = again.group(number).load()
+        assert (found.log.base, found.log.last) == (7, 7)
+        assert found.snapshot is not None
+        assert found.snapshot.source.read(0, 9) == data
+    again.group(1).write(entries(8, b"more"), lambda _: None)
+    found = opened(copy_of(again.disk)).group(1).load()  # type: ignore[arg-type]
+    assert found.log.last == 8
+
+
+def test_a_few_groups_at_a_time_are_asked_the_oldest_first() -> None:
+    disk = SlowDisk()
+    asked: list[int] = []
+    saved: list[int] = []
+
+    def on_pressure(number: int) -> None:
+        asked.append(number)
+        wal.group(number).save_snapshot(
+            snapshot_of(1, b"%d" % number), 1, lambda: saved.append(number)
+        )
+        assert len(wal._unsaved) == 0
+
+    wal = opened(disk, segment_bytes=500, segments_max=2, on_pressure=on_pressure)
+
+    def write(number: int, index: int) -> None:
+        wal.group(number).write(entries(index, b"x" * 100), lambda _: None)
+        disk.go_on()
+
+    order = [7, 3, 9, 1, 5, 4]
+    for number in order:
+        write(number, 1)
+        write(20, order.index(number) + 1)
+    index = len(order)
+    while not asked:
+        index += 1
+        write(20, index)
+    while not set(order) <= set(saved):
+        before = len(asked)
+        index += 1
+        write(20, index)
+        assert len(asked) - before <= SNAPSHOTS_SAVED_MAX
+    assert [number for number in asked if number in order][: len(order)] == order
+    assert wal.failed is None
+
+
+def test_an_exception_of_who_is_asked_is_not_the_logs() -> None:
+    def on_pressure(number: int) -> None:
+        raise ValueError(f"group {number} cannot")
+
+    disk = MemoryDisk()
+    wal = opened(disk, segment_bytes=500, segments_max=2, on_pressure=on_pressure)
+    wal.group(1).write(entries(1, b"x"), lambda _: None)
+    raised = 0
+    for index in range(1, 61):
+        try:
+            wal.group(2).write(entries(index, b"x" * 100), lambda _: None)
+        except ValueError:
+            raised += 1
+    assert raised
+    assert wal.failed is None
+    assert opened(copy_of(disk)).group(2).load().log.last == 60
+
+
 def test_snapshots_are_written_a_few_at_a_time() -> None:
     disk = SlowDisk()
     wal = opened(disk)
@@ -240,9 +401,11 @@ def test_snapshots_are_written_a_few_at_a_time() -> None:
             snapshot_of(1, b"%d" % group), 1, lambda it=group: saved.append(it)
         )
         assert len(disk.waiting) <= SNAPSHOTS_SAVED_MAX
+        assert wal.group(9).takes_snapshots == (group + 1 < SNAPSHOTS_SAVED_MAX)
     while disk.waiting:
         disk.go_on()
     assert saved == [*range(6)]
+    assert wal.group(9).takes_snapshots
     again = opened(copy_of(disk))
     for group in range(6):
         source = again.group(group).open_snapshot()
@@ -313,6 +476,51 @@ def test_the_log_of_another_is_refused(other: LogIdentity) -> None:
     opened(disk)
     with pytest.raises(StorageError, match=r"belongs to .*raft, 4 shards"):
         Wal(disk, other).load()
+
+
+@pytest.mark.parametrize("loss", ["no file", "zeros", "an empty file"])
+def test_a_log_that_has_begun_is_never_taken_for_a_new_one(loss: str) -> None:
+    disk = MemoryDisk()
+    opened(disk, has_begun=False).group(1).write(voted(7), lambda _: None)
+    assert opened(copy_of(disk), has_begun=True).group(1).load().hard_state.term == 7
+    name = layout.log_name(1)
+    lost = {} if loss == "no file" else {name: bytes(5000) if loss == "zeros" else b""}
+    opened(MemoryDisk(lost))
+    disk = MemoryDisk(lost)
+    with pytest.raises(LogDamagedError, match=r"is gone|first record is not whole"):
+        opened(disk, has_begun=True)
+    assert disk.contents == lost, "nothing is changed"
+
+
+def test_damage_is_told_from_what_is_none() -> None:
+    """What is advised depends on it: a whole log need not be given up."""
+    disk = MemoryDisk()
+    wal = opened(disk)
+    for index in range(1, 6):
+        wal.group(1).write(entries(index, b"x" * 50), lambda _: None)
+    wal.group(1).save_snapshot(snapshot_of(5, b"state" * 9), 5, lambda: None)
+    name = layout.log_name(1)
+    spoiled = copy_of(disk)
+    spoiled.contents[name][300:308] = b"spoiled!"
+    without = copy_of(disk)
+    (snapshot,) = [each for each in without.contents if each.endswith(".snapshot")]
+    del without.contents[snapshot]
+    changed = copy_of(disk)
+    changed.contents[snapshot][2] ^= 1
+    for damaged in (spoiled, without, changed):
+        with pytest.raises(LogDamagedError):
+            opened(damaged)
+    newer = copy_of(disk)
+    parts: list[Bytes] = []
+    head = layout.SegmentRecord(1, 0, 0, IDENTITY, layout.FORMAT_VERSION + 1)
+    record.encode(parts, record.SEGMENT, head.to_bytes(), IDENTITY.tag, 1, 0, 0)
+    newer.contents = {name: bytearray(b"".join(parts))}
+    with pytest.raises(StorageError, match="upgrade") as raised:
+        opened(newer)
+    assert not isinstance(raised.value, LogDamagedError)
+    with pytest.raises(StorageError, match="belongs to") as raised:
+        Wal(copy_of(disk), LogIdentity("another", 1)).load()
+    assert not isinstance(raised.value, LogDamagedError)
 
 
 def test_one_groups_log_is_no_shared_one() -> None:

@@ -251,8 +251,8 @@ def main() -> None:
         other("bye", BYE, ["drain", ""], ["drain", ""]),
         other(
             *("requests", REQUESTS),
-            [[1, 7, "write", ["U0VU", "aw==", "/w=="], 5000], [2, 0, "ordered", [], 0]],
-            [[1, 7, "write", [b"SET", b"k", b"\xff"], 5000], [2, 0, "ordered", [], 0]],
+            [[1, 7, "write", ["U0VU", "aw==", "/w=="], 5000, 3], [2, 0, "ordered", [], 0, 0]],
+            [[1, 7, "write", [b"SET", b"k", b"\xff"], 5000, 3], [2, 0, "ordered", [], 0, 0]],
         ),
         other(
             *("responses", RESPONSES),

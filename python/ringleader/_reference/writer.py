@@ -35,13 +35,13 @@ Job = tuple[int, int, int, list[memoryview], int]
 
 
 class _Lane:
-    __slots__ = ("busy", "jobs", "ready", "thread")
+    __slots__ = ("jobs", "ready", "thread")
 
     def __init__(self, lock: threading.Lock) -> None:
         self.jobs: deque[Job] = deque()
         self.ready = threading.Condition(lock)
+        #: None: it was not started.
         self.thread: threading.Thread | None = None
-        self.busy = False
 
 
 @final
@@ -64,6 +64,14 @@ class Writer:
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
         os.set_blocking(self._in, False)
+        try:
+            for lane in self._lanes:
+                thread = threading.Thread(target=self._work, args=(lane,), daemon=True)
+                thread.start()
+                lane.thread = thread
+        except RuntimeError as error:
+            self.close()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def fileno(self) -> int:
         """A file descriptor that is readable when `poll()` has something to give."""
@@ -111,9 +119,6 @@ class Writer:
         with self._lock:
             self._pending += 1
             chosen.jobs.append((token, fd, offset, views, flush))
-            if chosen.thread is None:
-                chosen.thread = threading.Thread(target=self._work, args=(chosen,), daemon=True)
-                chosen.thread.start()
             chosen.ready.notify()
 
     def poll(self) -> list[tuple[int, int, int]]:
@@ -161,7 +166,7 @@ class Writer:
             number = 0
             try:
                 for view in views:
-                    offset = _write(fd, view, offset)
+                    offset = _write(fd, view, offset, BLOCK_BYTES if flush & DIRECT else 1)
                 _flush(fd, flush & 3)
             except OSError as error:
                 number = error.errno or errno.EIO
@@ -175,16 +180,23 @@ class Writer:
                 os.write(self._in, b"\0")
 
 
-def _write(fd: int, view: memoryview, offset: int) -> int:
-    """All of it; returns where it ends."""
+def _write(fd: int, view: memoryview, offset: int, block: int) -> int:
+    """All of it, in steps of whole blocks; returns where it ends.
+
+    A direct write that goes on within a block is refused, and that would hide why the one before
+    it was short.
+    """
+    was_stuck = False
     while len(view):
         if _has_pwrite:
             count = os.pwrite(fd, view, offset)
         else:
             os.lseek(fd, offset, os.SEEK_SET)
             count = os.write(fd, view)
-        if count == 0:
+        count -= count % block
+        if not count and was_stuck:
             raise OSError(errno.EIO, "nothing was written")
+        was_stuck = not count
         view = view[count:]
         offset += count
     return offset

@@ -83,6 +83,11 @@ class Storage(Protocol):
         """
         ...
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether one would be saved at once, and not wait in memory behind those of others."""
+        ...
+
     def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
         """Make a snapshot of the own state durable (`snapshot.source`), then forget log entries
         below `keep_from`; then call `done()`."""
@@ -534,11 +539,12 @@ class Driver:
     def take_snapshot(self) -> None:
         """Save the state machine's state, then let the log forget what it covers.
 
-        One at a time: while one is being saved, nothing happens.
+        One at a time: while one is being saved, or the storage has enough to do with those of other
+        groups, nothing happens.
         """
         core = self.core
         index = core.last_applied
-        if self._saving or self.failed is not None:
+        if self._saving or self.failed is not None or not self.storage.takes_snapshots:
             return
         if index <= max(core.log.base, self._snapshot_index()):
             return

@@ -6,8 +6,8 @@ Two clocks of the system, and what is made of them:
                     such a clock) while the machine sleeps.  Ticks of consensus are counted by it.
     wall clock      may jump at any time.  Keys expire by it, so what jumps is not taken over at
                     once: `wall_ms` goes on by elapsed time, and follows the system's by at most
-                    `CLOCK_SLEW` of that.  So a clock that is set wrong for a moment makes nothing
-                    expire.
+                    `CLOCK_SLEW` of that.  So a clock that is set wrong for a moment, while the node
+                    runs, makes nothing expire.  What it says when the node starts is believed.
 """
 
 from __future__ import annotations

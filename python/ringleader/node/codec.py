@@ -180,7 +180,9 @@ class Request(msgspec.Struct, array_like=True, gc=False):
         shard: whose leader is asked.
         mode: "write"; "read": linearizable; "ordered": a read that goes through the log.
         args: the command and its arguments.
-        budget_ms: how long the caller waits, in milliseconds.
+        budget_ms: how long the caller waits, in milliseconds.  A node that stood still for so long
+            refuses the request.
+        epoch: of the caller's requests for this shard: it begins a new one after each refusal.
     """
 
     id: _Natural
@@ -188,6 +190,7 @@ class Request(msgspec.Struct, array_like=True, gc=False):
     mode: Literal["write", "read", "ordered"]
     args: Annotated[list[bytes], Meta(max_length=REQUEST_ARGS_MAX)]
     budget_ms: _Natural
+    epoch: _Natural = 0
 
 
 class Response(msgspec.Struct, array_like=True, gc=False):

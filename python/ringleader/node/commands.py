@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from ringleader.errors import FormatError
 from ringleader.limits import (
     COMMAND_BYTES_MAX,
     COMMAND_SPELLINGS_MAX,
@@ -31,15 +32,27 @@ class Command:
 
     name        in upper case.
     arity       how many arguments, the name among them; -n: at least n.
-    flags       "write" or "read"; "fast": O(1) or nearly; "internal": not for clients.
+    flags       "write" or "read"; "fast": O(1) or nearly; "denyoom": may make the store larger, and
+                is refused when there is no memory left; "internal": not for clients.
     first_key, last_key, step   where its keys stand, as in COMMAND INFO; last_key -1 is the last
                 argument, and 0, 0, 0 is a command without keys.
     run         does it, on a store, and returns the reply; raises `CommandError` having changed
                 nothing.
     is_write    whether it may change the store.
+    denyoom     see `flags`; of EXEC see `may_grow`.
     """
 
-    __slots__ = ("arity", "first_key", "flags", "is_write", "last_key", "name", "run", "step")
+    __slots__ = (
+        "arity",
+        "denyoom",
+        "first_key",
+        "flags",
+        "is_write",
+        "last_key",
+        "name",
+        "run",
+        "step",
+    )
 
     def __init__(
         self,
@@ -59,6 +72,7 @@ class Command:
         self.step = step
         self.run = run
         self.is_write = "write" in self.flags
+        self.denyoom = "denyoom" in self.flags
 
     def __repr__(self) -> str:
         return f"Command({self.name.decode()})"
@@ -73,10 +87,10 @@ def _table(*rows: tuple[str, int, str, int, int, int, Run]) -> dict[bytes, Comma
 
 #: What clients may send, by name in upper case.
 COMMANDS: Final = _table(
-    ("APPEND", 3, "write fast", 1, 1, 1, strings.append),
+    ("APPEND", 3, "write denyoom fast", 1, 1, 1, strings.append),
     ("DBSIZE", 1, "read fast", 0, 0, 0, generic.dbsize),
-    ("DECR", 2, "write fast", 1, 1, 1, strings.decr),
-    ("DECRBY", 3, "write fast", 1, 1, 1, strings.decrby),
+    ("DECR", 2, "write denyoom fast", 1, 1, 1, strings.decr),
+    ("DECRBY", 3, "write denyoom fast", 1, 1, 1, strings.decrby),
     ("DEL", -2, "write", 1, -1, 1, generic.delete),
     ("DELIFEQ", 3, "write fast", 1, 1, 1, strings.delifeq),
     ("EXISTS", -2, "read fast", 1, -1, 1, generic.exists),
@@ -87,40 +101,40 @@ COMMANDS: Final = _table(
     ("GETDEL", 2, "write fast", 1, 1, 1, strings.getdel),
     ("GETEX", -2, "write fast", 1, 1, 1, strings.getex),
     ("GETRANGE", 4, "read", 1, 1, 1, strings.getrange),
-    ("GETSET", 3, "write fast", 1, 1, 1, strings.getset),
+    ("GETSET", 3, "write denyoom fast", 1, 1, 1, strings.getset),
     ("HDEL", -3, "write fast", 1, 1, 1, hashes.hdel),
     ("HEXISTS", 3, "read fast", 1, 1, 1, hashes.hexists),
     ("HGET", 3, "read fast", 1, 1, 1, hashes.hget),
     ("HGETALL", 2, "read", 1, 1, 1, hashes.hgetall),
-    ("HINCRBY", 4, "write fast", 1, 1, 1, hashes.hincrby),
-    ("HINCRBYFLOAT", 4, "write fast", 1, 1, 1, hashes.hincrbyfloat),
+    ("HINCRBY", 4, "write denyoom fast", 1, 1, 1, hashes.hincrby),
+    ("HINCRBYFLOAT", 4, "write denyoom fast", 1, 1, 1, hashes.hincrbyfloat),
     ("HKEYS", 2, "read", 1, 1, 1, hashes.hkeys),
     ("HLEN", 2, "read fast", 1, 1, 1, hashes.hlen),
     ("HMGET", -3, "read fast", 1, 1, 1, hashes.hmget),
-    ("HMSET", -4, "write fast", 1, 1, 1, hashes.hmset),
-    ("HSET", -4, "write fast", 1, 1, 1, hashes.hset),
-    ("HSETNX", 4, "write fast", 1, 1, 1, hashes.hsetnx),
+    ("HMSET", -4, "write denyoom fast", 1, 1, 1, hashes.hmset),
+    ("HSET", -4, "write denyoom fast", 1, 1, 1, hashes.hset),
+    ("HSETNX", 4, "write denyoom fast", 1, 1, 1, hashes.hsetnx),
     ("HSTRLEN", 3, "read fast", 1, 1, 1, hashes.hstrlen),
     ("HVALS", 2, "read", 1, 1, 1, hashes.hvals),
-    ("INCR", 2, "write fast", 1, 1, 1, strings.incr),
-    ("INCRBY", 3, "write fast", 1, 1, 1, strings.incrby),
-    ("INCRBYFLOAT", 3, "write fast", 1, 1, 1, strings.incrbyfloat),
+    ("INCR", 2, "write denyoom fast", 1, 1, 1, strings.incr),
+    ("INCRBY", 3, "write denyoom fast", 1, 1, 1, strings.incrby),
+    ("INCRBYFLOAT", 3, "write denyoom fast", 1, 1, 1, strings.incrbyfloat),
     ("KEYS", 2, "read", 0, 0, 0, generic.keys),
     ("MGET", -2, "read fast", 1, -1, 1, strings.mget),
-    ("MSET", -3, "write", 1, -1, 2, strings.mset),
-    ("MSETNX", -3, "write", 1, -1, 2, strings.msetnx),
+    ("MSET", -3, "write denyoom", 1, -1, 2, strings.mset),
+    ("MSETNX", -3, "write denyoom", 1, -1, 2, strings.msetnx),
     ("PERSIST", 2, "write fast", 1, 1, 1, generic.persist),
     ("PEXPIRE", -3, "write fast", 1, 1, 1, generic.pexpire),
     ("PEXPIREAT", -3, "write fast", 1, 1, 1, generic.pexpireat),
     ("PEXPIRETIME", 2, "read fast", 1, 1, 1, generic.pexpiretime),
-    ("PSETEX", 4, "write", 1, 1, 1, strings.psetex),
+    ("PSETEX", 4, "write denyoom", 1, 1, 1, strings.psetex),
     ("PTTL", 2, "read fast", 1, 1, 1, generic.pttl),
     ("RANDOMKEY", 1, "read", 0, 0, 0, generic.randomkey),
     ("SCAN", -2, "read", 0, 0, 0, generic.scan),
-    ("SET", -3, "write", 1, 1, 1, strings.set_),
-    ("SETEX", 4, "write", 1, 1, 1, strings.setex),
-    ("SETNX", 3, "write fast", 1, 1, 1, strings.setnx),
-    ("SETRANGE", 4, "write", 1, 1, 1, strings.setrange),
+    ("SET", -3, "write denyoom", 1, 1, 1, strings.set_),
+    ("SETEX", 4, "write denyoom", 1, 1, 1, strings.setex),
+    ("SETNX", 3, "write denyoom fast", 1, 1, 1, strings.setnx),
+    ("SETRANGE", 4, "write denyoom", 1, 1, 1, strings.setrange),
     ("STRLEN", 2, "read fast", 1, 1, 1, strings.strlen),
     ("SUBSTR", 4, "read", 1, 1, 1, strings.getrange),
     ("TOUCH", -2, "read fast", 1, -1, 1, generic.exists),
@@ -193,6 +207,18 @@ def check_sizes(command: Command, args: list[bytes]) -> None:
         raise CommandError(f"ERR command exceeds maximum allowed size ({COMMAND_BYTES_MAX} bytes)")
     if any(len(key) > STORE_KEY_BYTES_MAX for key in keys_of(command, args)):
         raise CommandError(f"ERR key exceeds maximum allowed size ({STORE_KEY_BYTES_MAX} bytes)")
+
+
+def may_grow(command: Command, args: list[bytes]) -> bool:
+    """Whether a command may make the store larger; a transaction, if one of its commands may."""
+    if command.name != b"EXEC":
+        return command.denyoom
+    try:
+        _, commands = internal.exec_parts(args)
+    except FormatError:
+        return False
+    found = [find(inside[0]) for inside in commands]
+    return any(each is not None and each.denyoom for each in found)
 
 
 def keys_of(command: Command, args: list[bytes]) -> list[bytes]:

@@ -2,12 +2,14 @@
 
 A node that is started on the data of another, or with another number of shards, would put keys
 where nobody looks for them; so this is compared before anything else is opened.
+
+The same file says that the node's log has begun.  From then on a log without any record is one that
+was lost: taken for a new one, it would make a voter that has forgotten what it promised.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ringleader.errors import IdentityError
-from ringleader.node import layout
+from ringleader.node import checked, layout
+from ringleader.storage import durable
 
 FILE_NAME = "identity.json"
 FORMAT = 1
+#: The incarnation of the log that has begun last; is not there before the first one has.
+_LOG = "log"
 #: What an empty directory may have in it: a file that was not finished, a file system's own.
 _NOBODYS = {f"{FILE_NAME}.new", "lost+found"}
 
@@ -43,7 +48,7 @@ class Identity:
     @cached_property
     def digest(self) -> str:
         """64 hex digits, the same on all nodes of one cluster, and on no other."""
-        return hashlib.sha256(_canonical(self._fields())).hexdigest()
+        return hashlib.sha256(checked.canonical(self._fields())).hexdigest()
 
     @cached_property
     def cluster_id(self) -> bytes:
@@ -70,11 +75,10 @@ class Identity:
             OSError: the directory cannot be read or written.
         """
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE_NAME
+        durable.make_directory(folder)
         mine = {**self._fields(), "node": node}
         try:
-            content = path.read_bytes()
+            there = _read(folder)
         except FileNotFoundError:
             strangers = sorted(each.name for each in folder.iterdir() if each.name not in _NOBODYS)
             if strangers:
@@ -82,50 +86,47 @@ class Identity:
                     f"{folder}: has no {FILE_NAME}, but {', '.join(strangers[:4])}: it is not a "
                     "node's directory, or its identity was removed; choose an empty one"
                 ) from None
-            _write(path, mine)
+            checked.write(folder / FILE_NAME, mine)
             return
-        there = _read(path, content)
         if changes := _changes(there, mine):
             raise IdentityError(
                 f"{folder}: its data contradict the cluster file: {'; '.join(changes)}.  Restore "
-                "the cluster file, or start this node with an empty directory"
+                "the cluster file, or start this node on the directory that is its own"
             )
 
 
-def _canonical(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+def log_incarnation(directory: Path) -> int | None:
+    """The incarnation of the log that has begun last in a node's directory; None: none has.
+
+    Raises:
+        IdentityError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    found = _read(directory).get(_LOG)
+    return int(found) if found is not None else None
 
 
-def _write(path: Path, fields: dict[str, Any]) -> None:
-    """Whole or not at all, and durable."""
-    new = path.with_name(f"{path.name}.new")
-    fields = {**fields, "check": hashlib.sha256(_canonical(fields)).hexdigest()}
-    with open(new, "w", encoding="utf-8") as file:
-        json.dump(fields, file, indent=1, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def note_log(directory: Path, incarnation: int) -> None:
+    """Put on record, durably, that a log of this incarnation has begun.
+
+    Raises:
+        IdentityError: the file is damaged.
+        OSError: it cannot be read or written.
+    """
+    fields = _read(directory)
+    if fields.get(_LOG) != incarnation:
+        checked.write(directory / FILE_NAME, {**fields, _LOG: incarnation})
 
 
-def _read(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
-        fields = None
-    if isinstance(fields, dict):
-        check = fields.pop("check", None)
-        if check == hashlib.sha256(_canonical(fields)).hexdigest():
-            return fields
-    raise IdentityError(
-        f"{path}: is damaged: it does not have its own checksum; restore it from a backup, or "
-        "start this node with an empty directory"
-    )
+def _read(directory: Path) -> dict[str, Any]:
+    path = directory / FILE_NAME
+    fields = checked.read(path)
+    if fields is None:
+        raise IdentityError(
+            f"{path}: is damaged: it does not have its own checksum; restore it from a backup, or "
+            "start this node with an empty directory and --refetch"
+        )
+    return fields
 
 
 def _changes(there: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -10,7 +10,9 @@
 
 An optimistic transaction survives a change of leaders, because its marks are replicated: WATCH
 arms keys, and a command that modifies an armed key, or its expiry, gives it a new mark.  A key that
-has a mark later than the version, or is armed no more, fails the EXEC.
+has a mark later than the version, or is armed no more, fails the EXEC.  Keys are armed for
+`WATCH_MS`, whatever becomes of the client; where too many are, those armed the longest ago make
+room: so nobody can keep others from watching.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ringleader.errors import FormatError
 from ringleader.limits import WATCH_MS, WATCHED_KEYS_MAX
 from ringleader.node.batches import Commands
 from ringleader.node.generic import pttl
-from ringleader.node.replies import NULL_ARRAY, CommandError, Reply
+from ringleader.node.replies import INT64_MAX, INT64_MIN, NULL_ARRAY, CommandError, Reply
 from ringleader.node.strings import integer
 
 if TYPE_CHECKING:
@@ -64,9 +66,13 @@ def exec_parts(args: Sequence[bytes]) -> tuple[list[tuple[bytes, int]], list[lis
 
 def watch(store: Store, args: list[bytes]) -> Reply:
     armed, until = store.armed, store.armed_until
-    fresh = {key for key in args[1:] if key not in armed}
-    if len(armed) + len(fresh) > WATCHED_KEYS_MAX:
+    keys = set(args[1:])
+    if len(keys) > WATCHED_KEYS_MAX:
         raise CommandError(f"ERR too many keys are watched, {WATCHED_KEYS_MAX} at most")
+    fresh = keys - armed.keys()
+    while (excess := len(armed) + len(fresh) - WATCHED_KEYS_MAX) > 0:
+        store.disarm(excess)
+        fresh = keys - armed.keys()
     if fresh:
         # Nobody saw what became of them before: a version of then is void.
         store.mark += 1
@@ -105,22 +111,26 @@ def lock_release(store: Store, args: list[bytes]) -> Reply:
     return 1
 
 
+def _expire_in(store: Store, args: list[bytes], more_ms: int) -> Reply:
+    """PEXPIRE by the third argument and `more_ms` together."""
+    moment = store.now + integer(args[3]) + more_ms
+    if not INT64_MIN <= moment <= INT64_MAX:
+        raise CommandError("ERR invalid expire time in 'pexpire' command")
+    store.expire_at(args[1], moment)
+    return 1
+
+
 def lock_extend(store: Store, args: list[bytes]) -> Reply:
     if not _owns(store, args):
         return 0
     left: int = pttl(store, args)
     if left < 0:
         return 0
-    added = integer(args[3])
-    store.expire_at(args[1], store.now + added + (left if args[4] == b"0" else 0))
-    return 1
+    return _expire_in(store, args, left if args[4] == b"0" else 0)
 
 
 def lock_reacquire(store: Store, args: list[bytes]) -> Reply:
-    if not _owns(store, args):
-        return 0
-    store.expire_at(args[1], store.now + integer(args[3]))
-    return 1
+    return _expire_in(store, args, 0) if _owns(store, args) else 0
 
 
 # --- slots -------------------------------------------------------------------------------------

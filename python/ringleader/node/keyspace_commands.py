@@ -1,8 +1,8 @@
 """Commands over several shards: MGET, MSET, DEL and the like taken apart, SCAN and KEYS over all.
 
 Within one shard these commands are atomic, as in Redis.  Over several shards each part is: another
-client may see some parts done and others not yet; and when a part fails after others have taken
-effect, the answer is an error that says so (`-UNCERTAIN`).
+client may see some parts done and others not yet.  When parts fail, the answer is `-UNCERTAIN` if
+any part may have taken effect, or has; only if certainly none has, it is their first error.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ringleader.node.commands import COMMANDS as DATA
+from ringleader.node.commands import check_sizes
 from ringleader.node.dispatch import Local, Run, wrong_arity
 from ringleader.node.replies import OK, CommandError, Reply, ReplyError
 from ringleader.node.routing import Gather, Mapped, Waiting
@@ -30,9 +31,12 @@ def _error_of(replies: list[Reply], is_write: bool) -> ReplyError | None:
     if not errors:
         return None
     error: ReplyError = errors[0]
-    if is_write and len(errors) < len(replies):
-        return ReplyError(_PARTLY + error.text)
-    return error
+    if not is_write:
+        return error
+    for other in errors:
+        if other.text.startswith("UNCERTAIN "):
+            return other
+    return error if len(errors) == len(replies) else ReplyError(_PARTLY + error.text)
 
 
 def _merge_sum(replies: list[Reply], is_write: bool) -> Reply:
@@ -77,6 +81,7 @@ def _splitter(name: bytes) -> Run:
         first = numbers[0]
         if numbers.count(first) == len(numbers):
             return session.execute(command, args, first, waiter)
+        check_sizes(command, args)  # before any part is begun
         places: dict[int, list[int]] = {}
         for position, number in enumerate(numbers):
             places.setdefault(number, []).append(position)
@@ -157,7 +162,7 @@ def _split(name: str, flags: str) -> Local:
 
 COMMANDS: Final = (
     _split("MGET", "read fast"),
-    _split("MSET", "write"),
+    _split("MSET", "write denyoom"),
     _split("DEL", "write"),
     _split("UNLINK", "write fast"),
     _split("EXISTS", "read fast"),

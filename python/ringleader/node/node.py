@@ -32,7 +32,7 @@ from ringleader.consensus.paxos.core import MultiPaxos
 from ringleader.consensus.paxos.progress import Progress as PaxosProgress
 from ringleader.consensus.raft.config import Config as RaftConfig
 from ringleader.consensus.raft.core import Raft
-from ringleader.errors import RingleaderError, SettingError, StorageError
+from ringleader.errors import LogDamagedError, RingleaderError, SettingError, StorageError
 from ringleader.limits import (
     ATTEND_PERIOD_S,
     CLAIM_PERIOD_S,
@@ -43,8 +43,9 @@ from ringleader.limits import (
     SHARD_KEEP_BYTES,
     SHARD_KEEP_ENTRIES,
     SHARD_SNAPSHOT_BYTES_MIN,
+    SHARD_SNAPSHOT_DIVISOR,
 )
-from ringleader.node import rejoin, tls, views
+from ringleader.node import identity, rejoin, tls, views
 from ringleader.node.clock import NodeClock
 from ringleader.node.codec import Request
 from ringleader.node.config import ClusterConfig
@@ -100,7 +101,7 @@ class Node:
         SettingError: `refetch`, where there are no other replicas to fetch from.
         ConfigError: the cluster has no node of this name.
         StorageError: the directory is used by another process, belongs to another node or cluster,
-            or is damaged.
+            or is damaged, or gone.
     """
 
     def __init__(
@@ -154,30 +155,46 @@ class Node:
         self._dirty: list[Shard] = []
         #: Those that are to be flushed a little later.
         self._late: set[Shard] = set()
+        #: Shards that keep old segments of the log and cannot help it, as was said.
+        self._stuck: set[int] = set()
         self._turn_due = False
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
         config.check_identity(directory, name)
-        self.refetch = Refetch(directory)
+        self.refetch = Refetch(directory, anew=refetch)
         if refetch:
             self._begin_anew()
+        if (kept := self.refetch.put_log_aside()) is not None:
+            self.logger.warning("the log was put aside", kept=str(kept))
+        begun = identity.log_incarnation(directory)
         self.disk = Directory(directory / "log")
         self.disk.observe = self._on_sync
         try:
             self.wal = Wal(
                 self.disk,
-                LogIdentity(config.name, name, incarnation=self.refetch.incarnation),
+                LogIdentity(
+                    config.name,
+                    name,
+                    incarnation=self.refetch.incarnation,
+                    layout=(
+                        f"{config.consensus}, {config.shards} shards, {config.identity().digest}"
+                    ),
+                ),
                 manual=True,
                 on_failure=self._on_storage_failure,
                 on_pressure=self._on_pressure,
+                has_begun=begun is not None and begun >= self.refetch.incarnation,
             )
             try:
                 self.wal.load()
             except StorageError as error:
-                raise StorageError(
-                    f"{directory / 'log'}: {error}.  Restore it from a backup, or start this node "
-                    "with --refetch: it gets everything from the other replicas then"
-                ) from error
+                named = str(directory) in str(error)
+                said = str(error) if named else f"{directory / 'log'}: {error}"
+                if isinstance(error, LogDamagedError):
+                    raise LogDamagedError(f"{said}.  {self._cure()}") from error
+                raise StorageError(said) from error
+            # Before anything is promised, or acknowledged, with its help.
+            identity.note_log(directory, self.refetch.incarnation)
             self.shards: list[Shard] = []
             self._rejoining: list[Rejoining] = []
             groups = self.wal.groups
@@ -219,19 +236,27 @@ class Node:
     # --- assembly -------------------------------------------------------------------------------
 
     def _begin_anew(self) -> None:
-        """Put the log aside: the other replicas have what was in it."""
-        lonely = [spec.number for spec in self.layout.of(self.name) if len(spec.replicas) < 3]
-        if lonely:
+        """Everything is to be fetched anew: the other replicas have what was in the log."""
+        if (lonely := self._lonely()) is not None:
             raise SettingError(
-                f"{self.name} cannot fetch shard {lonely[0]} anew: that takes a quorum of its "
+                f"{self.name} cannot fetch shard {lonely} anew: that takes a quorum of its "
                 "other replicas, and there are too few; restore the directory from a backup"
             )
-        if (self.directory / "log").exists():
-            Directory(self.directory / "log").close()  # nobody uses it
-        kept = self.refetch.begin(spec.number for spec in self.layout.of(self.name))
-        self.logger.warning(
-            "everything is fetched anew from the other replicas",
-            kept=str(kept) if kept is not None else None,
+        self.refetch.begin(spec.number for spec in self.layout.of(self.name))
+        self.logger.warning("everything is fetched anew from the other replicas")
+
+    def _lonely(self) -> int | None:
+        """A shard that cannot be fetched from its other replicas."""
+        lonely = (spec.number for spec in self.layout.of(self.name) if len(spec.replicas) < 3)
+        return next(lonely, None)
+
+    def _cure(self) -> str:
+        """What to do when the log is damaged."""
+        if self._lonely() is not None:
+            return "Restore this node's directory from a backup: it has too few other replicas"
+        return (
+            "Start this node with --refetch: it gets everything from the other replicas then, and "
+            "does not vote as if it remembered what it had promised"
         )
 
     def _rejoin(self, spec: ShardLayout, wish: bytes) -> None:
@@ -252,7 +277,10 @@ class Node:
         self.logger.info("a shard is begun anew", shard=number)
 
     def _on_joined(self, number: int) -> None:
-        self.refetch.end(number)
+        try:
+            self.refetch.end(number)
+        except StorageError as error:  # then it is asked for once more after a restart
+            self.logger.error("what was fetched cannot be put on record", error=str(error))
         self._rejoining = [each for each in self._rejoining if not each.is_done]
         self.logger.info("a shard was fetched anew", shard=number)
 
@@ -411,12 +439,25 @@ class Node:
         if self._dirty:
             dirty, self._dirty = self._dirty, []
             for shard in dirty:
-                if shard.flush() and shard not in self._late:
-                    self._late.add(shard)
-                    self.loop.call_later(SHARD_GATHER_S, self._flush_late, shard)
-        self.wal.flush()
-        self.peers.flush()
-        self.server.flush()
+                self._try(self._propose, shard)
+        self._try(self.wal.flush)
+        self._try(self.peers.flush)
+        self._try(self.server.flush)
+
+    def _try(self, step: Callable[..., object], *args: object) -> None:
+        """One step of a turn: what goes wrong in it must not leave the others undone.  If it was
+        the log's, that has failed, and has said so."""
+        try:
+            step(*args)
+        except Exception as error:
+            self.loop.call_exception_handler(
+                {"message": f"a step of a turn failed: {error!r}", "exception": error}
+            )
+
+    def _propose(self, shard: Shard) -> None:
+        if shard.flush() and shard not in self._late:
+            self._late.add(shard)
+            self.loop.call_later(SHARD_GATHER_S, self._flush_late, shard)
 
     def _flush_late(self, shard: Shard) -> None:
         self._late.discard(shard)
@@ -428,7 +469,7 @@ class Node:
         self._schedule_turn()
 
     def _on_disk(self) -> None:
-        self.disk.poll()
+        self._try(self.disk.poll)
         self._turn()
 
     def _on_messages(self, peer: str, messages: Sequence[tuple[int, Message]]) -> None:
@@ -467,9 +508,9 @@ class Node:
             used_bytes += shard.store.size
             if shard.driver.failed is not None:
                 self.router.lose(shard)
-            # A snapshot is written when the log has grown as large as what it would take: so
-            # writing them costs no more than writing the log.
-            shard.driver.snapshot_bytes = max(SHARD_SNAPSHOT_BYTES_MIN, shard.store.size)
+            shard.driver.snapshot_bytes = max(
+                SHARD_SNAPSHOT_BYTES_MIN, shard.store.size // SHARD_SNAPSHOT_DIVISOR
+            )
             log = shard.core.log
             entry_bytes = log.nbytes // (len(log) or 1) + 1
             shard.driver.keep_entries = min(SHARD_KEEP_ENTRIES, SHARD_KEEP_BYTES // entry_bytes)
@@ -518,8 +559,11 @@ class Node:
 
     def _on_pressure(self, number: int) -> None:
         shard = self.router.shards[number]
-        if shard is not None:
+        if shard is not None and shard.driver.failed is None:
             shard.driver.take_snapshot()
+        elif number not in self._stuck:
+            self._stuck.add(number)
+            self.logger.warning("the log cannot shrink: a shard takes no snapshots", shard=number)
 
     def _on_storage_failure(self, error: StorageError) -> None:
         if self.failed is None:

@@ -52,6 +52,7 @@ from ringleader.limits import (
     PEER_SILENT_SECONDS,
     PEER_STRANGERS_MAX,
     PEER_UNTAKEN_BYTES_MAX,
+    SHARDS_MAX,
 )
 from ringleader.node import codec as c
 from ringleader.node import replies
@@ -222,11 +223,18 @@ class Peer:
 
 
 class Responder:
-    """Takes the responses to the requests of one life of one peer; each at most once."""
+    """Takes the responses to the requests of one life of one peer; each at most once.
 
-    __slots__ = ("_incarnation", "_peer", "_peers")
+    Requests for a shard are never executed in another order than they were sent: once one is
+    refused, so are all that were sent in its epoch or before, until the caller, which has to know
+    of the refusal for that, begins a new one.
+    """
+
+    __slots__ = ("_incarnation", "_peer", "_peers", "_refused")
 
     def __init__(self, peers: Peers, peer: Peer, incarnation: int) -> None:
+        #: Shard -> the last epoch of which a request was refused.
+        self._refused: dict[int, int] = {}
         self._peers = peers
         self._peer = peer
         self._incarnation = incarnation
@@ -235,6 +243,16 @@ class Responder:
         """Queues it; a reply longer than `limits.PEER_LONG_REPLY_BYTES` is left out, and the
         outcome unknown, while `is_full`."""
         self._peers._respond(self._peer, self._incarnation, response)
+
+    def refuse(self, id: int, shard: int, epoch: int, leader: str = "") -> None:
+        """Queues the response that a request was not executed."""
+        if epoch > self._refused.get(shard, -1) and shard < SHARDS_MAX:
+            self._refused[shard] = epoch
+        self(Response(id, "refused", b"", leader))
+
+    def refuses(self, shard: int, epoch: int) -> bool:
+        """Whether a request has to be refused because one before it was."""
+        return epoch <= self._refused.get(shard, -1)
 
     @property
     def is_full(self) -> bool:
@@ -446,8 +464,8 @@ class Peers:
         self._mark(peer)
         return True
 
-    def call(self, peer_name: str, request: Request, done: Done) -> None:
-        """Queues a request and numbers it (`request.id`).
+    def call(self, peer_name: str, request: Request, done: Done) -> bool:
+        """Queues a request and numbers it (`request.id`); False: there is no room.
 
         `done` is called exactly once, in a later turn of the loop: with the peer's response, or
         with the status "unsent" (certainly not executed) or "lost" (it may have been): the
@@ -463,11 +481,12 @@ class Peers:
         if not has_room or len(peer.calls) >= PEER_CALLS_MAX:
             peer.counters.requests_unsent += 1
             self.loop.call_soon(done, Response(request.id, "unsent"))
-            return
+            return False
         peer.calls[request.id] = done, self.loop.time() + request.budget_ms / 1000
         peer.requests.append(request)
         peer.request_bytes += sum(map(len, request.args)) + _REQUEST_BYTES
         self._mark(peer)
+        return True
 
     def flush(self) -> None:
         """Sends what waits.  To be called once at the end of each turn of the loop in which
@@ -566,7 +585,7 @@ class Peers:
                 rest = requests[start:]
                 peer.counters.requests_refused += len(rest)
                 for request in rest:
-                    peer.respond(Response(request.id, "refused"))
+                    peer.respond.refuse(request.id, request.shard, request.epoch)
                 return
             self._on_requests(
                 peer.name, requests[start : start + PEER_REQUESTS_TOGETHER], peer.respond

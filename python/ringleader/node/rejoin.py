@@ -11,25 +11,31 @@ voter that it was.  For each of its shards it
 
 All three are changes of membership as in the Raft paper, section 6, so nothing here can make a
 replica set less safe than it was; a quorum of the others is needed.  Which shards are still on
-their way is kept in a file beside the log, so that a restart goes on where it was.
+their way is kept in a file beside the log, so that a restart goes on where it was.  It is written
+before the log is put aside: a start that finds the one and not the other finishes that.
 
 A leader does what is asked by the node concerned only, and only for replicas of the cluster file.
+That a node is removed it says only when a quorum still follows it: one that was stopped and goes on
+would answer from a configuration of the past.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ringleader.consensus.driver import Outcome
 from ringleader.consensus.membership import ConfChange
-from ringleader.errors import IdentityError, RingleaderError
+from ringleader.errors import IdentityError, RingleaderError, StorageError
+from ringleader.node import checked, identity
 from ringleader.node.codec import Request, Response
 from ringleader.node.replies import pack
+from ringleader.storage import durable
+from ringleader.storage.directory import failure, locked
 
 if TYPE_CHECKING:
     from ringleader.node.shard import Shard
@@ -43,6 +49,7 @@ DONE: Final = b"DONE"
 WAIT: Final = b"WAIT"
 
 FILE_NAME: Final = "refetch.json"
+FORMAT: Final = 1
 #: A request is asked again after so long.
 PERIOD_S: Final = 0.2
 #: A learner that lacks no more entries than this becomes a voter.
@@ -92,14 +99,29 @@ def serve(
         replicas: of the shard, by the cluster file.
         name: of the node that asks.
     """
-    if shard is None or not shard.leads or name not in replicas:
+
+    def refuse() -> None:
         leader = "" if shard is None or shard.leader is None else str(shard.leader)
         respond(Response(request.id, "refused", b"", leader))
+
+    def answer(outcome: Outcome) -> None:
+        assert shard is not None
+        if outcome.kind != "applied" or not shard.leads:
+            refuse()
+            return
+        reply = WAIT
+        with contextlib.suppress(RingleaderError):  # another change is under way: it asks again
+            reply = grant(shard, name, request.args[0])
+        respond(Response(request.id, "done", pack(reply), ""))
+
+    if shard is None or name not in replicas:
+        refuse()
         return
-    answer = WAIT
-    with contextlib.suppress(RingleaderError):  # another change is under way: it asks again
-        answer = grant(shard, name, request.args[0])
-    respond(Response(request.id, "done", pack(answer), ""))
+    shard.clock.catch_up()
+    if shard.leads:
+        shard.driver.read(answer)
+    else:
+        refuse()
 
 
 # --- the node that comes back ------------------------------------------------------------------
@@ -109,61 +131,119 @@ class Refetch:
     """Which shards of a node are on their way back, on record in its directory.
 
     Args:
-        directory: the node's.
+        directory: the node's, which has its identity.
+        anew: `begin()` comes next: a record that is damaged does not matter.
 
     `incarnation` counts how often the node has begun anew: its log's identity carries it, so that
     the log of an earlier life is never taken for the present one.
 
     Raises:
-        IdentityError: the record is damaged.
+        IdentityError: the record is damaged, gone, or one of the past.
+        OSError: it cannot be read.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, anew: bool = False) -> None:
         self.path = directory / FILE_NAME
         self.incarnation = 0
         self.shards: set[int] = set()
+        self._moves_log = False
+        begun = identity.log_incarnation(directory) or 0
+        why = None
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            self.incarnation = int(found["incarnation"])
-            self.shards = {int(number) for number in found["shards"]}
+            if not self._read():
+                why = "it is damaged"
         except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError) as error:
-            raise IdentityError(
-                f"{self.path}: it is damaged ({error}); start the node with --refetch once more"
-            ) from error
+            if begun:
+                why = "it is gone"
+        if why is None and self.incarnation < begun:
+            why = "it is older than the log"
+        if why is not None and not anew:
+            raise IdentityError(f"{self.path}: {why}; start the node with --refetch once more")
+        # Up to this there may be logs.
+        self.incarnation = max(self.incarnation, begun)
 
-    def begin(self, shards: Iterable[int]) -> Path | None:
-        """All shards are to be fetched anew; where the log that was there is kept, if there was
-        one."""
+    def _read(self) -> bool:
+        fields = checked.read(self.path)
+        if fields is None:
+            return False
+        if fields.get("format") != FORMAT:
+            raise IdentityError(
+                f"{self.path}: is of format {fields.get('format')}, and this ringleader knows "
+                f"{FORMAT}"
+            )
+        self.incarnation = fields["incarnation"]
+        self.shards = set(fields["shards"])
+        self._moves_log = fields["moves_log"]
+        return True
+
+    def begin(self, shards: Iterable[int]) -> None:
+        """All shards are to be fetched anew: on record before anything is touched, so that nothing
+        which comes between makes this node the voter that it was.
+
+        Raises:
+            StorageError: another process uses the log, or the record cannot be written.
+        """
+        if self._log.exists():
+            with locked(self._log):
+                pass
         self.incarnation += 1
         self.shards = set(shards)
-        log = self.path.parent / "log"
+        self._moves_log = True
+        self._write()
+
+    def put_log_aside(self) -> Path | None:
+        """Move the log of before away, if that is still to be done; where it is then, if there was
+        one.
+
+        Raises:
+            StorageError: another process uses the log, or the disk fails.
+        """
+        if not self._moves_log:
+            return None
         kept = None
-        if log.exists():
-            kept = log.with_name(f"log.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-            os.replace(log, kept)
+        if self._log.exists():
+            name = f"log.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+            kept = self._log.with_name(name)
+            count = 1
+            while kept.exists():
+                count += 1
+                kept = self._log.with_name(f"{name}-{count}")
+            try:
+                with locked(self._log):
+                    os.rename(self._log, kept)
+                durable.sync_names(self._log.parent)
+            except StorageError:
+                raise
+            except OSError as error:
+                raise failure(self._log, f"it cannot be moved to {kept.name}", error) from error
+        self._moves_log = False
         self._write()
         return kept
 
     def end(self, number: int) -> None:
-        """A shard is whole again."""
+        """A shard is whole again.
+
+        Raises:
+            StorageError: that cannot be written.
+        """
         self.shards.discard(number)
         self._write()
 
+    @property
+    def _log(self) -> Path:
+        return self.path.parent / "log"
+
     def _write(self) -> None:
-        """Whole or not at all, and durable."""
-        new = self.path.with_suffix(".new")
-        with open(new, "w", encoding="utf-8") as file:
-            json.dump({"incarnation": self.incarnation, "shards": sorted(self.shards)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
+        fields = {
+            "format": FORMAT,
+            "incarnation": self.incarnation,
+            "moves_log": self._moves_log,
+            "shards": sorted(self.shards),
+        }
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            checked.write(self.path, fields)
+        except OSError as error:
+            raise failure(self.path, "it cannot be written", error) from error
 
 
 class Rejoining:

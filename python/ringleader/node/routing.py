@@ -40,16 +40,19 @@ class Origin:
 
     Attributes:
         readonly: its reads may be answered by any replica that is no older than `lag_max_s`.
-        pending, remote: the router's own.
+        is_closed: nobody waits for replies any more.
+        pending, remote: the router's own.  Of each shard: the number of its last command in the
+            queue here; and how many commands are on another node, which one, and in what epoch.
     """
 
-    __slots__ = ("lag_max_s", "pending", "readonly", "remote")
+    __slots__ = ("is_closed", "lag_max_s", "pending", "readonly", "remote")
 
     def __init__(self, lag_max_s: float) -> None:
         self.readonly = False
+        self.is_closed = False
         self.lag_max_s = lag_max_s
         self.pending: dict[int, int] = {}
-        self.remote: dict[int, tuple[int, str]] = {}
+        self.remote: dict[int, tuple[int, str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,6 +336,7 @@ class Session:
         """The connection is gone, or to be cut off: nothing more is executed, replies that still
         come are dropped."""
         self.closing = True
+        self.origin.is_closed = True
         self.is_awake = True  # so that `wake` is not called any more
         self._pending.clear()
         self._backlog.clear()

@@ -13,16 +13,17 @@ Rules:
     S4  A command that answers an error has changed nothing.
     S5  Bytes that are no batch change nothing and are answered by an error, on every replica alike.
 
-Values are bytes, or dicts of bytes for hashes, in a mapping of C (`ringleader.kernels.keyspace`) that
-takes half of a dict's memory and sets a batch of plain SETs in one call, without making an object
-of anything.  Expiries stand in a dict of their own, and in a heap whose items count only while they
-agree with that dict.
+Values are bytes, or dicts of bytes for hashes, in a mapping of C (`ringleader.kernels.keyspace`)
+that takes half of a dict's memory and sets a batch of plain SETs in one call, without making an
+object of anything.  Expiries stand in a dict of their own, and in a heap whose items count only
+while they agree with that dict.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast, final
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, final
 
 import msgspec
 
@@ -33,7 +34,7 @@ from ringleader.limits import BATCH_COMMANDS_MAX, CLOCK_MS_MAX, EXPIRED_KEYS_MAX
 from ringleader.node.batches import BAD_BATCH, Now, decode_batch, decoded, encode_batch
 from ringleader.node.commands import KNOWN, Command, find, keys_of
 from ringleader.node.internal import RUN_ALL_ONLY
-from ringleader.node.replies import OK, CommandError, Reply, ReplyError
+from ringleader.node.replies import INT64_MAX, OK, CommandError, Reply, ReplyError
 from ringleader.node.scan import ScanIndex
 from ringleader.node.strings import wrong_arity
 
@@ -51,9 +52,11 @@ _WRONG_TYPE_REPLY: Final = ReplyError(WRONG_TYPE)
 _NEVER: Final = 2**63
 _SET: Final = (b"SET", b"set")
 _known = KNOWN.get
+#: What a mistake in a command raises.
+_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 # What a key, a hash and a field take besides their bytes, as measured.
-KEY_OVERHEAD_BYTES: Final = 120
+KEY_OVERHEAD_BYTES: Final = 48
 FIELD_OVERHEAD_BYTES: Final = 120
 HASH_OVERHEAD_BYTES: Final = 200
 
@@ -65,14 +68,17 @@ SNAPSHOT_VERSION: Final = 1
 _HEAD_BYTES: Final = len(SNAPSHOT_MAGIC) + 1 + 4
 
 
+_Moment: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+
+
 class _State(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     now: Now
     applied: Annotated[int, msgspec.Meta(ge=0)]
     mark: Annotated[int, msgspec.Meta(ge=0)]
     data: msgspec.Raw
-    expires: dict[bytes, int]
-    armed: dict[bytes, int]
-    armed_until: dict[bytes, int]
+    expires: dict[bytes, _Moment]
+    armed: dict[bytes, Annotated[int, msgspec.Meta(ge=0)]]
+    armed_until: dict[bytes, _Moment]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -228,10 +234,8 @@ class Store:
             return command.run(self, args)
         except CommandError as error:
             return error.reply
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # A mistake in the command, which every replica makes alike: better than to stop all.
-            self.faults += 1
-            return ReplyError(f"ERR internal error: {type(error).__name__}")
+        except _MISTAKES as error:
+            return self._mistake(error)
 
     def run_all(self, commands: list[list[bytes]]) -> list[Reply]:
         """Run the commands of a transaction; transactions cannot be nested."""
@@ -275,6 +279,13 @@ class Store:
             return command.run(self, args)
         except CommandError as error:
             return error.reply
+        except _MISTAKES as error:
+            return self._mistake(error)
+
+    def _mistake(self, error: Exception) -> ReplyError:
+        """A command failed as none should: every replica fails alike, better than to stop all."""
+        self.faults += 1
+        return ReplyError(f"ERR internal error: {type(error).__name__}")
 
     def _read_hiding(self, args: list[bytes], clock: int) -> Reply:
         """`read` where some key may be due."""
@@ -297,7 +308,9 @@ class Store:
         for key in keys:
             if key in self.data and key not in hidden:
                 view.data[key] = self.data[key]
-        return view._read(args)
+        reply = view._read(args)
+        self.faults += view.faults
+        return reply
 
     def is_due(self, command: Command, args: list[bytes], wall_ms: int) -> bool:
         """Whether a key that the command reads has an expiry <= wall_ms, and so must be removed
@@ -356,6 +369,14 @@ class Store:
             index = self._index = ScanIndex(self.data, self.clock)
         index.used_ms = self.clock
         return index
+
+    def drop_idle(self, clock_ms: int) -> None:
+        """Drop the order of SCAN if nobody has asked for it in a while; called now and then, for a
+        store to which nobody writes."""
+        if self._index is not None and not self._index.is_useful(
+            len(self.data), max(self.now, clock_ms)
+        ):
+            self._index = None
 
     # --- what commands are made of -------------------------------------------------------------
 
@@ -437,7 +458,11 @@ class Store:
         return True
 
     def expire_at(self, key: bytes, moment: int) -> None:
-        """Let a key that is there expire at `moment`, in ms: at once if that is not after `now`."""
+        """Let a key that is there expire at `moment`, in ms: at once if that is not after `now`.
+
+        No moment is beyond `INT64_MAX`: commands refuse such ones, and a snapshot cannot hold them.
+        """
+        moment = min(moment, INT64_MAX)
         if moment <= self.now:
             self.remove(key)
             return
@@ -480,6 +505,11 @@ class Store:
         """Remove a key whose time has come, if it is still there."""
         if self.expires.get(key, _NEVER) <= self.now:
             self.remove(key)
+
+    def disarm(self, count: int) -> None:
+        """Forget so many of the watched keys, those first whose watch ends first."""
+        for key in list(islice(self.armed_until, count)):
+            del self.armed_until[key], self.armed[key]
 
     def _disarm(self) -> None:
         """Forget who was watched long enough; they stand in this order."""
@@ -547,11 +577,10 @@ class Store:
 
 def _hash_size(value: Value | None) -> int:
     """What a value takes besides its key if it is a hash; O(fields)."""
-    if value.__class__ is not dict:
+    if not isinstance(value, dict):
         return 0
-    fields = cast("dict[bytes, bytes]", value)
-    total = sum(map(len, fields)) + sum(map(len, fields.values()))
-    return total + FIELD_OVERHEAD_BYTES * len(fields) + HASH_OVERHEAD_BYTES
+    total = sum(map(len, value)) + sum(map(len, value.values()))
+    return total + FIELD_OVERHEAD_BYTES * len(value) + HASH_OVERHEAD_BYTES
 
 
 def _check_state(state: _State, keys: Mapping[bytes, Value]) -> None:

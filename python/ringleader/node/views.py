@@ -128,13 +128,13 @@ def status(node: Node) -> NodeStatus:
             "held_bytes": service.held_bytes,
             "accepted": service.connections_count,
             "commands": service.commands_count,
+            "failed_authentications": service.failed_authentications,
+            "failed": service.failed_connections,
             "refused": {
                 "too many clients": service.rejected_connections,
                 "too slow to read": service.evicted_connections,
                 "too much held": service.crowded_connections,
                 "timed out": service.timed_out_connections,
-                "wrong password": service.failed_authentications,
-                "fault of this node": service.failed_connections,
             },
         },
         wal={

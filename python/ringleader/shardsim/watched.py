@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringleader.consensus.driver import Driver, Outcome
 from ringleader.consensus.ready import BytesSource, SnapshotSource
-from ringleader.limits import SHARD_GATHER_S
+from ringleader.limits import CLOCK_SLEW, SHARD_GATHER_S
 from ringleader.node.shard import Shard
 from ringleader.node.store import Store, decode_batch
 from ringleader.shardsim.mirror import Mirror, State
@@ -208,9 +208,8 @@ class WatchedDriver:
         workload = watched.workload
         (payload,) = commands
         now, batch = decode_batch(payload)
-        wall_ms = watched.time.last_wall_ms
-        if not wall_ms - LOOK_MS_MAX <= now <= wall_ms:
-            watched.violate(16, f"proposes at {wall_ms} by its clock a batch of {now}")
+        if not watched.told_ms - LOOK_MS_MAX <= now <= watched.told_ms:
+            watched.violate(16, f"proposes at {watched.told_ms} by its clock a batch of {now}")
         waiters = done.__self__.waiters if batch else []  # type: ignore[attr-defined]
         records: list[Record] = list(waiters)
         if [record.args for record in records] != batch:
@@ -225,6 +224,9 @@ class WatchedDriver:
             if not watched.lives:
                 return
             if batch:
+                last = done.__self__.last  # type: ignore[attr-defined]
+                if outcome.kind == "applied" and last <= watched.void_last:
+                    watched.violate(16, f"{batch} takes effect, and is behind what was given back")
                 watched.under_way -= 1
             done(outcome)
             watched.check_counts()
@@ -237,6 +239,10 @@ class WatchedShard(Shard):
 
     under_way   batches with commands whose outcome is not known.
     overdue_us  since when, by true time, a key is due at this leader; None: there is none.
+    overdue     the leader's term, and the moment at which that key should have expired.
+    told_ms     what it took for the time last.
+    void_last   number of the last command that was there when some were given back: it and those
+                before it have taken effect by then, or do not any more.
     """
 
     def __init__(self, workload: ShardWorkload, node: SimNode, time: NodeTime) -> None:
@@ -247,7 +253,13 @@ class WatchedShard(Shard):
         self.under_way = 0
         self.flush_due = False
         self.overdue_us: int | None = None
-        self.overdue_term = 0
+        self.overdue = (0, 0)
+        self.told_ms = 0
+        self.void_last = 0
+        #: What the time is at least, and at most, while the store's is ahead of the wall clock; and
+        #: when that was.
+        self._bounds_ms = (0.0, 0.0)
+        self._bounds_s = 0.0
         machine: Any = node.machine.inner
         driver: Any = node.driver
         driver.forward = workload.forward
@@ -277,6 +289,34 @@ class WatchedShard(Shard):
         if not self.under_way and self.settled != self.sequence - self.queued:
             self.violate(14, f"settled is {self.settled}, of {self.sequence}, {self.queued} queued")
 
+    def on_fault(self, waiter: Any, error: Exception) -> None:
+        raise error
+
+    def time_ms(self) -> int:
+        """As a shard's own, which must be the wall clock, or go on from the store's time."""
+        told_ms = self.told_ms = super().time_ms()
+        wall_ms = self.time.last_wall_ms
+        now_ms = self.store.now
+        if told_ms < min(wall_ms, now_ms) - LOOK_MS_MAX:
+            self.violate(16, f"takes {told_ms} for the time, with {wall_ms} and {now_ms}")
+        if wall_ms < now_ms:
+            now_s = self.time.now_s()
+            passed_ms = (now_s - self._bounds_s) * 1000
+            least_ms, most_ms = self._bounds_ms
+            least_ms = max(now_ms, least_ms + passed_ms * (1 - CLOCK_SLEW))
+            most_ms = max(now_ms, most_ms + passed_ms)
+            self._bounds_ms, self._bounds_s = (least_ms, most_ms), now_s
+            if not least_ms - LOOK_MS_MAX <= told_ms <= most_ms + 1:
+                self.violate(16, f"takes {told_ms} for the time: not in {least_ms} ... {most_ms}")
+        elif told_ms > wall_ms:
+            self.violate(16, f"takes {told_ms} for the time, with {wall_ms} and {now_ms}")
+        return told_ms
+
+    def _give_back(self, batches: list[Any]) -> None:
+        super()._give_back(batches)
+        self.void_last = self.sequence
+        self.workload.cluster.checker.coverage["batches given back"] += len(batches)
+
     # --- what it calls -------------------------------------------------------------------------
 
     @staticmethod
@@ -297,8 +337,16 @@ class WatchedShard(Shard):
             self.workload.cluster.clock.after(round(SHARD_GATHER_S * 1e6), self._turn)
 
     @staticmethod
-    def _refused(shard: Any, commands: list[list[bytes]], waiters: list[Any]) -> None:
-        for args, record in zip(commands, waiters, strict=True):
+    def _refused(
+        shard: Any,
+        commands: list[list[bytes]],
+        waiters: list[Any],
+        origins: list[Any],
+        since_s: float,
+    ) -> None:
+        if not since_s <= shard.time.now_s():
+            shard.violate(14, f"gives back at {shard.time.now_s()} what came at {since_s}")
+        for args, record, _ in zip(commands, waiters, origins, strict=True):
             assert args is record.args
             record.refuse()
 
@@ -317,10 +365,10 @@ class WatchedShard(Shard):
             return
         due_ms = self.store.next_due_ms
         now_us = self.workload.cluster.clock.now_us
-        if due_ms is None or due_ms > self.time.last_wall_ms or not self.leads:
+        if due_ms is None or due_ms > self.time_ms() or not self.leads:
             self.overdue_us = None
-        elif self.overdue_us is None or self.overdue_term != self.core.term:
-            self.overdue_us, self.overdue_term = now_us, self.core.term
+        elif self.overdue_us is None or self.overdue != (self.core.term, due_ms):
+            self.overdue_us, self.overdue = now_us, (self.core.term, due_ms)
         elif (quiet_us := self.workload.quiet_us) is not None and (
             now_us - max(self.overdue_us, quiet_us) > 4 * self.workload.cluster.election_us
         ):

@@ -417,6 +417,10 @@ class SimStorage:
             node.burn()
         done(ready)
 
+    @property
+    def takes_snapshots(self) -> bool:
+        return bool(self.inner.takes_snapshots)
+
     def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
         node = self.node
         if node.fuse >= 0:

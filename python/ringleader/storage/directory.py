@@ -26,13 +26,14 @@ import contextlib
 import errno
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from ringleader.errors import MisuseError, StorageError
 from ringleader.kernels import writer
 from ringleader.limits import WAL_FILE_BYTES
+from ringleader.storage import durable
 from ringleader.storage.files import Bytes, Done
 
 LOCK_NAME = "LOCK"
@@ -140,6 +141,10 @@ class _File:
         self.closes = False
 
 
+#: A sync: the file (None: the directory), whom to tell, its bytes.
+_Job = tuple[_File | None, Done, int]
+
+
 class Directory:
     """A directory as a `storage.files.Disk`.
 
@@ -170,8 +175,8 @@ class Directory:
         self.observe: Callable[[int, float], None] | None = None
         self._segment_bytes = -(-segment_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
         self._files: dict[str, _File] = {}
-        #: What is under way, by token: the file (None: the directory), whom to tell, its bytes.
-        self._jobs: dict[int, tuple[_File | None, Done, int]] = {}
+        #: What is under way, by token.
+        self._jobs: dict[int, _Job] = {}
         self._token = 0
         #: The descriptor of the spare segment that is being made, and how many pieces are missing.
         self._making: int | None = None
@@ -184,7 +189,7 @@ class Directory:
         self._recycles = False
         self._closed = False
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            durable.make_directory(self.path)
         except OSError as error:
             raise failure(self.path, "the directory cannot be made", error) from error
         self._lock = _lock(self.path / LOCK_NAME)
@@ -194,7 +199,11 @@ class Directory:
                 self._directory_fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             self._direct = _DIRECT if direct and self._takes_direct() else 0
             self._writer = writer.Writer(3)
-            self._prepare()
+            try:
+                self._prepare()
+            except OSError:
+                self._writer.close()
+                raise
         except OSError as error:
             self._release()
             if isinstance(error, StorageError):
@@ -228,7 +237,7 @@ class Directory:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
                 fd = os.open(path, flags | (self._direct if is_made else 0), 0o666)
                 if is_made:
-                    _allocate(fd, self._segment_bytes)
+                    _allocate(fd, self._segment_bytes, path)
         except FileExistsError:
             raise StorageError(f"{path}: there is a file of this name") from None
         except OSError as error:
@@ -260,17 +269,17 @@ class Directory:
         count = file.end - file.written
         parts, file.parts = file.parts, []
         file.syncs += 1
-        token = self._next_token((file, done, count))
+        job = (file, done, count)
         if file.direct:
             parts.insert(0, file.tail)
             at = file.written - len(file.tail)
             file.tail = _last(parts, file.end % _BLOCK_BYTES)
             file.written = file.end
-            self._writer.submit(token, file.fd, at, parts, writer.DATA | writer.DIRECT, _LOG)
+            self._submit(job, file.fd, at, parts, writer.DATA | writer.DIRECT, _LOG)
         else:
             at, file.written = file.written, file.end
             lane = _LOG if file.is_log else _BESIDE
-            self._writer.submit(token, file.fd, at, parts, writer.DATA, lane)
+            self._submit(job, file.fd, at, parts, writer.DATA, lane)
 
     def sync_names(self, done: Done) -> None:
         """See `storage.files.Disk`."""
@@ -278,8 +287,7 @@ class Directory:
         if self._directory_fd < 0:  # there is no such thing here
             done(None)
             return
-        token = self._next_token((None, done, 0))
-        self._writer.submit(token, self._directory_fd, 0, [], writer.FILE, _NAMES)
+        self._submit((None, done, 0), self._directory_fd, 0, [], writer.FILE, _NAMES)
 
     def settle(self) -> None:
         """See `storage.files.Disk`."""
@@ -352,28 +360,24 @@ class Directory:
         return self._writer.fileno()
 
     def poll(self) -> int:
-        """Call the `done` of all that is done; returns how many there were."""
+        """Call the `done` of all that is done; returns how many there were.
+
+        What one of them raises is raised when all have been called.
+        """
         if self._closed:
             return 0
         finished = self._writer.poll()
+        raised: BaseException | None = None
         for token, number, nanoseconds in finished:
-            if token == _SPARE_TOKEN:
-                self._made(number)
-                continue
-            job = self._jobs.pop(token)
-            file, done, count = job
-            if file is not None:
-                file.syncs -= 1
-                if file.closes and not file.syncs:
-                    os.close(file.fd)
-            error = self.failed
-            if number and error is None:
-                path = self.path if file is None else file.path
-                what = f"{count} bytes cannot be made durable"
-                error = self._fail(failure(path, what, OSError(number, os.strerror(number))))
-            if self.observe is not None and file is not None and file.is_log:
-                self.observe(count, nanoseconds / 1e9)
-            done(error)
+            try:
+                if token == _SPARE_TOKEN:
+                    self._made(number)
+                else:
+                    self._deliver(token, number, nanoseconds)
+            except BaseException as error:
+                raised = raised or error
+        if raised is not None:
+            raise raised
         return len(finished)
 
     def wait(self, seconds: float | None = None) -> int:
@@ -402,6 +406,23 @@ class Directory:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _deliver(self, token: int, number: int, nanoseconds: int) -> None:
+        file, done, count = self._jobs.pop(token)
+        if file is not None:
+            file.syncs -= 1
+            if file.closes and not file.syncs:
+                os.close(file.fd)
+        error = self.failed
+        if number and error is None:
+            path = self.path if file is None else file.path
+            what = f"{count} bytes cannot be made durable"
+            error = self._fail(failure(path, what, OSError(number, os.strerror(number))))
+        try:
+            if self.observe is not None and file is not None and file.is_log:
+                self.observe(count, nanoseconds / 1e9)
+        finally:
+            done(error)
 
     # --- what they are made of ---------------------------------------------------------------
 
@@ -436,10 +457,22 @@ class Directory:
             os.close(self._lock)
             self._lock = -1
 
-    def _next_token(self, job: tuple[_File | None, Done, int]) -> int:
+    def _submit(
+        self, job: _Job, fd: int, at: int, parts: list[Bytes], flush: int, lane: int
+    ) -> None:
+        """Hand a job to the worker.  If that is not possible, the file is in an unknown state."""
         self._token += 1
+        try:
+            self._writer.submit(self._token, fd, at, parts, flush, lane)
+        except (OSError, MemoryError) as error:
+            file = job[0]
+            path = self.path
+            if file is not None:
+                path = file.path
+                file.syncs -= 1
+            reason = error if isinstance(error, OSError) else OSError(errno.ENOMEM, "")
+            raise self._fail(failure(path, "it cannot be made durable", reason)) from error
         self._jobs[self._token] = job
-        return self._token
 
     def _open_again(self, name: str) -> _File:
         """A file of an earlier life goes on."""
@@ -507,60 +540,100 @@ class Directory:
         return self._making is not None or (self.path / SPARE_NAME).exists()
 
     def _recycle(self, path: Path) -> bool:
-        """Make the next segment out of one that nothing needs, if there is none."""
+        """Make the next segment out of one that nothing needs, if there is none.  False: the file
+        is still there."""
         if not self._recycles or self._directory_fd < 0 or self._has_spare():
             return False
+        making = self.path / _MAKING_NAME
         if os.stat(path).st_size != self._segment_bytes:
             return False
-        os.rename(path, self.path / _MAKING_NAME)
-        self._making = os.open(self.path / _MAKING_NAME, os.O_RDWR | _BINARY)
+        try:
+            os.rename(path, making)
+        except OSError:
+            return False
+        try:
+            fd = os.open(making, os.O_RDWR | _BINARY)
+        except OSError:  # no descriptor is left, perhaps: it goes, as if it had been deleted
+            with contextlib.suppress(OSError):
+                os.unlink(making)
+            return True
         # No crash may bring a segment back that has lost its first record: first its name goes.
-        self._missing = 1
+        self._making = fd
         self._unwiped = True
-        self._writer.submit(_SPARE_TOKEN, self._directory_fd, 0, [], writer.FILE, _BESIDE)
+        self._make([(self._directory_fd, 0, [], writer.FILE)])
         return True
 
     def _want_spare(self) -> None:
+        """Have the next segment made in the background.  What fails there is no harm: it is made
+        when it is needed, then."""
         if not self._segment_bytes or self._has_spare():
             return
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _BINARY
-        fd = self._making = os.open(self.path / _MAKING_NAME, flags, 0o666)
+        making = self.path / _MAKING_NAME
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
+        try:
+            # Never into one that is there: it may be a segment whose name a crash brings back.
+            making.unlink(missing_ok=True)
+            fd = self._making = os.open(making, flags, 0o666)
+        except OSError:
+            return
         zeros = bytes(min(_PIECE_BYTES, self._segment_bytes))
         offsets = range(0, self._segment_bytes, len(zeros))
-        self._missing = len(offsets)
-        for at in offsets:
-            piece = memoryview(zeros)[: self._segment_bytes - at]
-            flush = writer.FILE if at == offsets[-1] else writer.NONE
-            self._writer.submit(_SPARE_TOKEN, fd, at, [piece], flush, _BESIDE)
+        self._make(
+            [
+                (
+                    fd,
+                    at,
+                    [memoryview(zeros)[: self._segment_bytes - at]],
+                    writer.FILE if at == offsets[-1] else writer.NONE,
+                )
+                for at in offsets
+            ]
+        )
+
+    def _make(self, steps: list[tuple[int, int, list[Bytes], int]]) -> None:
+        """Hand over what is to be done for the spare segment."""
+        self._missing = 0
+        for step in steps:
+            try:
+                self._writer.submit(_SPARE_TOKEN, *step, _BESIDE)
+            except (OSError, MemoryError):
+                self._spare_failed = True
+                break
+            self._missing += 1
+        if not self._missing:
+            self._give_up_spare()
 
     def _made(self, number: int) -> None:
         """A step on the way to the spare segment is done; or it failed, then it is done without."""
-        self._spare_failed = self._spare_failed or bool(number)
         self._missing -= 1
-        fd = self._making
-        if self._missing or fd is None:
+        if self._making is None:
             return
-        if self._unwiped:
-            self._unwiped = False
-            if not number:
-                # Without its first record it is no segment any more.
-                self._missing = 1
-                zeros = bytes(_BLOCK_BYTES)
-                self._writer.submit(_SPARE_TOKEN, fd, 0, [zeros], writer.FILE, _BESIDE)
-                return
+        if number and self._unwiped:
             error = OSError(number, os.strerror(number))
             self._fail(failure(self.path, "its names cannot be made durable", error))
-        os.close(fd)
+        self._spare_failed = self._spare_failed or bool(number)
+        if self._missing:
+            return
+        if self._spare_failed:
+            self._give_up_spare()
+        elif self._unwiped:
+            self._unwiped = False
+            # Without its first record it is no segment any more.
+            self._make([(self._making, 0, [bytes(_BLOCK_BYTES)], writer.FILE)])
+        else:
+            os.close(self._making)
+            self._making = None
+            with contextlib.suppress(OSError):
+                os.rename(self.path / _MAKING_NAME, self.path / SPARE_NAME)
+
+    def _give_up_spare(self) -> None:
+        """No spare segment is made this time."""
+        assert self._making is not None
+        os.close(self._making)
         self._making = None
-        path = self.path / _MAKING_NAME
-        try:
-            if self._spare_failed:
-                os.unlink(path)
-            else:
-                os.rename(path, self.path / SPARE_NAME)
-        except OSError as error:
-            self._fail(failure(path, "the next segment cannot be made", error))
-        self._spare_failed = False
+        self._unwiped = self._spare_failed = False
+        with contextlib.suppress(OSError):
+            os.unlink(self.path / _MAKING_NAME)
 
     def _takes_direct(self) -> bool:
         """Whether files here can be written past the page cache."""
@@ -586,16 +659,23 @@ def _last(parts: list[Bytes], count: int) -> bytes:
     return b"".join(parts)[-count:]
 
 
-def _allocate(fd: int, count: int) -> None:
+def _allocate(fd: int, count: int, path: Path) -> None:
     """Have the file system find room for so many bytes.  Where it cannot, or has less, the file
-    grows as it is written, as far as it can."""
-    if hasattr(os, "posix_fallocate"):
+    grows as it is written, as far as it can.  After any other error the file is gone."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
         try:
             os.posix_fallocate(fd, 0, count)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOSPC):
                 raise
             os.ftruncate(fd, 0)
+    except OSError:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def _read_at(fd: int, count: int, offset: int) -> bytes:
@@ -610,6 +690,20 @@ def _write_at(fd: int, data: bytes, offset: int) -> None:
     os.lseek(fd, offset, os.SEEK_SET)
     while len(view):
         view = view[os.write(fd, view) :]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a directory's lock, and touch nothing else of it.
+
+    Raises:
+        StorageError: another process has it.
+    """
+    fd = _lock(path / LOCK_NAME)
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def _lock(path: Path) -> int:

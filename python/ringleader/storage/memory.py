@@ -24,6 +24,9 @@ class MemoryStorage:
     this object lives.  `load()` gives a new life what an earlier one had written.
     """
 
+    #: See `consensus.driver.Storage`.
+    takes_snapshots = True
+
     def __init__(self) -> None:
         self._hard_state = HardState()
         self._log = Log()

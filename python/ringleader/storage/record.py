@@ -19,10 +19,11 @@ after the last completed sync, and only that.  So a record that does not parse i
 *unless* a record behind it says that it was durable: then the disk lost what it had promised to
 keep.
 
-Its limit: the records of the very last sync have no witness behind them until the next batch, the
-next start, or `Wal.mark` writes one.  If the disk spoils exactly these, after it said that
-they are durable and before the witness is, recovery cannot tell this from a torn write, and takes
-it for one.
+Its limit: a witness must be left.  If the disk loses the log's end, from some record on, however
+far back that is, and with it all that is behind, recovery cannot tell this from a torn write, and
+takes it for one.  Damage that leaves something behind it is found; but the records of the very last
+sync have nothing behind them until the next batch, the next start, or `Wal.mark` writes it.  That a
+log is gone as a whole is for its owner to know (`Wal`, `has_begun`).
 
 Zeros are no record: kind 0 does not exist, and neither does tag 0.
 """

@@ -5,8 +5,8 @@ not the next one ends its segment:
 
     the next segment begins with just that sequence     an earlier recovery stopped here, too, and
                                                         went on in a new segment: so does this one
-    a witness behind it says that it was durable        the disk spoiled it: `StorageError` with
-                                                        file and offset, and the node must not
+    a witness behind it says that it was durable        the disk spoiled it: `LogDamagedError`
+                                                        with file and offset, and the node must not
                                                         start
     otherwise                                           a crash tore it: the log ends here, the rest
                                                         is cut off
@@ -23,11 +23,11 @@ from __future__ import annotations
 from ringleader.consensus.driver import Recovered
 from ringleader.consensus.log import Block, Log
 from ringleader.consensus.ready import HardState, Snapshot
-from ringleader.errors import FormatError, LogError, LogIndexError, StorageError
+from ringleader.errors import FormatError, LogDamagedError, LogError, LogIndexError, StorageError
 from ringleader.limits import SNAPSHOT_PIECE_BYTES
 from ringleader.storage import layout, record
 from ringleader.storage.files import Disk
-from ringleader.storage.layout import ChunkRecord, SegmentRecord, SnapshotRecord
+from ringleader.storage.layout import ChunkRecord, NewerVersion, SegmentRecord, SnapshotRecord
 from ringleader.storage.record import LogIdentity, Record
 from ringleader.storage.snapshot import Received, SnapshotFile
 
@@ -175,7 +175,7 @@ class GroupState:
     def check_end(self, segments: list[int]) -> None:
         covered = self.snapshot.of_index if self.snapshot is not None else 0
         if self.log.base > covered:
-            raise StorageError(
+            raise LogDamagedError(
                 f"{layout.log_name(segments[0])}: the log begins after entry {self.log.base}, "
                 f"but the snapshot covers only {covered}: a segment before it is missing"
             )
@@ -184,10 +184,12 @@ class GroupState:
         if (wanted := self.snapshot) is None:
             return
         name = layout.snapshot_name(wanted.file)
+        if name not in disk.names():
+            raise LogDamagedError(f"{name}: there is no such file, though the log names it")
         file = SnapshotFile(disk, name, tag)
         found = (file.index, file.term, file.total_bytes, file.checksum)
         if found != (wanted.of_index, wanted.of_term, wanted.total_bytes, wanted.checksum):
-            raise StorageError(f"{name}: it is not the snapshot that the log names")
+            raise LogDamagedError(f"{name}: it is not the snapshot that the log names")
         file.verify()
         self.snapshot_file = file
 
@@ -217,6 +219,7 @@ class Recovery:
 
     Args:
         shared: whether it is one that several groups share; otherwise all of it is of group 0.
+        has_begun: whether it is known to have records: then one without any has lost them.
 
     segments    the numbers of its segments, ascending and without gaps.
     sequence    the last record's.
@@ -225,10 +228,18 @@ class Recovery:
     next_file   a number that no snapshot file has.
     """
 
-    def __init__(self, disk: Disk, identity: LogIdentity, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        identity: LogIdentity,
+        *,
+        shared: bool = False,
+        has_begun: bool = False,
+    ) -> None:
         self.disk = disk
         self.identity = identity
         self.shared = shared
+        self.has_begun = has_begun
         self.segments: list[int] = []
         self.sequence = 0
         self.version = layout.VERSION_SHARED if shared else layout.VERSION_PLAIN
@@ -239,18 +250,22 @@ class Recovery:
         """Read everything, and tidy up.
 
         Raises:
-            StorageError: it is damaged where no crash can have damaged it, belongs to another log,
-                or was written by a newer version.
+            StorageError: it belongs to another log, was written by a newer version, or cannot be
+                read.
+            LogDamagedError: it is damaged where no crash can have damaged it.
         """
         kinds: dict[str, list[int]] = {"log": [], "snapshot": [], "part": []}
         for name in self.disk.names():
             if (parsed := layout.parse_name(name)) is not None:
                 kinds[parsed[1]].append(parsed[0])
         self.next_file = max([0, *kinds["snapshot"], *kinds["part"]]) + 1
-        self._read(_run_at_end(kinds["log"]))
+        numbers = _run_at_end(kinds["log"])
+        if self.has_begun and not numbers:
+            raise LogDamagedError("the log is gone: no file is called ….log, and there were such")
+        self._read(numbers)
         if not self.sequence and kinds["snapshot"]:
             name = layout.snapshot_name(kinds["snapshot"][0])
-            raise StorageError(f"{name}: there is a snapshot, but the log is gone")
+            raise LogDamagedError(f"{name}: there is a snapshot, but the log is gone")
         keep = {layout.log_name(number) for number in self.segments}
         for group in self.groups.values():
             group.check_end(self.segments)
@@ -289,7 +304,7 @@ class Recovery:
                 continue
             name = layout.log_name(number)
             if limit is not None:
-                raise StorageError(
+                raise LogDamagedError(
                     f"{name}: the log is damaged at byte {end}: record {self.sequence + 1} is "
                     f"missing, and the next segment begins with record {limit}"
                 )
@@ -301,8 +316,8 @@ class Recovery:
             for other in later:
                 self._refuse_damage(where, other, memoryview(self._load(other)), 0)
             if end == 0:
-                if place == 0 and number > 1:
-                    raise StorageError(
+                if place == 0 and (number > 1 or self.has_begun):
+                    raise LogDamagedError(
                         f"{name}: the log is damaged at byte 0: its first record is not whole, and "
                         f"no segment is before it"
                     )
@@ -329,8 +344,10 @@ class Recovery:
         name = layout.log_name(number)
         try:
             head = SegmentRecord.from_bytes(bytes(found.payload))
-        except FormatError as error:
+        except NewerVersion as error:
             raise StorageError(f"{name}: {error}") from error
+        except FormatError as error:
+            raise LogDamagedError(f"{name}: {error}") from error
         if head.identity != self.identity:
             raise StorageError(
                 f"{name}: the log belongs to {head.identity!r}, not to {self.identity!r}"
@@ -340,7 +357,7 @@ class Recovery:
                 f"{name}: the log is one of {'one group' if self.shared else 'several groups'}"
             )
         if head.number != number or found.tag != self.identity.tag:
-            raise StorageError(f"{name}: the file is segment {head.number} under a wrong name")
+            raise LogDamagedError(f"{name}: the file is segment {head.number} under a wrong name")
         return head
 
     def _read_segment(self, number: int, view: memoryview, limit: int | None) -> int:
@@ -365,7 +382,7 @@ class Recovery:
                     self._replay(number, found)
                 except (FormatError, LogError, LogIndexError) as error:
                     of = f" (of group {found.group})" if self.shared else ""
-                    raise StorageError(
+                    raise LogDamagedError(
                         f"{layout.log_name(number)}: record {found.sequence}{of} at byte {at} is "
                         f"whole but contradicts what is before it: {error}"
                     ) from error
@@ -379,7 +396,7 @@ class Recovery:
         missing = self.sequence + 1
         witness = record.find_witness(view, start, self.identity.tag, missing)
         if witness is not None:
-            raise StorageError(
+            raise LogDamagedError(
                 f"{where}: record {missing} was durable, says record {witness.sequence} in "
                 f"{layout.log_name(number)}"
             )
@@ -403,7 +420,7 @@ class Recovery:
             return
         log = self.groups[of].log
         if (index, term) != (log.last, log.last_term):
-            raise StorageError(
+            raise LogDamagedError(
                 f"{layout.log_name(number)}: it was begun after entry {index} of term {term}, but "
                 f"the segments before it end with {log.last} of {log.last_term}"
             )

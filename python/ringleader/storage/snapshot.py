@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from array import array
 
-from ringleader.errors import StorageError
+from ringleader.errors import LogDamagedError, StorageError
 from ringleader.hashing import crc32c
 from ringleader.limits import SNAPSHOT_PAGE_BYTES
 from ringleader.storage.files import Bytes, Disk, Reader
@@ -77,7 +77,8 @@ class SnapshotFile:
     """A whole snapshot on disk: a `SnapshotSource`.
 
     Raises:
-        StorageError: it is damaged, of a newer version, or of another log.
+        StorageError: it is of a newer version, or of another log.
+            LogDamagedError: it is damaged.
     """
 
     __slots__ = (
@@ -97,7 +98,7 @@ class SnapshotFile:
         count = self._reader.total_bytes
         trailer = self._reader.read(max(0, count - TRAILER_BYTES), TRAILER_BYTES)
         if len(trailer) < TRAILER_BYTES or trailer[:4] != _MAGIC:
-            raise StorageError(f"{name}: the snapshot has no trailer")
+            raise LogDamagedError(f"{name}: the snapshot has no trailer")
         (_, version, _, of_tag, checksum, index, term, total, page_bytes, crc) = _TRAILER.unpack(
             trailer
         )
@@ -108,10 +109,12 @@ class SnapshotFile:
             )
         pages = -(-total // page_bytes) if page_bytes else 0
         if total + 4 * pages + TRAILER_BYTES != count:
-            raise StorageError(f"{name}: the snapshot's trailer is damaged, or bytes are missing")
+            raise LogDamagedError(
+                f"{name}: the snapshot's trailer is damaged, or bytes are missing"
+            )
         sums = self._reader.read(total, 4 * pages)
         if crc32c(trailer[:-4], crc32c(sums)) != crc or version < 1:
-            raise StorageError(f"{name}: the snapshot's trailer is damaged")
+            raise LogDamagedError(f"{name}: the snapshot's trailer is damaged")
         if of_tag != tag:
             raise StorageError(f"{name}: the snapshot belongs to another log")
         self.total_bytes: int = total
@@ -125,7 +128,7 @@ class SnapshotFile:
         """`count` bytes from `offset` on, fewer only at the end.
 
         Raises:
-            StorageError: they are damaged.
+            LogDamagedError: they are damaged.
         """
         until = min(offset + count, self.total_bytes)
         if offset >= until:
@@ -138,7 +141,7 @@ class SnapshotFile:
         view = memoryview(data)
         for page, at in enumerate(range(0, end - start, page_bytes), first):
             if crc32c(view[at : at + page_bytes]) != self._sums[page] or len(data) < end - start:
-                raise StorageError(
+                raise LogDamagedError(
                     f"{self.name}: the snapshot is damaged in the page at byte {start + at}"
                 )
         return data if (start, end) == (offset, until) else data[offset - start : until - start]
@@ -147,10 +150,10 @@ class SnapshotFile:
         """Read all of it, a piece at a time.
 
         Raises:
-            StorageError: it is damaged.
+            LogDamagedError: it is damaged.
         """
         checksum = 0
         for at in range(0, self.total_bytes, self._page_bytes * 16):
             checksum = crc32c(self.read(at, self._page_bytes * 16), checksum)
         if checksum != self.checksum:
-            raise StorageError(f"{self.name}: the snapshot's bytes do not have its checksum")
+            raise LogDamagedError(f"{self.name}: the snapshot's bytes do not have its checksum")

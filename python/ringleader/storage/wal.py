@@ -10,8 +10,9 @@ group's queue waits with it, the others go on.
 A segment begins with everything that is in force (of each group: where its log ends, hard state,
 snapshot, what stands aside, what has arrived of the next snapshot), so that a segment whose entries
 are all forgotten or overwritten can simply be deleted.  Segments go from the oldest on: a group
-that has been quiet for long holds all that came after its last entries.  It is asked for a snapshot
-then (`Wal.on_pressure`), and the log forgets all that this snapshot covers.
+that has been quiet for long holds all that came after its last entries.  Then the log forgets all
+that its snapshot covers, though it was asked to keep some of that; if that is not enough, the group
+is asked for a newer one (`Wal.on_pressure`).
 
 Of a `Ready` the records are written in its order, but for one: what stood aside before is forgotten
 by the last of them.  The entries that are written into the log instead are durable then; a crash
@@ -19,6 +20,8 @@ between the records leaves some of them in both places, and none in neither.
 
 After an error of the disk nothing is known, so nothing is acknowledged any more, of no group:
 `failed` holds the error, and only a new life, which begins with `load()`, can tell what is durable.
+The same holds for any other exception while a batch is made, since what was half written cannot be
+taken back.  What callbacks raise is not the log's: it is raised to whoever called, at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from collections.abc import Callable
 from ringleader.consensus.driver import Recovered
 from ringleader.consensus.log import Block
 from ringleader.consensus.ready import HardState, Ready, Snapshot, SnapshotChunk, SnapshotSource
-from ringleader.errors import LimitError, MisuseError, StorageError
+from ringleader.errors import LimitError, MisuseError, RingleaderError, StorageError
 from ringleader.limits import (
     SEGMENT_BYTES,
     SNAPSHOT_PIECE_BYTES,
@@ -84,7 +87,10 @@ class Wal:
             either case, what waits when a batch is durable is the next one.
         on_failure: called once when the disk has failed, after `failed` is set.
         on_pressure: called with the number of a group whose old entries keep old segments alive,
-            each time a segment is begun: have it take a snapshot.
+            at most once for each segment that is begun, and only while fewer than
+            `limits.SNAPSHOTS_SAVED_MAX` snapshots are being saved: have it take one.
+        shared: False: a log of group 0 alone (`GroupStorage`).
+        has_begun: a log without any record is one that was lost, and `load()` refuses it.
 
     Call `load()` first, once; then `group(number)` for each group.
     """
@@ -100,6 +106,7 @@ class Wal:
         on_failure: Callable[[StorageError], None] | None = None,
         on_pressure: Callable[[int], None] | None = None,
         shared: bool = True,
+        has_begun: bool = False,
     ) -> None:
         if shared and identity.group:
             raise MisuseError("a log that groups share belongs to no group: leave it out")
@@ -112,6 +119,7 @@ class Wal:
         self.batch_count = 0
         self.written_bytes = 0
         self._shared = shared
+        self._has_begun = has_begun
         self._manual = manual
         self._segment_bytes_max = segment_bytes
         self._segments_max = segments_max
@@ -150,6 +158,12 @@ class Wal:
         self._garbage: list[str] = []
         #: Whether segments may have become needless, or wait for a witness.
         self._untidy = True
+        #: Groups that were asked for a snapshot since the last segment was begun.
+        self._pressed: set[int] = set()
+        #: The first exception of a callback, and how many steps of the log's own are under way: it
+        #: is raised behind them.
+        self._raised: BaseException | None = None
+        self._steps = 0
 
     # --- what a node calls -------------------------------------------------------------------
 
@@ -158,12 +172,15 @@ class Wal:
         record as durable by the first records of a new segment, before this returns.
 
         Raises:
-            StorageError: it is damaged where no crash can have damaged it, belongs to another log,
-                or was written by a newer version.
+            StorageError: it belongs to another log, was written by a newer version, or the disk
+                fails.
+            LogDamagedError: it is damaged where no crash can have damaged it.
         """
         if self._loaded:
             raise MisuseError("load() was called already: make a new log for a new life")
-        recovery = Recovery(self.disk, self.identity, shared=self._shared)
+        recovery = Recovery(
+            self.disk, self.identity, shared=self._shared, has_begun=self._has_begun
+        )
         recovery.run()
         self._sequence = self._durable = recovery.sequence
         self._segments = recovery.segments
@@ -244,20 +261,47 @@ class Wal:
         """Begin the next batch, if the disk is free."""
         while (self._waiting or self._marking) and not self._busy and self.failed is None:
             self._busy = True
-            try:
-                waiting, self._waiting = self._waiting, {}
-                batch = self._batch
-                for group in waiting:
-                    group._take(batch)
-                if batch or self._marking:
-                    self._write()
-                else:
-                    self._busy = False
-            except StorageError as error:
-                self._fail(error)
-            except (MisuseError, LimitError) as error:
-                self._fail(StorageError(str(error)))
-                raise
+            self._step(self._begin_batch)
+        self._raise_late()
+
+    def _begin_batch(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        batch = self._batch
+        for group in waiting:
+            group._take(batch)
+        if batch or self._marking:
+            self._write()
+        else:
+            self._busy = False
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """Do something that the log cannot go on without: any exception is its failure."""
+        self._steps += 1
+        try:
+            step()
+        except StorageError as error:
+            self._fail(error)
+        except RingleaderError as error:
+            self._fail(StorageError(str(error)))
+            raise
+        except BaseException as error:
+            self._fail(StorageError(f"the log was left half written: {error!r}"))
+            raise
+        finally:
+            self._steps -= 1
+
+    def _call(self, call: Callable[..., None], *args: object) -> None:
+        """Call what is not the log's own."""
+        try:
+            call(*args)
+        except BaseException as error:
+            self._raised = self._raised or error
+
+    def _raise_late(self) -> None:
+        """Raise what a callback raised, when nothing is left half done by that."""
+        if self._raised is not None and not self._steps:
+            raised, self._raised = self._raised, None
+            raise raised
 
     def _fail(self, error: StorageError) -> None:
         if self.failed is None:
@@ -278,7 +322,7 @@ class Wal:
             return
         self._syncs -= 1
         if self._syncs == 0:
-            self._finish()
+            self._step(self._finish)
             self._pump()
 
     def _finish(self) -> None:
@@ -286,36 +330,23 @@ class Wal:
         witnessed, self._durable = self._durable, self._sequence
         batch, self._batch = self._batch, []
         self.batch_count += 1
-        try:
-            for group, item in batch:
-                if item.snapshot is not None:
-                    name = layout.snapshot_name(item.snapshot.file)
-                    group._snapshot_file = SnapshotFile(self.disk, name, self.identity.tag)
-            if self._untidy:
-                self._tidy(witnessed)
-        except StorageError as error:
-            self._fail(error)
-            return
+        for group, item in batch:
+            if item.snapshot is not None:
+                name = layout.snapshot_name(item.snapshot.file)
+                group._snapshot_file = SnapshotFile(self.disk, name, self.identity.tag)
+        if self._untidy:
+            self._tidy(witnessed)
         self._call_back(batch)
         self._busy = False
 
     def _call_back(self, batch: list[tuple[GroupLog, _Item]]) -> None:
-        """What one callback raises is raised when all have been called: they are different
-        groups'."""
-        raised: BaseException | None = None
+        """All are called, whatever one of them raises: they are different groups'."""
         for group, item in batch:
-            try:
-                if item.done is not None:
-                    assert item.ready is not None
-                    item.done(item.ready)
-                elif item.saved is not None:
-                    item.saved()
-            except BaseException as error:
-                raised = raised or error
+            if item.done is not None:
+                self._call(item.done, item.ready)
+            elif item.saved is not None:
+                self._call(item.saved)
             group._pending -= 1
-        if raised is not None:
-            self._busy = False
-            raise raised
 
     def _tidy(self, witnessed: int) -> None:
         segments = self._segments
@@ -355,6 +386,8 @@ class Wal:
         received: dict[str, bool] = {}
         for group, item in batch:
             group._encode_item(parts, item, received)
+        if is_new:
+            self._forget_covered(parts)
         if not parts:
             self._finish_empty()
             return
@@ -367,6 +400,7 @@ class Wal:
         if has_names:
             self.disk.sync_names(self._synced)
         if is_new:
+            self._pressed.clear()
             self._press()
 
     def _finish_empty(self) -> None:
@@ -423,13 +457,29 @@ class Wal:
     def _is_old(self, segment: int) -> bool:
         return segment <= self._segments[-1] - self._segments_max
 
+    def _holding(self) -> list[GroupLog]:
+        """The groups that keep old segments alive, the oldest segment's first."""
+        if not self._is_old(self._segments[0]):
+            return []
+        groups = [it for it in self._groups.values() if it._live and self._is_old(it._live[0][0])]
+        return sorted(groups, key=lambda group: group._live[0])
+
+    def _forget_covered(self, parts: list[Bytes]) -> None:
+        """Where a snapshot covers what keeps old segments alive, no new one is needed."""
+        if self._shared:
+            for group in self._holding():
+                group._encode_forgotten(parts)
+
     def _press(self) -> None:
-        """Tell who keeps old segments alive."""
-        if self.on_pressure is None or not self._is_old(self._segments[0]):
+        """Ask those who keep old segments alive for snapshots, a few at a time."""
+        if self.on_pressure is None:
             return
-        for group in [*self._groups.values()]:
-            if group._live and self._is_old(group._live[0][0]):
-                self.on_pressure(group.number)
+        for group in self._holding():
+            if self._saving >= SNAPSHOTS_SAVED_MAX:
+                return
+            if group.number not in self._pressed and not group._saving:
+                self._pressed.add(group.number)
+                self._call(self.on_pressure, group.number)
 
     def _take_file(self) -> int:
         number = self._next_file
@@ -440,12 +490,11 @@ class Wal:
         """What follows a sync beside the log."""
         if self.failed is not None:
             return
-        try:
-            if error is not None:
-                raise error
-            step()
-        except StorageError as failure:
-            self._fail(failure)
+        if error is not None:
+            self._fail(error)
+            return
+        self._step(step)
+        self._raise_late()
 
     # --- own snapshots -----------------------------------------------------------------------
 
@@ -461,6 +510,8 @@ class Wal:
         self._saving -= 1
         if self._unsaved:
             self._save(self._unsaved.popleft())
+        else:
+            self._press()
 
 
 class GroupLog:
@@ -486,6 +537,9 @@ class GroupLog:
 
         # What is durable of it.
         self._snapshot_file: SnapshotFile | None = None
+
+        #: Own snapshots that are on their way to the log.
+        self._saving = 0
 
         self._queue: deque[_Item] = deque()
         #: What is in the queue, or in a batch whose callbacks have not been called.
@@ -519,6 +573,11 @@ class GroupLog:
             else:
                 self._enqueue(_Item(ready, done))
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """See `consensus.driver.Storage`."""
+        return self.wal._saving < SNAPSHOTS_SAVED_MAX
+
     def save_snapshot(self, snapshot: Snapshot, keep_from: int, done: Callable[[], None]) -> None:
         """See `consensus.driver.Storage`.  The file is written while other writes go on.
 
@@ -531,6 +590,7 @@ class GroupLog:
             )
         self.wal._check_usable()
         if self.wal.failed is None:
+            self._saving += 1
             self.wal._save(_Saving(self, snapshot, keep_from, done))
 
     def open_snapshot(self) -> SnapshotSource:
@@ -612,6 +672,7 @@ class GroupLog:
         that is new."""
         ready = item.ready
         if ready is None:
+            self._saving -= 1
             if item.snapshot is not None and not self._encode_own(parts, item.snapshot):
                 item.snapshot = None
             return
@@ -682,17 +743,34 @@ class GroupLog:
         if self._snapshot is not None and snapshot.of_index <= self._snapshot.of_index:
             wal.disk.delete(layout.snapshot_name(snapshot.file))
             return False
-        wal._untidy = True
         if snapshot.of_index > self._last_index:
             raise MisuseError(f"snapshot {snapshot.of_index} is ahead of the log")
         if wal._shared and self._live and wal._is_old(self._live[0][0]):
             snapshot = snapshot._replace(keep_from=snapshot.of_index + 1)
         self._replace_snapshot(snapshot)
+        self._encode_kept(parts, snapshot)
+        return True
+
+    def _encode_forgotten(self, parts: list[Bytes]) -> None:
+        """Forget all that the snapshot covers, if that frees an old segment."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.keep_from == snapshot.of_index + 1:
+            return
+        snapshot = snapshot._replace(keep_from=snapshot.of_index + 1, installed=False)
+        left = [*self._live]
+        layout.live_from(left, snapshot.keep_from)
+        if snapshot.keep_from > self._last_index or left[0][0] > self._live[0][0]:
+            self._snapshot = snapshot
+            self._encode_kept(parts, snapshot)
+
+    def _encode_kept(self, parts: list[Bytes], snapshot: SnapshotRecord) -> None:
+        """The own snapshot's record: what is kept behind it."""
+        wal = self.wal
+        wal._untidy = True
         layout.live_from(self._live, snapshot.keep_from)
         if wal._shared and snapshot.keep_from > self._last_index:
             self._live.clear()
         wal._encode(parts, record.SNAPSHOT, self.number, snapshot.to_bytes())
-        return True
 
     def _encode_installed(self, parts: list[Bytes], snapshot: SnapshotRecord) -> None:
         self.wal._untidy = True
