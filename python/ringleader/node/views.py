@@ -135,8 +135,6 @@ def status(node: Node) -> NodeStatus:
                 "too slow to read": service.evicted_connections,
                 "too much held": service.crowded_connections,
                 "timed out": service.timed_out_connections,
-                "wrong password": service.failed_authentications,
-                "fault of this node": service.failed_connections,
             },
         },
         wal={
