@@ -736,6 +736,46 @@ def test_stale_reads_are_answered_by_a_leader_without_a_lease(group: NodeGroup) 
     assert code(read) == "STALE"
 
 
+def test_reads_that_wait_are_given_back_in_order(group: NodeGroup) -> None:
+    """The first was asked of the old leader in vain; the second, of the same connection and not yet
+    asked, must not see less than it."""
+    old = group["a"]
+    old.ask("SET", "k", "1")
+    group.settle()
+    group.tick(10)
+    group.cut("a")
+    shard = old.shards[0]
+    while shard.driver.reads_now():
+        group.tick()
+    assert shard.leads
+    origin = Origin(0.5)
+    first = old.ask("GET", "k", origin=origin)
+    group.settle()
+    while not any(group[name].shards[0].leads for name in "bc"):
+        for name in "bc":
+            group[name].time.pass_s(0.01)
+            group[name].time.catch_up()
+            group[name].router.tick()
+        group.settle()
+    new = next(group[name] for name in "bc" if group[name].shards[0].leads)
+    group.cuts.clear()
+    second = old.ask("GET", "k", origin=origin)
+    while not any(message.to == "a" for _, message in group.messages):
+        new.time.pass_s(0.01)
+        new.time.catch_up()
+    messages, group.messages = group.messages, []
+    for number, message in messages:  # before the turn of the old leader ends
+        if message.to == "a":
+            old.shards[number].driver.receive(message)
+        else:
+            group.messages.append((number, message))
+    group.settle()
+    new.ask("SET", "k", "2")
+    group.settle()
+    group.tick(30)
+    assert first + second in ([b"1", b"1"], [b"1", b"2"], [b"2", b"2"])
+
+
 def test_stale_reads_that_were_given_back_are_answered(group: NodeGroup) -> None:
     """They waited for the leader that this node was."""
     node = group["a"]

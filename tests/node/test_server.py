@@ -270,6 +270,27 @@ class TestLimits:
 
         run(main())
 
+    def test_no_evict_is_a_wish(self, run: Callable[[Any], Any]) -> None:
+        """Who asked not to be closed is closed last, and not spared by those who hold nothing."""
+
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                server = await stack.enter_async_context(
+                    serving(clients_bytes_max=2**20, sweep_s=0.05)
+                )
+                small = await stack.enter_async_context(wire(server))
+                for number in range(10):
+                    client = await stack.enter_async_context(wire(server))
+                    await client.send(encoded("CLIENT", "NO-EVICT", "ON"))
+                    assert await client.line() == b"+OK\r\n"
+                    await client.send(encoded("SET", f"k{number}", "x" * 250_000)[:-10])
+                await until(lambda: server.service.crowded_connections > 0)
+                await until(lambda: server.service.held_bytes < 2**20)
+                await small.send(encoded("CONFIG", "RESETSTAT"))
+                assert await small.line() == b"+OK\r\n"
+
+        run(main())
+
     def test_who_holds_much_is_not_read_until_it_is_answered(
         self, run: Callable[[Any], Any]
     ) -> None:

@@ -113,6 +113,8 @@ class Limits:
     memory_bytes_max: int = 0
 
 
+#: What waits for a leader is tried again at each tick.
+_PATIENCE_TICKS_MIN = 5
 #: What each limit may be.
 _LIMIT_RANGES: dict[str, tuple[int, int]] = {
     "clients_max": (1, 10**6),
@@ -123,7 +125,7 @@ _LIMIT_RANGES: dict[str, tuple[int, int]] = {
     "command_bytes_max": (2**10, limits.COMMAND_BYTES_MAX),
     "command_args_max": (16, limits.COMMAND_ARGS_MAX),
     "value_bytes_max": (1, limits.STORE_VALUE_BYTES_MAX),
-    "patience_ms": (10, 10**6),
+    "patience_ms": (100, 10**6),
     "uncommitted_bytes_max": (2**20, 2**40),
     "peer_queue_bytes_max": (2**20, 2**40),
     "memory_bytes_max": (0, 2**50),
@@ -580,6 +582,12 @@ def _parsed(
     if layout is None:
         return None
     tick, heartbeat, election = _settled(times, auto, nodes, layout, round_trips or wan, faults)
+    if bounds.patience_ms < _PATIENCE_TICKS_MIN * tick:
+        faults.add(
+            "limits.patience_ms",
+            f"{bounds.patience_ms} is less than {_PATIENCE_TICKS_MIN} ticks of {tick} ms: "
+            "raise it, or lower timing.tick_ms",
+        )
     return ClusterConfig(
         name=name, consensus=consensus, shards=shards, replicas=replicas, leaders=leaders,
         nodes=nodes, tick_ms=tick, heartbeat_ms=heartbeat, election_ms=election,

@@ -853,6 +853,7 @@ class Peers:
             peer.incarnation = hello.incarnation
             peer.respond = Responder(self, peer, hello.incarnation)
             peer.responses.clear()
+            peer.response_bytes = 0
             for old in (peer.out, peer.incoming):  # to a process that is gone
                 if old is not None:
                     old.abort()

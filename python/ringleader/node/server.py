@@ -379,7 +379,7 @@ class _Crowd:
         self._server = server
         self._limit_bytes = server.settings.clients_bytes_max
         #: Bytes that have moved in and out when it is to be looked at again.
-        self.due_bytes = 0
+        self._seen_bytes = 0
         self._is_crowded = False
         self._timer: asyncio.TimerHandle | None = None
         #: When they count no more, and bytes, of commands of clients that are gone; and their sum.
@@ -393,12 +393,19 @@ class _Crowd:
             self._left.append((until_s, unanswered_bytes))
             self._left_bytes += unanswered_bytes
 
+    @property
+    def is_due(self) -> bool:
+        """Whether much has come and gone since the last look, or the counts began anew."""
+        service = self._server.service
+        bytes_since = service.bytes_in + service.bytes_out - self._seen_bytes
+        return not 0 <= bytes_since < self._limit_bytes // 16
+
     def look(self) -> None:
         """Do what is necessary.  O(clients)."""
         self.stop()
         server, limit_bytes = self._server, self._limit_bytes
         service = server.service
-        self.due_bytes = service.bytes_in + service.bytes_out + limit_bytes // 16
+        self._seen_bytes = service.bytes_in + service.bytes_out
         now_s = server.loop.time()
         while self._left and self._left[0][0] <= now_s:
             self._left_bytes -= self._left.popleft()[1]
@@ -421,8 +428,10 @@ class _Crowd:
                 server.say("clients hold too much", held_bytes=service.held_bytes)
             held.sort(key=_most_first)
             for _, waiting_bytes, connection in held:
-                if waiting_sum <= limit_bytes // 2 or not waiting_bytes:
+                if waiting_sum <= limit_bytes // 2:
                     break
+                if not waiting_bytes:
+                    continue  # those that are closed last come behind it
                 waiting_sum -= waiting_bytes
                 connection.crowd_out()
             share_bytes = max(0, limit_bytes - self._left_bytes) // (len(held) or 1)
@@ -540,8 +549,7 @@ class Server:
         woken, self._woken = self._woken, []
         for connection in woken:
             connection.flush()
-        service = self.service
-        if service.bytes_in + service.bytes_out >= self._crowd.due_bytes:
+        if self._crowd.is_due:
             self._crowd.look()
 
     async def drain(self) -> None:

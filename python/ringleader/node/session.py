@@ -248,7 +248,6 @@ class Session:
         held = parser.buffered_bytes
         was_trusted = parser.trusted
         commands = parser.feed(data)
-        taken = held + len(data) - parser.buffered_bytes
         self.taken_count += len(commands)
         self.last_s = self.service.clock_s()
         self._large = parser.large or (self._large and bool(self._backlog))
@@ -258,11 +257,15 @@ class Session:
             self._backlog.extend(self._run(commands))
         if not was_trusted or parser.error is not None:
             self._receive_rest()
+        self._count_taken(held + len(data) - parser.buffered_bytes)
+        self._settle()
+
+    def _count_taken(self, taken: int) -> None:
+        """So many bytes have become commands."""
         if self._backlog:
             self._backlog_bytes += taken
         elif self._pending:
             self._count_unanswered(taken)
-        self._settle()
 
     def _count_unanswered(self, taken: int) -> None:
         """So many bytes are held until all that is under way is answered."""
@@ -308,8 +311,11 @@ class Session:
             taken, self._backlog_bytes = self._backlog_bytes, 0
             if self._pending:
                 self._count_unanswered(taken)
-        if not self._backlog and (self._parser.partial or self._parser.error is not None):
+        parser = self._parser
+        if not self._backlog and (parser.partial or parser.error is not None):
+            held = parser.buffered_bytes
             self._receive_rest()
+            self._count_taken(held - parser.buffered_bytes)
         self._settle()
 
     def _is_turn_over(self) -> bool:

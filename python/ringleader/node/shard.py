@@ -453,13 +453,17 @@ class Shard:
         if not reads:
             return  # they were answered, or went into the queue
         waiting = self._waiting
-        at = next(place for place, other in enumerate(waiting) if other is reads)
         if outcome.kind != "applied":
-            del waiting[at]
-            self.meter.commands("read", "refused", len(reads))
-            commands, waiters = [read[1] for read in reads], [read[2] for read in reads]
-            self.on_refused(self, commands, waiters, [read[3] for read in reads], asked_s)
+            # All go back, in order: what came later must not be answered before.
+            taken = [read for others in waiting for read in others]
+            for others in waiting:
+                others.clear()
+            waiting.clear()
+            self.meter.commands("read", "refused", len(taken))
+            commands, waiters = [read[1] for read in taken], [read[2] for read in taken]
+            self.on_refused(self, commands, waiters, [read[3] for read in taken], asked_s)
             return
+        at = next(place for place, other in enumerate(waiting) if other is reads)
         # What vouches for these vouches for those that were asked before, which come first.
         taken = [read for others in waiting[: at + 1] for read in others]
         for others in waiting[: at + 1]:

@@ -640,8 +640,10 @@ class Directory:
         if not _DIRECT or not self._segment_bytes:
             return False
         path = self.path / _MAKING_NAME
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # its blocks may be a segment's, which O_TRUNC would free
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _DIRECT, 0o666)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _DIRECT, 0o666)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 return False
