@@ -109,8 +109,13 @@ def extension(name: str, sources: list[str], more_args: Sequence[str] = ()) -> E
     )
 
 
-# Calls of the interpreter are what compiled Python is made of: -O3 only takes longer to compile.
-python_args = ["-O2"] if BUILD == "release" and sys.platform != "win32" else []
+# Calls of the interpreter are what compiled Python is made of: -O3 only takes longer to compile,
+# and the sanitizers are for memory that we manage.
+python_args: list[str] = []
+if BUILD == "release" and sys.platform != "win32":
+    python_args = ["-O2"]
+elif BUILD == "sanitize":
+    python_args = ["-O0", "-g0", "-fno-sanitize=all"]
 
 # The C is compiled once; each extension takes out of it what it needs.
 csrc = {

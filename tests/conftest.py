@@ -11,8 +11,8 @@ from hypothesis import settings
 from ringleader import kernels
 
 settings.register_profile("ci", deadline=None)
-# Five times as slow: fewer examples there, of the same tests.
-settings.register_profile("sanitized", deadline=None, max_examples=20, stateful_step_count=15)
+# Five to ten times as slow: fewer examples there, of the same tests.
+settings.register_profile("sanitized", deadline=None, max_examples=12, stateful_step_count=12)
 settings.load_profile("sanitized" if os.environ.get("RINGLEADER_SANITIZED") else "ci")
 
 LEVELS = kernels.SIMD_LEVELS[: kernels.SIMD_LEVELS.index(kernels.simd_supported()) + 1]
