@@ -358,8 +358,8 @@ MUTANTS = (
         "a read whose barrier was refused is answered",
         (
             SHARD,
-            '        if outcome.kind != "applied":\n            del waiting[at]',
-            "        if False:\n            del waiting[at]",
+            '        waiting = self._waiting\n        if outcome.kind != "applied":\n',
+            "        waiting = self._waiting\n        if False:\n",
         ),
         setting=_CUT_OFF,
     ),
