@@ -12,7 +12,7 @@ from ringleader import kernels
 
 settings.register_profile("ci", deadline=None)
 # Five to ten times as slow: fewer examples there, of the same tests.
-settings.register_profile("sanitized", deadline=None, max_examples=12, stateful_step_count=12)
+settings.register_profile("sanitized", deadline=None, max_examples=8, stateful_step_count=10)
 settings.load_profile("sanitized" if os.environ.get("RINGLEADER_SANITIZED") else "ci")
 
 LEVELS = kernels.SIMD_LEVELS[: kernels.SIMD_LEVELS.index(kernels.simd_supported()) + 1]
