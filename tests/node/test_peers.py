@@ -432,6 +432,22 @@ def test_a_long_value(run: Callable[[Test], None]) -> None:
     run(test)
 
 
+def test_a_call_asks_for_a_flush(run: Callable[[Test], None]) -> None:
+    """Otherwise what is only passed on would wait for the next thing that happens."""
+
+    async def test() -> None:
+        async with cluster("eu-1", "+us-1") as made:
+            calls: list[str] = []
+            eu = await made.start("eu-1", on_call=lambda: calls.append("flush"))
+            await made.connected()
+            eu.send(1, [reply("eu-1", "us-1")])
+            assert calls == []
+            eu.call("us-1", request(), lambda response: None)
+            assert calls == ["flush"]
+
+    run(test)
+
+
 def test_a_node_without_the_other(run: Callable[[Test], None], logged: list[Any]) -> None:
     async def test() -> None:
         async with cluster("eu-1", "us-1") as made:

@@ -139,6 +139,7 @@ class Node:
             self._on_requests,
             on_data=self._on_claims,
             on_peer=self._on_peer,
+            on_call=self._schedule_turn,
             queue_bytes_max=config.limits.peer_queue_bytes_max,
             server_ssl=tls.peer_port(config.tls),
             client_ssl=tls.peer_dial(config.tls),

@@ -264,7 +264,7 @@ class Responder:
 class Peers:
     """The connections of one node to all others.
 
-    All callbacks run on the loop, never within `send`, `call` or `flush`.
+    All callbacks but `on_call` run on the loop, never within `send`, `call` or `flush`.
 
     Args:
         config: the cluster.
@@ -276,6 +276,7 @@ class Peers:
             time: when responses pile up, the rest is refused before it gets here.
         on_data: node data came: from whom, and what.
         on_peer: a peer can now be reached (True), or not any more.
+        on_call: called within `call`, when a request waits for `flush`.
         incarnation: grows with each start of this node; the default is the time in ms.
         server_ssl, client_ssl: for mutual TLS; both or none.
         verify_names: with TLS, the peer's certificate must have its node's name, as a DNS name
@@ -300,6 +301,7 @@ class Peers:
         *,
         on_data: Callable[[str, bytes], None] = lambda name, data: None,
         on_peer: Callable[[str, bool], None] = lambda name, connected: None,
+        on_call: Callable[[], None] = lambda: None,
         incarnation: int | None = None,
         server_ssl: ssl.SSLContext | None = None,
         client_ssl: ssl.SSLContext | None = None,
@@ -328,6 +330,7 @@ class Peers:
         self._on_requests = on_requests
         self._on_data = on_data
         self._on_peer = on_peer
+        self._on_call = on_call
         self._server_ssl = server_ssl
         self._client_ssl = client_ssl
         self._verify_names = verify_names and server_ssl is not None
@@ -486,6 +489,7 @@ class Peers:
         peer.requests.append(request)
         peer.request_bytes += sum(map(len, request.args)) + _REQUEST_BYTES
         self._mark(peer)
+        self._on_call()
         return True
 
     def flush(self) -> None:
