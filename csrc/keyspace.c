@@ -213,7 +213,7 @@ int rl_packed_bytes(rl_packed *packed, const uint8_t **data, uint32_t *size) {
     return 1;
 }
 
-int rl_packed_number(rl_packed *packed, uint64_t *number) {
+static int rl_packed_number(rl_packed *packed, uint64_t *number) {
     if (packed->at == packed->end) return 0;
     uint8_t mark = *packed->at;
     if (mark < 0x80) {

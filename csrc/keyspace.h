@@ -81,7 +81,6 @@ typedef struct rl_packed {
 int rl_packed_array(rl_packed *packed, uint32_t *count);
 int rl_packed_map(rl_packed *packed, uint32_t *count);
 int rl_packed_bytes(rl_packed *packed, const uint8_t **data, uint32_t *size);
-int rl_packed_number(rl_packed *packed, uint64_t *number);
 
 /* Bytes that the head of so many bytes, or of a map of so many items, takes; and writes it. */
 size_t rl_pack_bytes_head(uint8_t *out, uint32_t size);

@@ -53,10 +53,10 @@ cdef inline const uint8_t *_data(bytes text):
     return <const uint8_t *>PyBytes_AS_STRING(text)
 
 
-cdef int _check_size(Py_ssize_t size) except -1:
+cdef Py_ssize_t _check_size(Py_ssize_t size) except -1:
     if <uint64_t>size > RL_KEYSPACE_BYTES_MAX:
         raise OverflowError(f"{size} bytes are too many for a key or a value")
-    return 0
+    return size
 
 
 @cython.final
@@ -94,60 +94,45 @@ cdef class Keyspace:
     def byte_count(self):
         return self._space.bytes
 
+    cdef rl_entry *_find(self, bytes key) noexcept:
+        return rl_keyspace_find(&self._space, _data(key), <size_t>PyBytes_GET_SIZE(key))
+
     def __len__(self):
         return self._space.live
 
     def __contains__(self, bytes key not None):
-        return rl_keyspace_find(&self._space, _data(key), <size_t>PyBytes_GET_SIZE(key)) != NULL
+        return self._find(key) != NULL
 
     def __getitem__(self, bytes key not None):
-        cdef rl_entry *entry = rl_keyspace_find(
-            &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key)
-        )
+        cdef rl_entry *entry = self._find(key)
         if entry == NULL:
             raise KeyError(key)
         return _value(entry)
 
     def get(self, bytes key not None, default=None, /):
         """The value of a key, or `default`.  O(1)."""
-        cdef rl_entry *entry = rl_keyspace_find(
-            &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key)
-        )
+        cdef rl_entry *entry = self._find(key)
         return default if entry == NULL else _value(entry)
 
     def __setitem__(self, bytes key not None, value):
-        cdef bytes text
+        cdef const uint8_t *data = NULL
+        cdef Py_ssize_t size = 0
+        cdef void *held = NULL
         cdef void *old
-        cdef int failed
         _check_size(PyBytes_GET_SIZE(key))
         if type(value) is bytes:
-            text = value
-            _check_size(PyBytes_GET_SIZE(text))
-            failed = rl_keyspace_put(
-                &self._space,
-                _data(key),
-                <size_t>PyBytes_GET_SIZE(key),
-                _data(text),
-                <size_t>PyBytes_GET_SIZE(text),
-                NULL,
-                &old,
-            )
+            data = _data(value)
+            size = _check_size(PyBytes_GET_SIZE(value))
         elif type(value) is dict:
-            failed = rl_keyspace_put(
-                &self._space,
-                _data(key),
-                <size_t>PyBytes_GET_SIZE(key),
-                NULL,
-                0,
-                <void *>value,
-                &old,
-            )
-            if not failed:
-                Py_INCREF(value)
+            held = <void *>value
         else:
             raise TypeError(f"{value!r} is neither bytes nor a dict")
-        if failed:
+        if rl_keyspace_put(
+            &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key), data, <size_t>size, held, &old
+        ):
             raise MemoryError
+        if held != NULL:
+            Py_INCREF(value)
         if old != NULL:
             Py_DECREF(<object>old)
 
@@ -161,9 +146,7 @@ cdef class Keyspace:
         Raises:
             KeyError: it is not there, and no default is given.
         """
-        cdef rl_entry *entry = rl_keyspace_find(
-            &self._space, _data(key), <size_t>PyBytes_GET_SIZE(key)
-        )
+        cdef rl_entry *entry = self._find(key)
         if entry == NULL:
             if default is _ABSENT:
                 raise KeyError(key)
@@ -197,6 +180,17 @@ cdef class Keyspace:
 
     def items(self):
         return ItemsView(self)
+
+    def dicts(self):
+        """The values that are dicts, in a list; no value that is bytes is copied.  O(n)."""
+        cdef size_t number
+        cdef rl_entry *entry
+        cdef list found = []
+        for number in range(self._space.used):
+            entry = self._space.entries[number]
+            if entry != NULL and entry.value_bytes == RL_KEYSPACE_OBJECT:
+                found.append(<object>rl_entry_object(entry))
+        return found
 
     def copy(self):
         """Another one with the same keys and values; dicts are shared."""

@@ -45,6 +45,7 @@ def assert_same(space: Any, model: dict[bytes, Any]) -> None:
     assert model == space
     assert list(space.items()) == list(model.items())
     assert list(space.values()) == list(model.values())
+    assert space.dicts() == [value for value in model.values() if type(value) is dict]
     assert space.byte_count == byte_count(model)
 
 

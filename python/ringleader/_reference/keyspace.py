@@ -56,6 +56,9 @@ class Keyspace(dict[bytes, Value]):
         self.byte_count -= len(key) + _size(value)
         return value
 
+    def dicts(self) -> list[dict[bytes, bytes]]:
+        return [value for value in self.values() if isinstance(value, dict)]
+
     def copy(self) -> Keyspace:
         return Keyspace(self)
 

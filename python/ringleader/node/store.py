@@ -39,7 +39,7 @@ from ringleader.node.scan import ScanIndex
 from ringleader.node.strings import wrong_arity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ringleader.consensus.ready import SnapshotSource
 
@@ -213,8 +213,7 @@ class Store:
         if len(heap) > 2 * len(expires) + 1024:
             heap[:] = [(moment, key) for key, moment in expires.items()]
             heapify(heap)
-        if self._index is not None and not self._index.is_useful(len(self.data), self.now):
-            self._index = None
+        self.drop_idle(self.now)
 
     def _run(self, args: list[bytes]) -> Reply:
         command = _known(args[0]) or find(args[0])
@@ -436,7 +435,8 @@ class Store:
         """Set a key to a string; its expiry stays."""
         if self._index is not None and key not in self.data:
             self._index.added.append(key)
-        self.hash_bytes -= _hash_size(self.data.get(key))
+        if self.hash_bytes:  # else there is no hash that this could replace
+            self.hash_bytes -= _hash_size(self.data.get(key))
         self.data[key] = value
         if key in self.armed:
             self.touched(key)
@@ -569,7 +569,7 @@ class Store:
         self.expires = state.expires
         self.armed = state.armed
         self.armed_until = state.armed_until
-        self.hash_bytes = sum(map(_hash_size, keys.values()))
+        self.hash_bytes = sum(map(_hash_size, keys.dicts()))
         self._heap = [(moment, key) for key, moment in state.expires.items()]
         heapify(self._heap)
         self._index = None
@@ -583,11 +583,11 @@ def _hash_size(value: Value | None) -> int:
     return total + FIELD_OVERHEAD_BYTES * len(value) + HASH_OVERHEAD_BYTES
 
 
-def _check_state(state: _State, keys: Mapping[bytes, Value]) -> None:
+def _check_state(state: _State, keys: keyspace.Keyspace) -> None:
     """The invariants of `Store`, before a snapshot takes the place of what is there."""
     if not all(key in keys for key in state.expires):
         raise FormatError("a damaged snapshot: a key that is not there expires")
-    if {} in keys.values():
+    if not all(keys.dicts()):
         raise FormatError("a damaged snapshot: an empty hash")
     if state.armed.keys() != state.armed_until.keys():
         raise FormatError("a damaged snapshot: watched keys without an end")
