@@ -358,8 +358,8 @@ MUTANTS = (
         "a read whose barrier was refused is answered",
         (
             SHARD,
-            '        waiting = self._waiting\n        if outcome.kind != "applied":\n',
-            "        waiting = self._waiting\n        if False:\n",
+            '        refused = outcome.kind != "applied"\n',
+            "        refused = False\n",
         ),
         setting=_CUT_OFF,
     ),

@@ -290,16 +290,10 @@ class Client:
 
     async def _send_later(self, address: Address, data: bytes) -> None:
         """Connect first."""
-        failed = False
         try:
             link = await self.link(address, self.kind == "readonly")
-        except (OSError, hiredis.HiredisError) as error:
-            self.load.error(type(error).__name__)
-            failed = True
-        except RespError as error:
-            self.load.error(str(error))
-            failed = True
-        if failed:
+        except (OSError, hiredis.HiredisError, RespError) as error:
+            self.load.error(str(error) if isinstance(error, RespError) else type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
             self.load.look_again(self.number)
             self._next()

@@ -378,7 +378,7 @@ class _Crowd:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limit_bytes = server.settings.clients_bytes_max
-        #: Bytes that have moved in and out when it is to be looked at again.
+        #: Bytes that had moved in and out when it was looked at last.
         self._seen_bytes = 0
         self._is_crowded = False
         self._timer: asyncio.TimerHandle | None = None

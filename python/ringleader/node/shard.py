@@ -453,22 +453,20 @@ class Shard:
         if not reads:
             return  # they were answered, or went into the queue
         waiting = self._waiting
-        if outcome.kind != "applied":
-            # All go back, in order: what came later must not be answered before.
-            taken = [read for others in waiting for read in others]
-            for others in waiting:
-                others.clear()
-            waiting.clear()
+        refused = outcome.kind != "applied"
+        # What vouches for these vouches for those that were asked before, which come first.  If it
+        # is refused all go back, in order: what came later must not be answered before.
+        at = next(place for place, other in enumerate(waiting) if other is reads)
+        end = len(waiting) if refused else at + 1
+        taken = [read for others in waiting[:end] for read in others]
+        for others in waiting[:end]:
+            others.clear()
+        del waiting[:end]
+        if refused:
             self.meter.commands("read", "refused", len(taken))
             commands, waiters = [read[1] for read in taken], [read[2] for read in taken]
             self.on_refused(self, commands, waiters, [read[3] for read in taken], asked_s)
             return
-        at = next(place for place, other in enumerate(waiting) if other is reads)
-        # What vouches for these vouches for those that were asked before, which come first.
-        taken = [read for others in waiting[: at + 1] for read in others]
-        for others in waiting[: at + 1]:
-            others.clear()
-        del waiting[: at + 1]
         store = self.store
         wall_ms = self.time_ms()
         for place, (command, args, waiter, _) in enumerate(taken):
