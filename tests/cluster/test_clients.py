@@ -46,10 +46,18 @@ def client(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[redis.R
         yield connected
 
 
+def cluster_client(cluster: Cluster, name: str, **options: Any) -> closing[RedisCluster]:
+    node = cluster.nodes[name]
+    return closing(RedisCluster(host=node.host, port=node.port, **options))
+
+
+#: For a client that reads replicas, too.
+FROM_ALL = {"load_balancing_strategy": LoadBalancingStrategy.ROUND_ROBIN}
+
+
 @pytest.fixture
 def everywhere(cluster: Cluster) -> Iterator[RedisCluster]:
-    node = cluster.nodes["eu-2"]
-    with closing(RedisCluster(host=node.host, port=node.port)) as connected:
+    with cluster_client(cluster, "eu-2") as connected:
         yield connected
 
 
@@ -186,13 +194,7 @@ class TestRedisCluster:
             assert pipeline.execute() == [1] * 100
 
     def test_replicas_are_read(self, cluster: Cluster, prefix: str) -> None:
-        node = cluster.nodes["eu-1"]
-        connected = RedisCluster(
-            host=node.host,
-            port=node.port,
-            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
-        )
-        with closing(connected) as client:
+        with cluster_client(cluster, "eu-1", **FROM_ALL) as client:
             client.set(prefix, "v")
             until = time.monotonic() + 20
             seen = 0
@@ -219,13 +221,7 @@ def test_replicas_are_read_in_the_own_datacenter(tmp_path: Path, prefix: str) ->
         wait_until(
             lambda: all(cluster.leader(key).startswith("eu") for key in keys), "eu leads all"
         )
-        node = cluster.nodes["eu-1"]
-        connected = RedisCluster(
-            host=node.host,
-            port=node.port,
-            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
-        )
-        with closing(connected) as client:
+        with cluster_client(cluster, "eu-1", **FROM_ALL) as client:
             before = far_commands()
             for key in keys:
                 client.set(key, "v")

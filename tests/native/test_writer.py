@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -164,18 +165,24 @@ def test_a_full_disk(kernel: ModuleType) -> None:
     os.close(fd)
 
 
-def test_a_short_write_is_gone_on_with(kernel: ModuleType, file: int) -> None:
-    """The first write reaches the limit in part, the one for the rest is refused."""
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    writer = kernel.Writer()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
-        writer.submit(1, file, 0, [b"a" * 3000, b"b" * 3000, b"c"], kernel.NONE)
-        assert collect(writer, 1) == [(1, errno.EFBIG)]
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_short_write_is_gone_on_with(kernel: ModuleType, file: int) -> None:
+    """The first write reaches the limit in part, the one for the rest is refused."""
+    writer = kernel.Writer()
+    with files_of_at_most(5000):
+        writer.submit(1, file, 0, [b"a" * 3000, b"b" * 3000, b"c"], kernel.NONE)
+        assert collect(writer, 1) == [(1, errno.EFBIG)]
     assert contents(file) == b"a" * 3000 + b"b" * 2000
     writer.submit(2, file, 4990, [b"d" * 3000], kernel.DATA)
     assert collect(writer, 1) == [(2, 0)]
@@ -206,16 +213,10 @@ def test_a_short_direct_write_goes_on_at_a_block(
 
 
 def test_a_direct_write_that_does_not_come_to_a_block(kernel: ModuleType, file: int) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     writer = kernel.Writer()
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    with files_of_at_most(5000):
         writer.submit(1, file, 0, [b"a" * 9000], kernel.NONE | kernel.DIRECT)
         assert collect(writer, 1) == [(1, errno.EIO)]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
     assert contents(file) == b"a" * 5000
     writer.close()
 

@@ -101,6 +101,14 @@ async def wire(server: Server, **options: Any) -> AsyncIterator[Wire]:
         await client.close()
 
 
+async def crowding(
+    stack: contextlib.AsyncExitStack, router: FakeRouter | None = None
+) -> tuple[Server, Wire]:
+    """A server that has clients hold 1 MiB together, and one of them."""
+    server = await stack.enter_async_context(serving(router, clients_bytes_max=2**20, sweep_s=0.05))
+    return server, await stack.enter_async_context(wire(server))
+
+
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.01)
@@ -249,10 +257,7 @@ class TestLimits:
 
         async def main() -> None:
             async with contextlib.AsyncExitStack() as stack:
-                server = await stack.enter_async_context(
-                    serving(clients_bytes_max=2**20, sweep_s=0.05)
-                )
-                small = await stack.enter_async_context(wire(server))
+                server, small = await crowding(stack)
                 clients = []
                 for number in range(10):
                     clients.append(await stack.enter_async_context(wire(server)))
@@ -275,10 +280,7 @@ class TestLimits:
 
         async def main() -> None:
             async with contextlib.AsyncExitStack() as stack:
-                server = await stack.enter_async_context(
-                    serving(clients_bytes_max=2**20, sweep_s=0.05)
-                )
-                small = await stack.enter_async_context(wire(server))
+                server, small = await crowding(stack)
                 for number in range(10):
                     client = await stack.enter_async_context(wire(server))
                     await client.send(encoded("CLIENT", "NO-EVICT", "ON"))
@@ -298,11 +300,8 @@ class TestLimits:
             router = FakeRouter(deferred=True)
             router.on_dirty = lambda: None
             async with contextlib.AsyncExitStack() as stack:
-                server = await stack.enter_async_context(
-                    serving(router, clients_bytes_max=2**20, sweep_s=0.05)
-                )
+                server, small = await crowding(stack, router)
                 service = server.service
-                small = await stack.enter_async_context(wire(server))
                 clients = []
                 for number in range(10):
                     clients.append(await stack.enter_async_context(wire(server)))

@@ -31,6 +31,10 @@ WRONG_TYPE = ReplyError("WRONGTYPE Operation against a key holding the wrong kin
 SYNTAX = ReplyError("ERR syntax error")
 
 
+def wrong_count(name: str) -> ReplyError:
+    return ReplyError(f"ERR wrong number of arguments for '{name}' command")
+
+
 @pytest.fixture
 def shard() -> Shard:
     return Shard()
@@ -73,9 +77,7 @@ def test_del_if_equal(shard: Shard) -> None:
     assert shard.line("EXISTS k") == 0
     shard.line("HSET h f v")
     assert shard.line("DELIFEQ h v") == WRONG_TYPE
-    assert shard.line("DELIFEQ h") == ReplyError(
-        "ERR wrong number of arguments for 'delifeq' command"
-    )
+    assert shard.line("DELIFEQ h") == wrong_count("delifeq")
 
 
 # --- time ----------------------------------------------------------------------------------------
@@ -249,9 +251,7 @@ def test_reading_runs_no_command_that_writes(shard: Shard) -> None:
     for line in ("SET k v", "WATCH k", "FOO", "GETDEL k", "MSET k"):
         for wall in (None, 10**13):
             assert isinstance(shard.store.read(line.encode().split(), hide_due_ms=wall), ReplyError)
-    assert shard.store.read([b"GET"]) == ReplyError(
-        "ERR wrong number of arguments for 'get' command"
-    )
+    assert shard.store.read([b"GET"]) == wrong_count("get")
     assert list(shard.store.data) == [b"due"]
 
 
@@ -286,7 +286,7 @@ def test_a_transaction_answers_with_all_replies(shard: Shard) -> None:
         2,
         b"2",
         WRONG_TYPE,
-        ReplyError("ERR wrong number of arguments for 'incr' command"),
+        wrong_count("incr"),
         ReplyError("ERR unknown command"),
     ]
     replies = execute(shard, [], "EXEC a b", "watch k", "GET k")
