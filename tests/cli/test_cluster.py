@@ -257,7 +257,7 @@ def test_nodes_are_restarted_and_the_stubborn_killed(
         if is_serving(asyncio.run(watch(config))):
             break
         time.sleep(0.05)
-    assert running.stop(1.0) == ["us-1"]
+    assert running.stop(5.0) == ["us-1"]
     assert local.running(directory) == {}
     assert running.stop() == []
 

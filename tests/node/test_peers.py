@@ -471,12 +471,25 @@ def test_a_node_without_the_other(run: Callable[[Test], None], logged: list[Any]
             assert state["trouble"]
             warnings = [entry for entry in logged if entry["event"] == "not connected"]
             assert len(warnings) == 1  # not for each attempt
-            # When it comes, it is reached at once, however long the next attempt would wait.
+
+    run(test)
+
+
+def test_a_peer_that_comes_is_reached_at_once(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the next attempt would wait."""
+    monkeypatch.setattr(peers_module, "PEER_RETRY_SECONDS_MIN", 600.0)
+    monkeypatch.setattr(peers_module, "PEER_RETRY_SECONDS_MAX", 600.0)
+
+    async def test() -> None:
+        async with cluster("eu-1", "us-1") as made:
+            made.close("us-1")
+            eu = await made.start("eu-1")
+            await until(lambda: eu.counters("us-1").failures == 1)
             made.listen("us-1")
-            began = time.monotonic()
             await made.start("us-1")
             await made.connected()
-            assert time.monotonic() - began < 0.45
             assert sorted(made.seen) == [("eu-1", "us-1", True), ("us-1", "eu-1", True)]
 
     run(test)
@@ -909,7 +922,11 @@ def test_a_peer_that_dies_amid_a_frame(run: Callable[[Test], None]) -> None:
     run(test)
 
 
-def test_damage_on_the_way_costs_one_connection(run: Callable[[Test], None]) -> None:
+def test_damage_on_the_way_costs_one_connection(
+    run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "PEER_REFUSED_SECONDS", 600.0)  # no slow retry
+
     async def test() -> None:
         async with cluster("+eu-1", "+us-1") as made:
             eu, us = made.nodes["eu-1"], made.nodes["us-1"]
@@ -917,10 +934,8 @@ def test_damage_on_the_way_costs_one_connection(run: Callable[[Test], None]) -> 
             assert link is not None
             data = bytearray(c.frame(c.PING, c.Ping(1)))
             data[-1] ^= 1
-            began = time.monotonic()
             link.write([bytes(data)])
             await until(lambda: eu.counters("us-1").connects == 2)
-            assert time.monotonic() - began < 1  # no slow retry
             assert us.refused == {"format": 1}
             assert eu.refused == {"by peer": 1}
 
@@ -1148,7 +1163,7 @@ def test_the_wide_area_delays(run: Callable[[Test], None]) -> None:
             eu.flush()
             await until(lambda: len(answered) == 2)
             assert answered["us-1"] - began >= 0.058
-            assert answered["us-1"] - began < 0.5  # both cores may be busy
+            assert answered["us-1"] - began < 5  # the cores may be busy
             assert answered["eu-2"] < answered["us-1"]
             assert eu.rtt_ms("us-1") >= 58
             await until(lambda: eu.rtt_ms("eu-2") is not None)
@@ -1383,7 +1398,7 @@ def test_a_peer_that_never_reads_does_not_hold_up_the_end(
     run: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers_module, "_STOP_SECONDS", 0.1)
-    monkeypatch.setattr(link_module, "_CLOSE_SECONDS", 5.0)
+    monkeypatch.setattr(link_module, "_CLOSE_SECONDS", 60.0)
 
     async def test() -> None:
         async with cluster("eu-1", "us-1") as made:
@@ -1402,7 +1417,7 @@ def test_a_peer_that_never_reads_does_not_hold_up_the_end(
             eu.flush()
             began = time.monotonic()
             await eu.stop()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 30
             held[0].transport.abort()
             server.close()
             await server.wait_closed()

@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from redis.retry import Retry
 
 from ringleader.node.accept import TlsListener
 from ringleader.node.requests import RequestLimits
-from ringleader.node.server import ClientSettings, Server
+from ringleader.node.server import ClientSettings, Connection, Server
 
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
@@ -326,7 +325,7 @@ class TestLimits:
         async def main() -> None:
             router = FakeRouter(deferred=True)
             router.on_dirty = lambda: None
-            settings = {"clients_bytes_max": 2**21, "sweep_s": 0.05, "patience_s": 1.0}
+            settings = {"clients_bytes_max": 2**21, "sweep_s": 0.05, "patience_s": 600.0}
             async with serving(router, **settings) as server:
                 for number in range(4):
                     async with wire(server) as client:
@@ -339,6 +338,10 @@ class TestLimits:
                 await until(lambda: not server.connections)
                 await until(lambda: server.service.held_bytes > 2**20)
                 assert not server.connections
+                left = server._crowd._left
+                assert len(left) == 4
+                for _ in range(4):  # their time is over
+                    left.append((0.0, left.popleft()[1]))
                 await until(lambda: server.service.held_bytes == 0)
                 router.commit()
 
@@ -348,9 +351,8 @@ class TestLimits:
         """A byte now and then is not enough, one command after the other is."""
 
         async def main() -> None:
-            async with serving(partial_s_max=0.3, sweep_s=0.05) as server:
+            async with serving(partial_s_max=1.0, sweep_s=0.05) as server:
                 async with wire(server) as slow, wire(server) as steady:
-                    began = time.monotonic()
                     farewell = asyncio.create_task(slow.rest())
                     data = encoded("SET", "key", "x" * 50)
                     position = 0
@@ -362,7 +364,7 @@ class TestLimits:
                             await steady.send(b"$4\r\nPING\r\n")
                         position += 1
                     assert b"did not get complete in time" in await farewell
-                    assert 0.25 < time.monotonic() - began < 5
+                    assert position > 1
                     await steady.send(encoded("ECHO", "still here"))
                     while b"still here" not in await steady.line():
                         pass
@@ -372,7 +374,7 @@ class TestLimits:
 
     def test_strangers_have_little_time(self) -> None:
         async def main() -> None:
-            settings = {"password": "p", "handshake_s_max": 0.2, "sweep_s": 0.05}
+            settings = {"password": "p", "handshake_s_max": 1.0, "sweep_s": 0.05}
             async with (
                 serving(**settings) as server,
                 wire(server) as stranger,
@@ -390,11 +392,11 @@ class TestLimits:
 
     def test_who_resets_has_as_much_time_again(self) -> None:
         async def main() -> None:
-            settings = {"password": "p", "handshake_s_max": 0.3, "sweep_s": 0.05}
+            settings = {"password": "p", "handshake_s_max": 1.0, "sweep_s": 0.05}
             async with serving(**settings) as server, wire(server) as client:
                 await client.send(encoded("AUTH", "p"))
                 assert await client.line() == b"+OK\r\n"
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.2)
                 await client.send(encoded("RESET"))
                 assert await client.line() == b"+RESET\r\n"
                 await asyncio.sleep(0.1)
@@ -421,7 +423,7 @@ class TestLimits:
 
     def test_idle_clients(self) -> None:
         async def main() -> None:
-            async with serving(idle_s_max=1, sweep_s=0.05) as server, wire(server) as client:
+            async with serving(idle_s_max=2, sweep_s=0.05) as server, wire(server) as client:
                 await client.send(encoded("PING"))
                 assert await client.line() == b"+PONG\r\n"
                 assert await client.rest() == b""
@@ -438,16 +440,20 @@ class TestLimits:
                 assert await other.line() == b"+OK\r\n"
                 count = 3000
                 sending = asyncio.create_task(client.send(encoded("GET", "k") * count))
-                await asyncio.sleep(0.3)
-                [stuck] = [
-                    connection
-                    for connection in server.connections.values()
-                    if connection.session is not None and connection.session.blocked_output
-                ]
-                assert stuck.session is not None
-                assert stuck.session.is_full
-                assert stuck._transport is not None
-                assert stuck._transport.get_write_buffer_size() < 5_000_000
+
+                def stuck() -> list[Connection]:
+                    return [
+                        connection
+                        for connection in server.connections.values()
+                        if connection.session is not None
+                        and connection.session.blocked_output
+                        and connection.session.is_full
+                    ]
+
+                await until(lambda: bool(stuck()))
+                [held_up] = stuck()
+                assert held_up._transport is not None
+                assert held_up._transport.get_write_buffer_size() < 5_000_000
                 await other.send(encoded("PING"))
                 assert await other.line() == b"+PONG\r\n"
                 expected = len(b"$100000\r\n" + b"x" * 100_000 + b"\r\n") * count
@@ -456,7 +462,7 @@ class TestLimits:
                     assert data
                     expected -= len(data)
                 await sending
-                assert not stuck.session.is_full
+                assert not stuck()
 
         run(main())
 
