@@ -2,10 +2,12 @@
 
 A lap makes some batches of 100-byte entries durable, one after the other: each is appended to a
 `Log`, taken out of it as a block, written through the `Wal`, flushed, and waited for, so that the
-time of a batch is what a lone client waits for.  "two at a time" has the next batch ready while one
-is at the disk, as a node under load has.  The floor writes as many bytes as the log does, into a
-file of zeros, and flushes it: in this thread, with nothing to encode or to wait for.  SQLite
-commits the entries of a batch in one transaction (write-ahead log, synchronous = FULL).
+time of a batch is what a lone client waits for.  The log has run for a while: its segments are
+made of older ones, as those of any node are whose snapshots follow its log.  "two at a time" has
+the next batch ready while one is at the disk, as a node under load has.  The floor writes as many
+bytes as the log does, into a file of zeros, and flushes it: in this thread, with nothing to encode
+or to wait for.  SQLite commits the entries of a batch in one transaction (write-ahead log,
+synchronous = FULL).
 
 The disk is shared with whatever else runs there, and its flushes differ by a factor of two from one
 second to the next: the ratios are what holds.
@@ -27,6 +29,7 @@ from ringleader.consensus.log import ENTRY_BYTES, Log
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.hashing import crc32c
+from ringleader.limits import WAL_FILE_BYTES, WAL_SEGMENTS_MAX
 from ringleader.storage.directory import Directory
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import Wal
@@ -50,6 +53,13 @@ class Durable:
         self.durable = 0
         self.events = select.epoll()
         self.events.register(self.disk.fileno(), select.EPOLLIN)
+
+    def warm_up(self) -> None:
+        """Until segments are made of older ones."""
+        write_all = self.laps(1000, 100, 2)
+        segments_max = 1 if SMALL else WAL_SEGMENTS_MAX
+        while self.wal.written_bytes < segments_max * WAL_FILE_BYTES:
+            write_all()
 
     def close(self) -> None:
         self.events.close()
@@ -137,6 +147,8 @@ def test_durable(
 ) -> None:
     count = scaled(count, 3)
     one, two = Durable(tmp_path / "one"), Durable(tmp_path / "two")
+    for durable in (one, two):
+        durable.warm_up()
     fd = os.open(tmp_path / "floor", os.O_RDWR | os.O_CREAT)
     os.pwrite(fd, bytes(FLOOR_FILE_BYTES), 0)
     os.fsync(fd)

@@ -167,6 +167,10 @@ WAL_SEGMENT_BYTES: Final = 2**24
 WAL_FILE_BYTES: Final = WAL_SEGMENT_BYTES + 2**20
 #: Groups whose entries stand in a segment older than so many are asked for a snapshot.
 WAL_SEGMENTS_MAX: Final = 8
+#: So many that nothing needs any more are kept, to become the next ones...
+WAL_KEPT_MAX: Final = 8
+#: ... where the file system has room for so many more.
+WAL_KEPT_ROOM: Final = 64
 #: Groups of one node's log are numbered 0 ... this: a record has 24 bits for it.
 WAL_GROUP_MAX: Final = 2**24 - 1
 #: Own snapshots that are written to one disk at a time; others are not taken before.

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.errors import MisuseError, StorageError
 from ringleader.hashing import crc32c
+from ringleader.limits import WAL_KEPT_MAX, WAL_KEPT_ROOM
 from ringleader.storage import durable, layout
 from ringleader.storage.directory import LOCK_NAME, SPARE_NAME, Directory, locked
 from ringleader.storage.record import LogIdentity
@@ -157,6 +159,63 @@ def test_a_segment_that_goes_is_the_next_one(tmp_path: Path, direct: bool) -> No
         while disk.wait(5):
             pass
         assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+
+
+def test_segments_that_go_together_are_the_next_ones(tmp_path: Path, direct: bool) -> None:
+    count = WAL_KEPT_MAX + 2
+    names = [layout.log_name(number) for number in range(1, 2 * count)]
+    with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:
+        for name in names[:count]:
+            disk.create(name)
+            disk.append(name, b"x" * SMALL)
+            assert synced(disk, name) is None
+        while disk.wait(5):
+            pass
+        inodes = [(tmp_path / name).stat().st_ino for name in names[:count]]
+        for name in names[:count]:
+            disk.delete(name)
+        assert disk.names() == []
+        # The spare that was there already, then all that are kept; the rest was deleted.
+        assert len([each for each in os.listdir(tmp_path) if each.startswith("kept.")]) == (
+            WAL_KEPT_MAX
+        )
+        used = []
+        for name in names[count:]:
+            disk.create(name)
+            used.append((tmp_path / name).stat().st_ino)
+            disk.append(name, b"y" * SMALL)
+            assert synced(disk, name) is None
+            while disk.wait(5):
+                pass
+        assert used[1 : 1 + WAL_KEPT_MAX] == inodes[:WAL_KEPT_MAX]
+        assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+        disk.delete(names[-1])
+        disk.delete(names[-2])
+    assert any(each.startswith("kept.") for each in os.listdir(tmp_path))
+    with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:  # as after a crash
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, *disk.names()])
+        assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+
+
+def test_without_much_room_no_segments_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = layout.log_name(1), layout.log_name(2)
+    room = WAL_KEPT_ROOM * SMALL
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        for name in (first, second):
+            disk.create(name)
+            disk.append(name, b"x" * SMALL)
+            assert synced(disk, name) is None
+        while disk.wait(5):
+            pass
+        found = types.SimpleNamespace(f_bavail=room // 512 - 1, f_frsize=512)
+        monkeypatch.setattr(os, "statvfs", lambda _: found)
+        disk.delete(first)
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, second])
+        found.f_bavail += 1
+        disk.delete(second)
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, "kept.1"])
 
 
 def test_a_spare_segment_of_an_earlier_life_is_made_anew(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ What makes a sync fast is that it finds nothing to do but to write the bytes:
                 record: the file system's own records of it (size, extents) never change again.  The
                 next segment is made in the background, as the file `spare`, while this one fills:
                 out of one that is deleted, of which only the first block is wiped, or else anew.
+                So what is deleted is kept, as files `kept.N`, up to a number.
     direct      where the file system allows it, a segment is written past the page cache
                 (O_DIRECT), in whole blocks; the bytes of the last, partial block are kept, and
                 written again with those that follow.
@@ -26,23 +27,25 @@ import contextlib
 import errno
 import os
 import select
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from ringleader.errors import MisuseError, StorageError
 from ringleader.kernels import writer
-from ringleader.limits import WAL_FILE_BYTES
+from ringleader.limits import WAL_FILE_BYTES, WAL_KEPT_MAX, WAL_KEPT_ROOM
 from ringleader.storage import durable
 from ringleader.storage.files import Bytes, Done
 
 LOCK_NAME = "LOCK"
 SPARE_NAME = "spare"
 _MAKING_NAME = "spare.part"
+_KEPT_PREFIX = "kept."
 _OWN_NAMES = frozenset((LOCK_NAME, SPARE_NAME, _MAKING_NAME))
 #: The lanes of the worker.
 _LOG, _BESIDE, _NAMES = 0, 1, 2
-#: Zeros are written in such pieces.
+#: Zeros are written, and flushed, in such pieces: one flush of all holds up the log's for 10 ms.
 _PIECE_BYTES = 2**20
 #: The next segment is made when one is full to this part: until then one may have been deleted.
 _SPARE_AT = 4
@@ -184,6 +187,9 @@ class Directory:
         self._spare_failed = False
         #: It is made of an old one, whose first record is still there.
         self._unwiped = False
+        #: Segments that nothing needs, and that are made the next ones.
+        self._kept: deque[Path] = deque()
+        self._kept_count = 0
         #: Segments that go now are behind a log that goes on; what a recovery deletes may have
         #: records of sequences that come yet.
         self._recycles = False
@@ -219,7 +225,7 @@ class Directory:
                 found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except OSError as error:
             raise failure(self.path, "the directory cannot be read", error) from error
-        return sorted(name for name in found if name not in _OWN_NAMES)
+        return sorted(name for name in found if not _is_own(name))
 
     def create(self, name: str) -> None:
         """See `storage.files.Disk`."""
@@ -529,8 +535,8 @@ class Directory:
         """There is a spare segment of the right length, or there will be."""
         # One of an earlier life may have been the next segment already, under a name that a crash
         # took back: its records are of no use, and of sequences that come yet.
-        for name in (SPARE_NAME, _MAKING_NAME):
-            with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(self.path):
+            if name != LOCK_NAME and _is_own(name):
                 os.unlink(self.path / name)
         self._want_spare()
         while self._making is not None:
@@ -540,33 +546,53 @@ class Directory:
         return self._making is not None or (self.path / SPARE_NAME).exists()
 
     def _recycle(self, path: Path) -> bool:
-        """Make the next segment out of one that nothing needs, if there is none.  False: the file
-        is still there."""
-        if not self._recycles or self._directory_fd < 0 or self._has_spare():
+        """Keep a segment that nothing needs for the next ones.  False: the file is still there."""
+        if not self._recycles or self._directory_fd < 0:
             return False
-        making = self.path / _MAKING_NAME
         if os.stat(path).st_size != self._segment_bytes:
             return False
+        if (self._kept or self._has_spare()) and not self._keeps_more():
+            return False
+        self._kept_count += 1
+        kept = self.path / f"{_KEPT_PREFIX}{self._kept_count}"
         try:
-            os.rename(path, making)
+            os.rename(path, kept)
         except OSError:
             return False
+        self._kept.append(kept)
+        self._want_spare()
+        return True
+
+    def _keeps_more(self) -> bool:
+        """Whether there is room to keep another one that is not needed soon."""
+        if len(self._kept) >= WAL_KEPT_MAX:
+            return False
+        found = os.statvfs(self._directory_fd)
+        return found.f_bavail * found.f_frsize >= WAL_KEPT_ROOM * self._segment_bytes
+
+    def _reuse(self, kept: Path) -> None:
+        """Make the spare segment out of one that was kept."""
+        making = self.path / _MAKING_NAME
         try:
+            os.rename(kept, making)
             fd = os.open(making, os.O_RDWR | _BINARY)
         except OSError:  # no descriptor is left, perhaps: it goes, as if it had been deleted
-            with contextlib.suppress(OSError):
-                os.unlink(making)
-            return True
+            for path in (kept, making):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            return
         # No crash may bring a segment back that has lost its first record: first its name goes.
         self._making = fd
         self._unwiped = True
         self._make([(self._directory_fd, 0, [], writer.FILE)])
-        return True
 
     def _want_spare(self) -> None:
         """Have the next segment made in the background.  What fails there is no harm: it is made
         when it is needed, then."""
         if not self._segment_bytes or self._has_spare():
+            return
+        if self._kept:
+            self._reuse(self._kept.popleft())
             return
         making = self.path / _MAKING_NAME
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
@@ -584,7 +610,7 @@ class Directory:
                     fd,
                     at,
                     [memoryview(zeros)[: self._segment_bytes - at]],
-                    writer.FILE if at == offsets[-1] else writer.NONE,
+                    writer.FILE if at == offsets[-1] else writer.DATA,
                 )
                 for at in offsets
             ]
@@ -650,6 +676,11 @@ class Directory:
             raise
         os.close(fd)
         return True
+
+
+def _is_own(name: str) -> bool:
+    """Whether a file is not storage's but the directory's."""
+    return name in _OWN_NAMES or name.startswith(_KEPT_PREFIX)
 
 
 def _last(parts: list[Bytes], count: int) -> bytes:
