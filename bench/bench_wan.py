@@ -39,8 +39,8 @@ NEAREST_MS = 30
 CUT_MS = (30,) if SMALL else (30, 80, 150)
 CUT_ROUNDS = scaled(3, 1)
 CUT_SECONDS_MAX = 1.5
-#: After a round trip more, nothing that the leader did before the cut is on its way to a client.
-SETTLE_SECONDS = 0.05
+#: Writes pause when none is acknowledged for a round trip and so much more.
+GAP_SECONDS = 0.05
 
 
 class Far(Service):
@@ -94,13 +94,13 @@ class Far(Service):
 
     def cut_off(self) -> float:
         """Cut eu off and heal: seconds from the cut to the next write from us."""
-        settle = 2 * self.network.links["eu", "us"].delay + SETTLE_SECONDS
+        gap = 2 * self.network.links["eu", "us"].delay + GAP_SECONDS
         pause = pause_after(
             "resp",
             [self.endpoint("us"), self.endpoint("ap")],
             lambda: self.network.cut("eu"),
             place=Place(self.network, "us"),
-            settle_seconds=settle,
+            gap_seconds=gap,
         )
         self.network.heal()
         self.settle()
@@ -119,13 +119,13 @@ class FarEtcd(Etcd):
     def cut_off(self) -> float:
         assert self.network is not None
         network = self.network
-        settle = 2 * network.links["eu", "us"].delay + SETTLE_SECONDS
+        gap = 2 * network.links["eu", "us"].delay + GAP_SECONDS
         pause = pause_after(
             "grpc",
             [self.endpoint(1), self.endpoint(2)],
             lambda: network.cut("eu"),
             place=Place(network, "us"),
-            settle_seconds=settle,
+            gap_seconds=gap,
         )
         network.heal()
         self.lead_from(0)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,13 +237,15 @@ def pause_after(
     strike: Callable[[], object],
     *,
     place: Place | None = None,
-    settle_seconds: float = 0.03,
+    gap_seconds: float = 0.06,
 ) -> float:
     """Seconds from `strike` to the next acknowledged write at `endpoints`, of one key that is
-    written all along.  Answers within `settle_seconds` of it were on their way before.
+    written all along, many times in `gap_seconds`: the end of the first pause of so long, since
+    what the leader acknowledged before may still be on its way to the one who asked.
 
     Raises:
-        RuntimeError: no write was acknowledged before it, or none for a long time after.
+        RuntimeError: no write was acknowledged before it, or none for a long time after, or they
+            never paused.
     """
     command = [
         *(str(load_program()), protocol, ",".join(endpoints), str(len(endpoints))),
@@ -269,17 +272,15 @@ def pause_after(
             raise RuntimeError("no write was acknowledged before the strike")
         strike()
         struck = time.monotonic()
-        # What the leader acknowledged before may still be on its way to the one who asked.
-        settled = struck + settle_seconds
         while time.monotonic() < struck + PAUSE_SECONDS_MAX:
             read()
-            after = [at for at in times if at > settled]
-            if after:
-                probe.stdin.close()
-                return after[0] - struck
+            for before, at in pairwise([struck, *(at for at in times if at > struck)]):
+                if at - before > gap_seconds:
+                    probe.stdin.close()
+                    return at - struck
             time.sleep(0.02)
         probe.stdin.close()
-    raise RuntimeError(f"no write was acknowledged within {PAUSE_SECONDS_MAX:g} s of the strike")
+    raise RuntimeError(f"no end of a pause within {PAUSE_SECONDS_MAX:g} s of the strike")
 
 
 class Ringleader(Service):
