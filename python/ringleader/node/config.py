@@ -64,7 +64,7 @@ ELECTION_MS = 150
 FAR_HEARTBEAT_MS = 100
 FAR_ELECTION_MS = 500
 #: An election timeout takes so many round trips of a quorum, and so much more.
-ELECTION_ROUND_TRIPS = 3
+ELECTION_ROUND_TRIPS = 2
 ELECTION_SLACK_MS = 100
 #: Round trips vary: a timeout that is short by less needs no warning.
 TIMING_TOLERANCE = 0.8
@@ -390,10 +390,12 @@ class ClusterConfig:
         return self._timing_warning(longest, f"{node} measures")
 
     def _timing_warning(self, longest: float, who: str) -> str | None:
-        if self.election_ms >= self._needed_election_ms(longest) * TIMING_TOLERANCE:
+        is_short = self.election_ms < self._needed_election_ms(longest) * TIMING_TOLERANCE
+        has_lease = self.lease_ms > longest + self.heartbeat_ms
+        if has_lease and not is_short:
             return None
         advisable = advisable_election_ms(longest, self.tick_ms)
-        if self.lease_ms <= longest + self.heartbeat_ms:
+        if not has_lease:
             effect = (
                 "leaders cannot hold a lease, so that every read waits for a quorum, and may step "
                 "down without cause"
@@ -529,8 +531,8 @@ class ClusterConfig:
 def advisable_election_ms(quorum_round_trip_ms: float, tick_ms: int = TICK_MS) -> int:
     """The least election timeout for a leader that waits so long for its quorum.
 
-    Three round trips and a little: an election takes two, and a lease, which is a fifth shorter
-    than the timeout, has to outlast a round trip and a heartbeat.
+    Two round trips and a little: an election takes two, and a lease, which is a fifth shorter than
+    the timeout, has to outlast a round trip and a heartbeat.
     """
     asked = ELECTION_ROUND_TRIPS * quorum_round_trip_ms + ELECTION_SLACK_MS
     return _in_ticks(max(ELECTION_MS, asked), tick_ms)
@@ -899,7 +901,7 @@ def _settled(
     if len({node.dc for node in nodes}) > 1 and not between:
         election = FAR_ELECTION_MS
     election = _in_ticks(times.get("election_ms", election), tick)
-    heartbeat = FAR_HEARTBEAT_MS if election > 2 * ELECTION_MS else HEARTBEAT_MS
+    heartbeat = FAR_HEARTBEAT_MS if election > 3 * ELECTION_MS else HEARTBEAT_MS
     if "election_ms" not in auto:
         heartbeat = max(1, min(heartbeat, _lease_ms(election, tick) // 2))
     heartbeat = _in_ticks(times.get("heartbeat_ms", heartbeat), tick)
