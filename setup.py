@@ -109,12 +109,13 @@ def extension(name: str, sources: list[str], more_args: Sequence[str] = ()) -> E
     )
 
 
-# Calls of the interpreter are what compiled Python is made of: -O3 only takes longer to compile.
+# Calls of the interpreter are what compiled Python is made of: -O3 only takes longer to compile,
+# and the sanitizers are for memory that we manage.
 python_args: list[str] = []
 if BUILD == "release" and sys.platform != "win32":
     python_args = ["-O2"]
-# The sanitizers are for memory that we manage: of that there is none in it.
-compiled = [] if BUILD == "sanitize" else COMPILED
+elif BUILD == "sanitize":
+    python_args = ["-O0", "-g0", "-fno-sanitize=all"]
 
 # The C is compiled once; each extension takes out of it what it needs.
 csrc = {
@@ -161,7 +162,7 @@ setup(
     + cythonize(
         [
             extension(name, [f"python/{name.replace('.', '/')}.py"], python_args)
-            for name in compiled
+            for name in COMPILED
         ],
         include_path=["python"],
         compiler_directives=as_python,
