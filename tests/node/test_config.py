@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ringleader.errors import ClusterFileError, IdentityError
@@ -367,6 +368,30 @@ def test_a_short_timeout_between_near_nodes_suits_them() -> None:
     far = dict.fromkeys(others, 40.0)
     assert config.advisable_election_ms("eu-0", far) > 100
     assert config.timing_warning("eu-0", far) is not None
+
+
+@given(
+    rtt=st.floats(0, 3000),
+    timing=st.fixed_dictionaries(
+        {"election_ms": st.integers(1000, 5000)},
+        optional={"tick_ms": st.integers(1, 60), "heartbeat_ms": st.integers(1, 500)},
+    ),
+)
+@example(rtt=301, timing={"election_ms": 1000, "heartbeat_ms": 500})
+@example(rtt=90, timing={"tick_ms": 40, "election_ms": 200})
+@settings(deadline=None)
+def test_who_takes_the_advice_is_not_warned_again(rtt: float, timing: dict[str, int]) -> None:
+    def warning(timing: dict[str, int]) -> str | None:
+        config = ClusterConfig.parse(cluster("eu", timing=timing))
+        return config.timing_warning("eu-0", {node.name: rtt for node in config.nodes[1:]})
+
+    said = warning(timing)
+    if said is None:
+        return
+    advised = re.search(r"set it to (\d+) or more", said)
+    assert advised is not None
+    for more in (0, 17, 400):
+        assert warning({**timing, "election_ms": int(advised[1]) + more}) is None
 
 
 # --- advice -------------------------------------------------------------------------------------

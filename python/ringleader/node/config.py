@@ -394,7 +394,8 @@ class ClusterConfig:
         has_lease = self.lease_ms > longest + self.heartbeat_ms
         if has_lease and not is_short:
             return None
-        advisable = advisable_election_ms(longest, self.tick_ms)
+        heartbeat_ms = None if "heartbeat_ms" in self.auto else self.heartbeat_ms
+        advisable = advisable_election_ms(longest, self.tick_ms, heartbeat_ms)
         if not has_lease:
             effect = (
                 "leaders cannot hold a lease, so that every read waits for a quorum, and may step "
@@ -528,14 +529,36 @@ class ClusterConfig:
         return "\n".join(lines) + "\n"
 
 
-def advisable_election_ms(quorum_round_trip_ms: float, tick_ms: int = TICK_MS) -> int:
+def advisable_election_ms(
+    quorum_round_trip_ms: float, tick_ms: int = TICK_MS, heartbeat_ms: int | None = None
+) -> int:
     """The least election timeout for a leader that waits so long for its quorum.
 
-    Two round trips and a little: an election takes two, and a lease, which is a fifth shorter than
-    the timeout, has to outlast a round trip and a heartbeat.
+    Two round trips, which an election takes, and a heartbeat or a little; and so much that a lease,
+    which is shorter, outlasts a round trip and a heartbeat.
+
+    Args:
+        heartbeat_ms: None: "auto".
     """
-    asked = ELECTION_ROUND_TRIPS * quorum_round_trip_ms + ELECTION_SLACK_MS
-    return _in_ticks(max(ELECTION_MS, asked), tick_ms)
+    slack_ms = max(ELECTION_SLACK_MS, heartbeat_ms or 0)
+    asked = max(ELECTION_MS, ELECTION_ROUND_TRIPS * quorum_round_trip_ms + slack_ms)
+    return _with_lease_ms(asked, quorum_round_trip_ms, heartbeat_ms, tick_ms)
+
+
+def _with_lease_ms(
+    election_ms: float, quorum_round_trip_ms: float, heartbeat_ms: int | None, tick_ms: int
+) -> int:
+    """The least election timeout from this one on with which leaders can hold a lease."""
+    election = _in_ticks(election_ms, tick_ms)
+    while True:
+        heartbeat = heartbeat_ms or _auto_heartbeat_ms(election, tick_ms)
+        if _lease_ms(election, tick_ms) > quorum_round_trip_ms + heartbeat:
+            return election
+        election += tick_ms
+
+
+def _auto_heartbeat_ms(election_ms: int, tick_ms: int) -> int:
+    return _in_ticks(FAR_HEARTBEAT_MS if election_ms > 3 * ELECTION_MS else HEARTBEAT_MS, tick_ms)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -583,7 +606,7 @@ def _parsed(
     layout = _layout(nodes, shards, replicas, leaders, faults)
     if layout is None:
         return None
-    tick, heartbeat, election = _settled(times, auto, nodes, layout, round_trips or wan, faults)
+    tick, heartbeat, election = _settled(times, nodes, layout, round_trips or wan, faults)
     if bounds.patience_ms < _PATIENCE_TICKS_MIN * tick:
         faults.add(
             "limits.patience_ms",
@@ -888,7 +911,6 @@ def _expected_ms(
 
 def _settled(
     times: Mapping[str, int],
-    auto: frozenset[str],
     nodes: tuple[NodeConfig, ...],
     layout: Layout,
     between: Mapping[frozenset[str], float],
@@ -897,17 +919,17 @@ def _settled(
     """Tick, heartbeat and election timeout in ms, with "auto" worked out."""
     tick = times.get("tick_ms", TICK_MS)
     expected = _expected_ms(nodes, layout, between)
-    election = advisable_election_ms(expected, tick)
-    if len({node.dc for node in nodes}) > 1 and not between:
-        election = FAR_ELECTION_MS
-    election = _in_ticks(times.get("election_ms", election), tick)
-    heartbeat = FAR_HEARTBEAT_MS if election > 3 * ELECTION_MS else HEARTBEAT_MS
-    if "election_ms" not in auto:
-        heartbeat = max(1, min(heartbeat, _lease_ms(election, tick) // 2))
-    heartbeat = _in_ticks(times.get("heartbeat_ms", heartbeat), tick)
-    if "election_ms" in auto:
-        while _lease_ms(election, tick) <= expected + heartbeat:
-            election += tick
+    given = _in_ticks(times["heartbeat_ms"], tick) if "heartbeat_ms" in times else None
+    if "election_ms" in times:
+        election = _in_ticks(times["election_ms"], tick)
+        most = max(1, _lease_ms(election, tick) // 2)
+        heartbeat = given or _in_ticks(min(_auto_heartbeat_ms(election, tick), most), tick)
+    else:
+        if len({node.dc for node in nodes}) > 1 and not between:
+            election = _with_lease_ms(FAR_ELECTION_MS, expected, given, tick)
+        else:
+            election = advisable_election_ms(expected, tick, given)
+        heartbeat = given or _auto_heartbeat_ms(election, tick)
     if _lease_ms(election, tick) <= heartbeat:
         faults.add(
             "timing.heartbeat_ms",
