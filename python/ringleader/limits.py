@@ -170,7 +170,7 @@ WAL_SEGMENTS_MAX: Final = 8
 #: So many that nothing needs any more are kept, to become the next ones...
 WAL_KEPT_MAX: Final = 8
 #: ... where the file system has room for so many more.
-WAL_KEPT_ROOM: Final = 64
+WAL_KEPT_ROOM_SEGMENTS: Final = 64
 #: Groups of one node's log are numbered 0 ... this: a record has 24 bits for it.
 WAL_GROUP_MAX: Final = 2**24 - 1
 #: Own snapshots that are written to one disk at a time; others are not taken before.
@@ -360,6 +360,7 @@ assert PEER_HELLO_BYTES_MAX < PEER_READ_BYTES <= PEER_FRAME_BYTES < PEER_QUEUE_B
 assert BLOCK_BYTES_MAX <= RECORD_BYTES_MAX < 2**32
 assert SNAPSHOT_PIECE_BYTES % SNAPSHOT_PAGE_BYTES == 0
 assert WAL_SEGMENT_BYTES < WAL_FILE_BYTES
+assert WAL_KEPT_MAX < WAL_KEPT_ROOM_SEGMENTS
 assert WAL_GROUP_MAX <= GROUP_ID_MAX
 assert VOTERS_MAX <= MEMBERS_MAX
 assert CLIENT_BULK_BYTES_MAX < CLIENT_COMMAND_BYTES_MAX < PAYLOAD_BYTES_MAX

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.errors import MisuseError, StorageError
 from ringleader.hashing import crc32c
-from ringleader.limits import WAL_KEPT_MAX, WAL_KEPT_ROOM
+from ringleader.kernels import writer
+from ringleader.limits import WAL_KEPT_MAX, WAL_KEPT_ROOM_SEGMENTS
 from ringleader.storage import durable, layout
 from ringleader.storage.directory import LOCK_NAME, SPARE_NAME, Directory, locked
 from ringleader.storage.record import LogIdentity
@@ -73,6 +75,11 @@ def entries(first: int, *payloads: bytes) -> Ready:
     ready = Ready(1)
     ready.block = Block.pack(first, 1, payloads)
     return ready
+
+
+def kept_in(path: Path) -> list[str]:
+    """Segments that wait to be used again."""
+    return [name for name in os.listdir(path) if name.startswith("kept.")]
 
 
 # --- a disk -----------------------------------------------------------------------------------
@@ -176,9 +183,7 @@ def test_segments_that_go_together_are_the_next_ones(tmp_path: Path, direct: boo
             disk.delete(name)
         assert disk.names() == []
         # The spare that was there already, then all that are kept; the rest was deleted.
-        assert len([each for each in os.listdir(tmp_path) if each.startswith("kept.")]) == (
-            WAL_KEPT_MAX
-        )
+        assert len(kept_in(tmp_path)) == WAL_KEPT_MAX
         used = []
         for name in names[count:]:
             disk.create(name)
@@ -191,31 +196,139 @@ def test_segments_that_go_together_are_the_next_ones(tmp_path: Path, direct: boo
         assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
         disk.delete(names[-1])
         disk.delete(names[-2])
-    assert any(each.startswith("kept.") for each in os.listdir(tmp_path))
-    with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:  # as after a crash
-        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, *disk.names()])
+        assert len(kept_in(tmp_path)) == 2
+    assert not kept_in(tmp_path)
+
+
+def test_what_a_crash_leaves_of_segments_goes(tmp_path: Path) -> None:
+    Directory(tmp_path, segment_bytes=SMALL).close()
+    for name in (SPARE_NAME, "spare.part", "kept.1", "kept.17"):
+        (tmp_path / name).write_bytes(b"x" * SMALL)
+    (tmp_path / "kept.bak").write_bytes(b"somebody else's")
+    with Directory(tmp_path, segment_bytes=SMALL):
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, "kept.bak"])
         assert (tmp_path / SPARE_NAME).read_bytes() == bytes(SMALL)
+    (tmp_path / "kept.1").mkdir()
+    with pytest.raises(StorageError, match=r"kept\.1: it cannot be deleted: "):
+        Directory(tmp_path, segment_bytes=SMALL)
+
+
+def filled(disk: Directory, count: int) -> list[str]:
+    """So many segments, full, and a spare one."""
+    names = [layout.log_name(number) for number in range(1, count + 1)]
+    for name in names:
+        disk.create(name)
+        disk.append(name, b"x" * SMALL)
+        assert synced(disk, name) is None
+    while disk.wait(5):
+        pass
+    return names
 
 
 def test_without_much_room_no_segments_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = layout.log_name(1), layout.log_name(2)
-    room = WAL_KEPT_ROOM * SMALL
+    found = types.SimpleNamespace(f_bavail=0, f_frsize=512)
+    least = WAL_KEPT_ROOM_SEGMENTS * SMALL // 512
     with Directory(tmp_path, segment_bytes=SMALL) as disk:
-        for name in (first, second):
-            disk.create(name)
-            disk.append(name, b"x" * SMALL)
-            assert synced(disk, name) is None
-        while disk.wait(5):
-            pass
-        found = types.SimpleNamespace(f_bavail=room // 512 - 1, f_frsize=512)
+        names = filled(disk, 6)
         monkeypatch.setattr(os, "statvfs", lambda _: found)
-        disk.delete(first)
-        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, second])
-        found.f_bavail += 1
-        disk.delete(second)
-        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME, "kept.1"])
+        found.f_bavail = least - 1
+        disk.delete(names[0])
+        assert kept_in(tmp_path) == []
+        found.f_bavail = least
+        for name in names[1:5]:
+            disk.delete(name)
+        assert len(kept_in(tmp_path)) == 4
+        # There is less later on: it is given back, as much as is missing, to whatever comes.
+        found.f_bavail = least - SMALL // 512
+        disk.create("a.part")
+        assert len(kept_in(tmp_path)) == 3
+        found.f_bavail = 0
+        disk.append("a.part", b"piece")
+        disk.sync("a.part", lambda error: None)
+        assert kept_in(tmp_path) == []
+        found.f_bavail = least
+        disk.delete(names[5])
+        assert len(kept_in(tmp_path)) == 1
+
+
+def test_where_no_room_can_be_asked_for_no_segments_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def statvfs(_: object) -> object:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        names = filled(disk, 2)
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        for name in names:
+            disk.delete(name)
+        assert disk.failed is None
+        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_NAME, SPARE_NAME])
+
+
+class Held:
+    """A worker whose jobs beside the log are held back: (their number, fd, bytes, flush)."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.jobs: list[tuple[int, int, int, int]] = []
+
+    def submit(self, token: int, fd: int, at: int, parts: Any, flush: int, lane: int) -> None:
+        self.jobs.append((token, fd, sum(map(len, parts)), flush))
+
+    def poll(self) -> list[tuple[int, int, int]]:
+        return []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+def test_a_segment_loses_its_first_record_after_its_name(tmp_path: Path) -> None:
+    """Or a power cut would bring it back without."""
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        names = filled(disk, 3)
+        os.unlink(tmp_path / SPARE_NAME)
+        real = disk._writer
+        held: Any = Held(real)
+        disk._writer = held
+        for name in names:  # the first of them is the spare, the others wait
+            disk.delete(name)
+        made = []
+        for _ in names:
+            inode = (tmp_path / "spare.part").stat().st_ino
+            assert held.jobs == [(0, disk._directory_fd, 0, writer.FILE)]
+            held.jobs.clear()
+            disk._made(0)
+            assert not (tmp_path / SPARE_NAME).exists()
+            ((_, fd, count, flush),) = held.jobs
+            assert (os.fstat(fd).st_ino, count, flush) == (inode, 4096, writer.FILE)
+            held.jobs.clear()
+            disk._made(0)
+            assert (tmp_path / SPARE_NAME).stat().st_ino == inode
+            assert not held.jobs
+            made.append(inode)
+            os.unlink(tmp_path / SPARE_NAME)
+            disk._want_spare()
+        assert len({*made}) == 3
+        disk._writer = real
+
+
+def test_a_name_that_may_come_back_is_a_failure(tmp_path: Path) -> None:
+    with Directory(tmp_path, segment_bytes=SMALL) as disk:
+        (name,) = filled(disk, 1)
+        os.unlink(tmp_path / SPARE_NAME)
+        real = disk._writer
+        held: Any = Held(real)
+        disk._writer = held
+        disk.delete(name)
+        held.jobs.clear()
+        disk._made(errno.EIO)
+        disk._writer = real
+        assert not held.jobs
+        assert "its names cannot be made durable" in str(disk.failed)
+        assert os.listdir(tmp_path) == [LOCK_NAME]
 
 
 def test_a_spare_segment_of_an_earlier_life_is_made_anew(tmp_path: Path) -> None:
@@ -627,6 +740,7 @@ def test_a_snapshot_on_it(tmp_path: Path) -> None:
 WRITER = """
 import os, sys
 from random import Random
+from typing import Any
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot

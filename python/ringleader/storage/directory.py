@@ -11,7 +11,8 @@ What makes a sync fast is that it finds nothing to do but to write the bytes:
                 record: the file system's own records of it (size, extents) never change again.  The
                 next segment is made in the background, as the file `spare`, while this one fills:
                 out of one that is deleted, of which only the first block is wiped, or else anew.
-                So what is deleted is kept, as files `kept.N`, up to a number.
+                So what is deleted is kept, as files `kept.N`, up to a number, and as long as there
+                is room.
     direct      where the file system allows it, a segment is written past the page cache
                 (O_DIRECT), in whole blocks; the bytes of the last, partial block are kept, and
                 written again with those that follow.
@@ -26,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -34,14 +36,14 @@ from types import TracebackType
 
 from ringleader.errors import MisuseError, StorageError
 from ringleader.kernels import writer
-from ringleader.limits import WAL_FILE_BYTES, WAL_KEPT_MAX, WAL_KEPT_ROOM
+from ringleader.limits import WAL_FILE_BYTES, WAL_KEPT_MAX, WAL_KEPT_ROOM_SEGMENTS
 from ringleader.storage import durable
 from ringleader.storage.files import Bytes, Done
 
 LOCK_NAME = "LOCK"
 SPARE_NAME = "spare"
 _MAKING_NAME = "spare.part"
-_KEPT_PREFIX = "kept."
+_KEPT = re.compile(r"kept\.[0-9]+")
 _OWN_NAMES = frozenset((LOCK_NAME, SPARE_NAME, _MAKING_NAME))
 #: The lanes of the worker.
 _LOG, _BESIDE, _NAMES = 0, 1, 2
@@ -230,6 +232,7 @@ class Directory:
     def create(self, name: str) -> None:
         """See `storage.files.Disk`."""
         self._check_usable()
+        self._keep_what_fits()
         path = self.path / name
         is_log = name.endswith(".log")
         is_made = is_log and self._segment_bytes > 0
@@ -284,6 +287,8 @@ class Directory:
             self._submit(job, file.fd, at, parts, writer.DATA | writer.DIRECT, _LOG)
         else:
             at, file.written = file.written, file.end
+            if not file.is_log:
+                self._keep_what_fits()
             lane = _LOG if file.is_log else _BESIDE
             self._submit(job, file.fd, at, parts, writer.DATA, lane)
 
@@ -400,6 +405,8 @@ class Directory:
         if not self._closed:
             self._closed = True
             self._writer.close()
+            while self._kept:
+                self._drop(self._kept.pop())
             self._release()
 
     def __enter__(self) -> Directory:
@@ -537,7 +544,10 @@ class Directory:
         # took back: its records are of no use, and of sequences that come yet.
         for name in os.listdir(self.path):
             if name != LOCK_NAME and _is_own(name):
-                os.unlink(self.path / name)
+                try:
+                    os.unlink(self.path / name)
+                except OSError as error:
+                    raise failure(self.path / name, "it cannot be deleted", error) from error
         self._want_spare()
         while self._making is not None:
             self.wait()
@@ -551,49 +561,59 @@ class Directory:
             return False
         if os.stat(path).st_size != self._segment_bytes:
             return False
-        if (self._kept or self._has_spare()) and not self._keeps_more():
-            return False
         self._kept_count += 1
-        kept = self.path / f"{_KEPT_PREFIX}{self._kept_count}"
+        kept = self.path / f"kept.{self._kept_count}"
         try:
             os.rename(path, kept)
         except OSError:
             return False
         self._kept.append(kept)
         self._want_spare()
+        self._keep_what_fits()
         return True
 
-    def _keeps_more(self) -> bool:
-        """Whether there is room to keep another one that is not needed soon."""
-        if len(self._kept) >= WAL_KEPT_MAX:
-            return False
-        found = os.statvfs(self._directory_fd)
-        return found.f_bavail * found.f_frsize >= WAL_KEPT_ROOM * self._segment_bytes
+    def _keep_what_fits(self) -> None:
+        """Delete those kept segments that are too many, or for which there is no room any more."""
+        if not self._kept:
+            return
+        try:
+            found = os.statvfs(self._directory_fd)
+            free = found.f_bavail * found.f_frsize // self._segment_bytes
+        except OSError:
+            free = 0
+        most = min(WAL_KEPT_MAX, len(self._kept) + free - WAL_KEPT_ROOM_SEGMENTS)
+        while self._kept and len(self._kept) > most:
+            self._drop(self._kept.pop())
 
-    def _reuse(self, kept: Path) -> None:
-        """Make the spare segment out of one that was kept."""
+    def _drop(self, path: Path) -> None:
+        """Delete a file that nothing needs; if that fails, the next start does it."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+    def _reuse(self, kept: Path) -> bool:
+        """Make the spare segment out of one that was kept; False: it went."""
         making = self.path / _MAKING_NAME
         try:
             os.rename(kept, making)
             fd = os.open(making, os.O_RDWR | _BINARY)
-        except OSError:  # no descriptor is left, perhaps: it goes, as if it had been deleted
-            for path in (kept, making):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-            return
+        except OSError:  # no descriptor is left, perhaps
+            self._drop(kept)
+            self._drop(making)
+            return False
         # No crash may bring a segment back that has lost its first record: first its name goes.
         self._making = fd
         self._unwiped = True
         self._make([(self._directory_fd, 0, [], writer.FILE)])
+        return True
 
     def _want_spare(self) -> None:
         """Have the next segment made in the background.  What fails there is no harm: it is made
         when it is needed, then."""
         if not self._segment_bytes or self._has_spare():
             return
-        if self._kept:
-            self._reuse(self._kept.popleft())
-            return
+        while self._kept:
+            if self._reuse(self._kept.popleft()):
+                return
         making = self.path / _MAKING_NAME
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
         try:
@@ -680,7 +700,7 @@ class Directory:
 
 def _is_own(name: str) -> bool:
     """Whether a file is not storage's but the directory's."""
-    return name in _OWN_NAMES or name.startswith(_KEPT_PREFIX)
+    return name in _OWN_NAMES or _KEPT.fullmatch(name) is not None
 
 
 def _last(parts: list[Bytes], count: int) -> bytes:
