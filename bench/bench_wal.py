@@ -29,7 +29,7 @@ from ringleader.consensus.log import ENTRY_BYTES, Log
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, Ready, Snapshot
 from ringleader.hashing import crc32c
-from ringleader.limits import WAL_FILE_BYTES, WAL_SEGMENTS_MAX
+from ringleader.limits import WAL_SEGMENT_BYTES, WAL_SEGMENTS_MAX
 from ringleader.storage.directory import Directory
 from ringleader.storage.record import LogIdentity
 from ringleader.storage.wal import Wal
@@ -38,6 +38,8 @@ IDENTITY = LogIdentity("bench", "n1", layout="raft, 1 shard")
 PAYLOAD_BYTES = 100
 #: A record's header and a block's.
 FRAME_BYTES = 64
+SEGMENT_BYTES = 2**20 if SMALL else WAL_SEGMENT_BYTES
+SEGMENTS_MAX = 2 if SMALL else WAL_SEGMENTS_MAX
 FLOOR_FILE_BYTES = 2**18 if SMALL else 2**24
 
 
@@ -45,8 +47,16 @@ class Durable:
     """A group of a log in a directory, and the replicated log before it."""
 
     def __init__(self, path: Path) -> None:
-        self.disk = Directory(path)
-        self.wal = Wal(self.disk, IDENTITY, manual=True, on_pressure=self.save)
+        self.path = path
+        self.disk = Directory(path, segment_bytes=SEGMENT_BYTES + 2**20)
+        self.wal = Wal(
+            self.disk,
+            IDENTITY,
+            segment_bytes=SEGMENT_BYTES,
+            segments_max=SEGMENTS_MAX,
+            manual=True,
+            on_pressure=self.save,
+        )
         self.wal.load()
         self.group = self.wal.group(0)
         self.log = Log()
@@ -57,9 +67,12 @@ class Durable:
     def warm_up(self) -> None:
         """Until segments are made of older ones."""
         write_all = self.laps(1000, 100, 2)
-        segments_max = 1 if SMALL else WAL_SEGMENTS_MAX
-        while self.wal.written_bytes < segments_max * WAL_FILE_BYTES:
+        names: dict[int, str] = {}
+        reuses = False
+        while not reuses or self.wal.written_bytes < SEGMENTS_MAX * SEGMENT_BYTES:
             write_all()
+            for each in self.path.glob("*.log"):
+                reuses |= names.setdefault(each.stat().st_ino, each.name) != each.name
 
     def close(self) -> None:
         self.events.close()
