@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,7 @@ class TestLimits:
             async with serving(partial_s_max=1.0, sweep_s=0.05) as server:
                 async with wire(server) as slow, wire(server) as steady:
                     farewell = asyncio.create_task(slow.rest())
+                    begun_s = time.monotonic()
                     data = encoded("SET", "key", "x" * 50)
                     position = 0
                     while not farewell.done():
@@ -364,6 +366,7 @@ class TestLimits:
                             await steady.send(b"$4\r\nPING\r\n")
                         position += 1
                     assert b"did not get complete in time" in await farewell
+                    assert time.monotonic() - begun_s > 0.9
                     assert position > 1
                     await steady.send(encoded("ECHO", "still here"))
                     while b"still here" not in await steady.line():

@@ -21,7 +21,8 @@ class CoreConfig:
 
     Attributes:
         election_ticks: a follower that hears nothing for so many ticks (and a random number up to
-            as many more) campaigns (§5.2).  Wants ten times a round trip.
+            as many more) campaigns (§5.2).  Wants two round trips to a quorum, and a heartbeat, at
+            least.
         heartbeat_ticks: a leader is heard at least so often.
         pre_vote: ask before raising the term, or the ballot (dissertation §9.6).
         check_quorum: a leader that hears no quorum for `election_ticks` steps down, and followers
