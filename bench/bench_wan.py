@@ -120,16 +120,17 @@ class FarEtcd(Etcd):
         assert self.network is not None
         network = self.network
         gap = 2 * network.links["eu", "us"].delay + GAP_SECONDS
-        pause = pause_after(
-            "grpc",
-            [self.endpoint(1), self.endpoint(2)],
-            lambda: network.cut("eu"),
-            place=Place(network, "us"),
-            gap_seconds=gap,
-        )
-        network.heal()
-        self.lead_from(0)
-        return pause
+        try:
+            return pause_after(
+                "grpc",
+                [self.endpoint(1), self.endpoint(2)],
+                lambda: network.cut("eu"),
+                place=Place(network, "us"),
+                gap_seconds=gap,
+            )
+        finally:
+            network.heal()
+            self.lead_from(0)
 
 
 @contextmanager

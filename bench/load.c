@@ -33,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PROBE_MS = 5, PROBE_OPEN_MAX = 400, DEPTH_MAX = 1024, ENDPOINTS_MAX = 16 };
+enum { PROBE_MS = 5, PROBE_OPEN_MAX = 1000, DEPTH_MAX = 1024, ENDPOINTS_MAX = 16 };
 enum { IN_BYTES = 1 << 16, OUT_BYTES = 1 << 20, VALUE_BYTES_MAX = 4096 };
 
 typedef enum { GRPC, ZOOKEEPER, RESP, READONLY } protocol_t;
@@ -45,6 +45,7 @@ typedef struct {
     uint8_t *in, *out;
     size_t in_size, out_size, out_sent;
     uint32_t next_id;          /* gRPC: stream; ZooKeeper: xid */
+    uint32_t ended;            /* gRPC: the last stream that was answered */
     uint32_t open;             /* requests in flight */
     uint64_t sent_ns[DEPTH_MAX];
     uint64_t first, last;      /* numbers of the oldest request in flight and of the next */
@@ -277,6 +278,7 @@ static void dial(connection_t *c) {
     c->first = c->last = 0;
     c->unacknowledged = 0;
     c->has_data = 0;
+    c->ended = 0;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0) die("socket");
     int on = 1;
@@ -314,6 +316,10 @@ static void done(connection_t *c, int is_good) {
     }
 }
 
+static uint32_t get_u32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 /* How many bytes of the buffer were used; 0: the message is not whole yet; -1: hang up. */
 static long take_grpc(connection_t *c, const uint8_t *p, size_t size) {
     if (size < 9) return 0;
@@ -335,16 +341,16 @@ static long take_grpc(connection_t *c, const uint8_t *p, size_t size) {
         put(c, p + 9, 8);
     }
     if (type == 7) return -1;
+    uint32_t stream = get_u32(p + 5) & 0x7fffffffu;
+    /* gRPC's server may reset a stream that it has just answered, should it not know of its end. */
+    if (type == 3 && stream == c->ended) return (long)(9 + length);
     if (((type == 0 || type == 1) && (flags & 1)) || type == 3) {
         int is_good = c->has_data && type != 3;
         c->has_data = 0;
+        c->ended = stream;
         done(c, is_good);
     }
     return (long)(9 + length);
-}
-
-static uint32_t get_u32(const uint8_t *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 static long take_zookeeper(connection_t *c, const uint8_t *p, size_t size) {

@@ -8,6 +8,7 @@ turn loads one service for about `TURN_SECONDS`; the others run, and are idle.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from bench.services import Sample, Service, Work
 ROUNDS = 2 if SMALL else 5
 TURN_SECONDS = 0.1 if SMALL else 2.0
 COUNT_MIN = 100 if SMALL else 500
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,11 @@ def measure(
     goals: Sequence[Goal] = (),
     absent: Sequence[Absent] = (),
 ) -> Result:
-    """Load each service in turns.  The first one is ours.
+    """Load each service in turns.  The first one is ours.  A turn of another's that broke off is
+    taken again.
 
     Raises:
-        RuntimeError: a load generator broke off.
+        RuntimeError: a load generator broke off: ours, or another's `TRIES` times.
     """
     entered: list[Service] = []
     counts: list[int] = []
@@ -83,7 +86,7 @@ def measure(
         count = COUNT_MIN
         # The first operations pay for connections, so that the second estimate is the better one.
         for share in (0.2, 1.0):
-            found = service.load(work, count)
+            found = _loaded(service, work, count)
             if found is None:
                 break
             count = max(COUNT_MIN, int(found.rate * TURN_SECONDS * share))
@@ -96,7 +99,7 @@ def measure(
     for round_number in range(ROUNDS):
         for turn in range(len(entered)):
             at = (turn + round_number) % len(entered)
-            sample = entered[at].load(work, counts[at])
+            sample = _loaded(entered[at], work, counts[at])
             assert sample is not None
             samples[at].append(sample)
     scores = [
@@ -104,6 +107,13 @@ def measure(
     ]
     by_name = {score.name: score for score in scores}
     return Result(title, scores, left_out, [_verdict(goal, by_name) for goal in goals])
+
+
+def _loaded(service: Service, work: Work, count: int) -> Sample | None:
+    for _ in range(0 if service.kind == "ours" else TRIES - 1):
+        with suppress(RuntimeError):
+            return service.load(work, count)
+    return service.load(work, count)
 
 
 def _score(service: Service, own: Sequence[Sample], ours: Sequence[Sample]) -> Score:
@@ -167,15 +177,32 @@ def measure_times(
     at_most: float | None = None,
     absent: Sequence[Absent] = (),
 ) -> TimesResult:
-    """Call each (name, note, call) in turns; the first is ours, its median has to be `at_most`."""
+    """Call each (name, note, call) in turns; the first is ours, its median has to be `at_most`.
+
+    When another's call fails in some round, its note says so.
+    """
     values: list[list[float]] = [[] for _ in entries]
+    failures: list[list[str]] = [[] for _ in entries]
     for round_number in range(rounds):
         for turn in range(len(entries)):
             at = (turn + round_number) % len(entries)
-            values[at].append(entries[at][2]())
-    found = [Times(name, own, note) for (name, note, _), own in zip(entries, values, strict=True)]
+            try:
+                values[at].append(entries[at][2]())
+            except RuntimeError as error:
+                if at == 0:
+                    raise
+                failures[at].append(str(error))
+    found = []
+    missing = list(absent)
+    for (name, note, _), own, failed in zip(entries, values, failures, strict=True):
+        if failed:
+            note = f"{note}; {len(failed)} of {rounds} rounds: {failed[0]}".removeprefix("; ")
+        if own:
+            found.append(Times(name, own, note))
+        else:
+            missing.append(Absent(name, note))
     verdicts = []
     if at_most is not None:
         worst = median(values[0])
         verdicts.append(Verdict(f"≤ {at_most:g} {unit}", f"{worst:.3g} {unit}", worst <= at_most))
-    return TimesResult(title, unit, found, list(absent), verdicts)
+    return TimesResult(title, unit, found, missing, verdicts)

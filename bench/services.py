@@ -38,7 +38,7 @@ KEYS = scaled(10_000, 200)
 ZOOKEEPER_JAR = Path("/usr/share/java/zookeeper.jar")
 START_SECONDS_MAX = 60.0
 #: How long a store may take to get over the loss of its leader.
-PAUSE_SECONDS_MAX = 15.0
+PAUSE_SECONDS_MAX = 30.0
 #: How long it is written to before.
 WARM_SECONDS = 1.0
 
@@ -270,8 +270,8 @@ def pause_after(
         if not times:
             probe.stdin.close()
             raise RuntimeError("no write was acknowledged before the strike")
+        struck = time.monotonic()  # a strike may return when the pause is over
         strike()
-        struck = time.monotonic()
         while time.monotonic() < struck + PAUSE_SECONDS_MAX:
             read()
             for before, at in pairwise([struck, *(at for at in times if at > struck)]):
