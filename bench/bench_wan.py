@@ -94,6 +94,7 @@ class Far(Service):
 
     def cut_off(self) -> float:
         """Cut eu off and heal: seconds from the cut to the next write from us."""
+        self.settle()  # the other store's cut has been one of ours, too
         gap = 2 * self.network.links["eu", "us"].delay + GAP_SECONDS
         pause = pause_after(
             "resp",
@@ -103,7 +104,6 @@ class Far(Service):
             gap_seconds=gap,
         )
         self.network.heal()
-        self.settle()
         return pause
 
 
@@ -119,6 +119,7 @@ class FarEtcd(Etcd):
     def cut_off(self) -> float:
         assert self.network is not None
         network = self.network
+        self.lead_from(0)  # the other store's cut has been one of its own, too
         gap = 2 * network.links["eu", "us"].delay + GAP_SECONDS
         try:
             return pause_after(
@@ -130,7 +131,6 @@ class FarEtcd(Etcd):
             )
         finally:
             network.heal()
-            self.lead_from(0)
 
 
 @contextmanager
