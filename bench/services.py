@@ -41,6 +41,8 @@ START_SECONDS_MAX = 60.0
 PAUSE_SECONDS_MAX = 30.0
 #: How long it is written to before.
 WARM_SECONDS = 1.0
+#: Above `settle_ms` by enough for a lead to be handed over.
+SETTLED_SECONDS = 4.0
 
 Operation = Literal["put", "get", "local"]
 
@@ -329,12 +331,22 @@ class Ringleader(Service):
 
     def fail_over(self) -> float | None:
         cluster = self.running
-        leader = cluster.leader("key:00000000")
+        leader = self._settled_leader()
         others = [f"{n.host}:{n.port}" for n in cluster.nodes.values() if n.name != leader]
         pause = pause_after("resp", others, lambda: cluster.kill(leader))
         cluster.start(leader)
         cluster.wait_ready()
         return pause
+
+    def _settled_leader(self) -> str:
+        """Who leads, and will go on to: the lead returns to who should have it after a failure."""
+        leader, since = "", time.monotonic()
+        while time.monotonic() < since + SETTLED_SECONDS:
+            now = self.running.leader("key:00000000")
+            if now != leader:
+                leader, since = now, time.monotonic()
+            time.sleep(0.1)
+        return leader
 
     def fill(self, count: int) -> None:
         run_load("resp", self.endpoints, Work("put", 8, 64), count, operation="fill")
