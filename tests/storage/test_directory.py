@@ -82,6 +82,18 @@ def kept_in(path: Path) -> list[str]:
     return [name for name in os.listdir(path) if name.startswith("kept.")]
 
 
+def filled(disk: Directory, count: int) -> list[str]:
+    """So many segments, full, and a spare one."""
+    names = [layout.log_name(number) for number in range(1, count + 1)]
+    for name in names:
+        disk.create(name)
+        disk.append(name, b"x" * SMALL)
+        assert synced(disk, name) is None
+    while disk.wait(5):
+        pass
+    return names
+
+
 # --- a disk -----------------------------------------------------------------------------------
 
 
@@ -172,12 +184,7 @@ def test_segments_that_go_together_are_the_next_ones(tmp_path: Path, direct: boo
     count = WAL_KEPT_MAX + 2
     names = [layout.log_name(number) for number in range(1, 2 * count)]
     with Directory(tmp_path, segment_bytes=SMALL, direct=direct) as disk:
-        for name in names[:count]:
-            disk.create(name)
-            disk.append(name, b"x" * SMALL)
-            assert synced(disk, name) is None
-        while disk.wait(5):
-            pass
+        assert filled(disk, count) == names[:count]
         inodes = [(tmp_path / name).stat().st_ino for name in names[:count]]
         for name in names[:count]:
             disk.delete(name)
@@ -211,18 +218,6 @@ def test_what_a_crash_leaves_of_segments_goes(tmp_path: Path) -> None:
     (tmp_path / "kept.1").mkdir()
     with pytest.raises(StorageError, match=r"kept\.1: it cannot be deleted: "):
         Directory(tmp_path, segment_bytes=SMALL)
-
-
-def filled(disk: Directory, count: int) -> list[str]:
-    """So many segments, full, and a spare one."""
-    names = [layout.log_name(number) for number in range(1, count + 1)]
-    for name in names:
-        disk.create(name)
-        disk.append(name, b"x" * SMALL)
-        assert synced(disk, name) is None
-    while disk.wait(5):
-        pass
-    return names
 
 
 def test_without_much_room_no_segments_are_kept(
@@ -740,7 +735,6 @@ def test_a_snapshot_on_it(tmp_path: Path) -> None:
 WRITER = """
 import os, sys
 from random import Random
-from typing import Any
 from ringleader.consensus.log import Block
 from ringleader.consensus.membership import Membership
 from ringleader.consensus.ready import BytesSource, HardState, Ready, Snapshot
